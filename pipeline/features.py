@@ -1,0 +1,459 @@
+"""Features: a block of windows in, a block of features out, in plain NumPy."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+import scipy.signal
+
+__all__ = ["Feature", "Spectrogram", "bind", "feature_floor", "feature_name"]
+
+ARTICLE_RATE = 8000
+SEGMENTS_PER_SECOND = 400
+LARGEST = 2**31
+GROUP = 16  # windows that are normalised at a time
+FINEST = 1e-30  # well within float32
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+@runtime_checkable
+class Feature(Protocol):
+    r"""What `map_windows` and `extract` need of a feature.
+
+    A call maps windows (window, sample), padded with zeros where a recording
+    ends, to features (window, \*shape). A call that takes an argument named
+    ``n_samples`` is given the number of samples that each window really has;
+    one that takes ``out`` is given the array to write into. Fields named
+    ``samplerate`` (Hz) and ``window`` (seconds) that are None are filled in
+    from the recordings.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the features of one window: (frequency, time), or only one of them.
+    frequencies : numpy.ndarray or None
+        Hz, one for each place on the frequency axis; None if there is no
+        such axis.
+    times : numpy.ndarray or None
+        Seconds from the window's start; None if there is no time axis.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def frequencies(self) -> Floats | None: ...
+
+    @property
+    def times(self) -> Floats | None: ...
+
+    def __call__(self, windows: Floats, /) -> Floats: ...
+
+
+@dataclass(frozen=True)
+class Spectrogram:
+    """Spectrogram of each window: `scipy.signal.spectrogram` in float32.
+
+    The defaults are those of the article: normalised windows, frames of
+    ``int(samplerate / 400)`` samples side by side, 512-point DFT, Tukey 0.25
+    taper, constant detrend, density scaling, ``log(power + 1e-6)``.
+
+    Parameters
+    ----------
+    n_fft : int
+        Length of the DFT; frames are padded with zeros up to it.
+    frame_length : int, optional
+        Samples in a frame; ``int(samplerate / 400)`` if not given.
+    hop_length : int, optional
+        Samples between frame starts; `frame_length` if not given. With neither
+        of the two given, frames after the first 400 a second are left out.
+    taper : str, or tuple of a str and numbers
+        Any window that `scipy.signal.get_window` knows.
+    scaling : {"density", "spectrum"}
+        Power per Hz, or power.
+    detrend : {"constant", "linear"} or None
+        What is taken off each frame.
+    normalize : bool
+        Bring each window to zero mean and unit standard deviation (ddof 0),
+        over the samples that it has.
+    log_offset : float or None
+        The feature is ``log(power + log_offset)``, natural logarithm; None
+        gives the power itself.
+    samplerate : int, optional
+        In Hz. Taken from the recordings where not given; 8000 until then.
+    window : float, optional
+        Length of a window in seconds. Taken from the grid where not given;
+        1.0 until then.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, or no frame fits in a window.
+
+    Notes
+    -----
+    Frames that the samples of a partial window do not fill, and constant
+    windows (they have no standard deviation), get the floor:
+    ``log(log_offset)``, or 0 without logarithm. The formula is that of
+    `scipy.signal.spectrogram`, with which it agrees within 1e-4.
+
+    A window is computed by itself, in an order of operations that depends on
+    the parameters alone, so its bits are the same in whatever block it comes.
+    """
+
+    n_fft: int = 512
+    frame_length: int | None = None
+    hop_length: int | None = None
+    taper: str | tuple[Any, ...] = ("tukey", 0.25)
+    scaling: Literal["density", "spectrum"] = "density"
+    detrend: Literal["constant", "linear"] | None = "constant"
+    normalize: bool = True
+    log_offset: float | None = 1e-6
+    samplerate: int | None = None
+    window: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "taper", _as_tuple(self.taper))
+        for name in ("n_fft", "frame_length", "hop_length", "samplerate"):
+            value = getattr(self, name)
+            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            if not (whole and 1 <= value < LARGEST) and (value is not None or name == "n_fft"):
+                raise ValueError(
+                    f"{name} is {value!r}; it must be a whole number of at least 1, below {LARGEST}"
+                )
+        for name, allowed in (
+            ("scaling", ("density", "spectrum")),
+            ("detrend", ("constant", "linear", None)),
+            ("normalize", (True, False)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; allowed are "
+                    + ", ".join(repr(word) for word in allowed)
+                )
+        for name in ("log_offset", "window"):
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (number and FINEST <= value <= 1 / FINEST):
+                raise ValueError(
+                    f"{name} is {value!r}; it must be a number above 0, or None, and from "
+                    f"{FINEST:g} to {1 / FINEST:g}"
+                )
+        self._check_geometry()
+
+    def _check_geometry(self) -> None:
+        length = self._frame_length
+        if length < 1:
+            raise ValueError(
+                f"samplerate is {self._samplerate} Hz, which gives frames of "
+                f"int(samplerate / {SEGMENTS_PER_SECOND}) = 0 samples; give a frame_length"
+            )
+        if length > self.n_fft:
+            raise ValueError(
+                f"n_fft is {self.n_fft}, less than the {length} samples of a frame; raise n_fft "
+                f"to at least {length}, or give a shorter frame_length"
+            )
+        bound = self.samplerate is not None and self.window is not None
+        if bound and length > self._window_samples:
+            raise ValueError(
+                f"frame_length is {length} samples, more than the {self._window_samples} of a "
+                f"window; give a shorter frame_length or a longer window"
+            )
+        try:
+            taper = scipy.signal.get_window(self.taper, length)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"taper is {self.taper!r}, which scipy.signal.get_window refuses: {error}"
+            ) from None
+        if not np.all(np.isfinite(taper)) or not np.sum(taper) > 0:
+            raise ValueError(
+                f"taper is {self.taper!r}, which has no weight on {length} samples; "
+                f"give another taper or a longer frame_length"
+            )
+
+    @property
+    def _samplerate(self) -> int:
+        return ARTICLE_RATE if self.samplerate is None else self.samplerate
+
+    @property
+    def _window_samples(self) -> int:
+        return round((1.0 if self.window is None else self.window) * self._samplerate)
+
+    @property
+    def _frame_length(self) -> int:
+        return self.frame_length or self._samplerate // SEGMENTS_PER_SECOND
+
+    @property
+    def _hop_length(self) -> int:
+        return self.hop_length or self._frame_length
+
+    @property
+    def _n_frames(self) -> int:
+        complete = max(0, (self._window_samples - self._frame_length) // self._hop_length + 1)
+        if self.frame_length is None and self.hop_length is None:
+            most = SEGMENTS_PER_SECOND * self._window_samples // self._samplerate
+            return min(complete, max(1, most))
+        return complete
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(frequency, time) of one window's features."""
+        return self.n_fft // 2 + 1, self._n_frames
+
+    @property
+    def frequencies(self) -> Floats:
+        """Frequency of each row, in Hz, shape (frequency,)."""
+        return np.fft.rfftfreq(self.n_fft, 1 / self._samplerate)
+
+    @property
+    def times(self) -> Floats:
+        """Centre of each frame, in seconds from the window's start, shape (time,)."""
+        starts = np.arange(self._n_frames) * self._hop_length
+        return (starts + self._frame_length / 2) / self._samplerate
+
+    @property
+    def long_name(self) -> str:
+        """What the values are, in words."""
+        power = "power" + (" spectral density" if self.scaling == "density" else "")
+        return power if self.log_offset is None else f"log({power} + {self.log_offset:g})"
+
+    @property
+    def floor(self) -> float:
+        """The value that stands where there is nothing to be heard."""
+        if self.log_offset is None:
+            return 0.0
+        return float(np.log(np.full(64, self.log_offset, np.float32))[0])
+
+    def __call__(
+        self,
+        windows: Floats,
+        n_samples: npt.NDArray[np.int64] | None = None,
+        out: Floats | None = None,
+    ) -> Floats:
+        """Compute the spectrograms of a block of windows.
+
+        Parameters
+        ----------
+        windows : numpy.ndarray, shape (window, sample)
+            Each padded with zeros after its own samples.
+        n_samples : numpy.ndarray of int, shape (window,), optional
+            How many samples each window really has; all if not given.
+        out : numpy.ndarray, shape (window, frequency, time), optional
+            Where the result is written, in its dtype.
+
+        Returns
+        -------
+        numpy.ndarray, shape (window, frequency, time)
+            `out`, or a new array of float32.
+
+        Raises
+        ------
+        ValueError
+            If the windows are not of the length that the feature is for.
+        """
+        if windows.ndim != 2 or windows.shape[1] != self._window_samples:
+            raise ValueError(
+                f"the windows have shape {windows.shape}; the feature is for (window, "
+                f"{self._window_samples}): give it the samplerate and window of the recordings"
+            )
+        if out is None:
+            out = np.empty((len(windows), *self.shape), np.float32)
+        if n_samples is None:
+            n_samples = np.full(len(windows), self._window_samples)
+        kernel = _kernel(self)
+        scratch = np.empty(self.shape, np.float32)
+        for start in range(0, len(windows), GROUP):
+            rows = slice(start, start + GROUP)
+            prepared, n_frames = self._prepare(windows[rows], n_samples[rows])
+            for samples, n, result in zip(prepared, n_frames, out[rows], strict=True):
+                if n:
+                    target = result if out.dtype == np.float32 else scratch
+                    kernel(samples, target)
+                    self._finish(target)
+                    if target is scratch:
+                        _round(scratch, result)
+                if n < self._n_frames:
+                    result[:, n:] = self.floor
+        return out
+
+    def _prepare(
+        self, windows: Floats, n_samples: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float32], list[int]]:
+        """Normalise windows over the samples they have; how many frames each gives."""
+        n_frames = np.clip(
+            (n_samples - self._frame_length) // self._hop_length + 1, 0, self._n_frames
+        )
+        if not self.normalize:
+            loudest = 1e18 / self._frame_length  # louder, and its power would overflow
+            return np.clip(windows, -loudest, loudest).astype(np.float32), n_frames.tolist()
+        prepared = np.zeros(windows.shape, np.float32)
+        for n in np.unique(n_samples):  # mostly one; windows of a length go together
+            rows = np.flatnonzero(n_samples == n)
+            values = windows[rows, :n].astype(np.float64)
+            steady = values.min(axis=1, initial=np.inf) >= values.max(axis=1, initial=-np.inf)
+            n_frames[rows[steady]] = 0
+            rows, values = rows[~steady], values[~steady]
+            values -= values.mean(axis=1, keepdims=True)
+            values /= np.sqrt(np.mean(values * values, axis=1, keepdims=True))
+            prepared[rows, :n] = values
+        return prepared, n_frames.tolist()
+
+    def _finish(self, power: npt.NDArray[np.float32]) -> None:
+        if self.log_offset is not None:
+            np.add(power, np.float32(self.log_offset), out=power)
+            np.log(power, out=power)
+
+
+def _as_tuple(value: Any) -> Any:
+    """Lists, as YAML has them, as tuples, which can be hashed."""
+    return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value
+
+
+class _MatrixKernel:
+    """The DFT of short frames as one matrix product.
+
+    Detrend, taper, zero padding, DFT and scale are linear: one matrix takes
+    the samples of a frame to the real and the imaginary parts.
+    """
+
+    def __init__(self, feature: Spectrogram) -> None:
+        self.frames = _Frames(feature)
+        unit = np.eye(self.frames.length)
+        spectrum = (
+            np.sqrt(_scale(feature))[:, None]
+            * np.fft.rfft(_detrended(unit, feature.detrend) * _taper(feature), feature.n_fft).T
+        )
+        self.matrix = np.concatenate([spectrum.real, spectrum.imag]).astype(np.float32)
+
+    def __call__(self, samples: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
+        parts = self.matrix @ self.frames(samples).T
+        np.multiply(parts, parts, out=parts)
+        np.add(parts[: len(out)], parts[len(out) :], out=out)
+
+
+class _FourierKernel:
+    """The DFT of long frames by FFT."""
+
+    def __init__(self, feature: Spectrogram) -> None:
+        self.frames = _Frames(feature)
+        self.detrend = feature.detrend
+        self.n_fft = feature.n_fft
+        self.taper = _taper(feature).astype(np.float32)
+        self.scale = _scale(feature).astype(np.float32)
+
+    def __call__(self, samples: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
+        frames = _detrended(self.frames(samples), self.detrend) * self.taper
+        spectrum = scipy.fft.rfft(frames, self.n_fft, overwrite_x=True, workers=1)
+        power = np.square(spectrum.real)
+        power += np.square(spectrum.imag)
+        power *= self.scale
+        out[...] = power.T
+
+
+class _Frames:
+    """Cuts a window into contiguous frames (frame, sample)."""
+
+    def __init__(self, feature: Spectrogram) -> None:
+        self.length, self.hop = feature._frame_length, feature._hop_length
+        self.count = feature._n_frames
+
+    def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if self.hop == self.length:
+            return samples[: self.count * self.length].reshape(self.count, self.length)
+        view = np.lib.stride_tricks.sliding_window_view(samples, self.length)
+        return np.ascontiguousarray(view[:: self.hop][: self.count])
+
+
+@lru_cache(maxsize=16)
+def _kernel(feature: Spectrogram) -> _MatrixKernel | _FourierKernel:
+    # A product of L samples with 2 n_fft columns costs as much as the FFT of
+    # n_fft points near L = 9 log2(n_fft): see scripts/benchmark-choices.
+    short = feature._frame_length <= 9 * math.log2(feature.n_fft)
+    return _MatrixKernel(feature) if short else _FourierKernel(feature)
+
+
+def _taper(feature: Spectrogram) -> npt.NDArray[np.float64]:
+    taper: npt.NDArray[np.float64] = scipy.signal.get_window(feature.taper, feature._frame_length)
+    return taper
+
+
+def _scale(feature: Spectrogram) -> npt.NDArray[np.float64]:
+    """Factor on re**2 + im**2, one-sided, as `scipy.signal.spectrogram` has it."""
+    taper = _taper(feature)
+    if feature.scaling == "density":
+        factor = 1 / (feature._samplerate * np.sum(taper * taper))
+    else:
+        factor = 1 / np.sum(taper) ** 2
+    scale = np.full(feature.n_fft // 2 + 1, 2 * factor)
+    scale[0] = factor
+    if feature.n_fft % 2 == 0:
+        scale[-1] = factor
+    return scale
+
+
+def _detrended(frames: Floats, detrend: str | None) -> Floats:
+    if detrend is None:
+        return frames
+    if detrend == "constant":
+        mean: Floats = frames.mean(axis=-1, keepdims=True)
+        return frames - mean
+    return np.asarray(scipy.signal.detrend(frames, axis=-1, type="linear"), frames.dtype)
+
+
+def _round(values: Floats, out: Floats) -> None:
+    """Copy into a narrower dtype, at its largest number where it overflows."""
+    limit = np.finfo(out.dtype).max
+    np.clip(values, -limit, limit, out=values)
+    out[...] = values
+
+
+def bind(feature: Feature, samplerate: int, window: float) -> Feature:
+    """Give a feature the rate and window length of the recordings it is for.
+
+    Parameters
+    ----------
+    feature : Feature
+        A dataclass with fields ``samplerate`` or ``window`` has those that
+        are None filled in; anything else is returned as it is.
+    samplerate : int
+        In Hz.
+    window : float
+        Length of a window in seconds.
+
+    Raises
+    ------
+    ValueError
+        If the feature was made for another rate or window.
+    """
+    if not dataclasses.is_dataclass(feature) or isinstance(feature, type):
+        return feature
+    names = {field.name for field in dataclasses.fields(feature)}
+    missing: dict[str, Any] = {}
+    for name, value in (("samplerate", samplerate), ("window", window)):
+        given = getattr(feature, name) if name in names else value
+        if given is None:
+            missing[name] = value
+        elif round(given * samplerate) != round(value * samplerate):
+            raise ValueError(
+                f"the feature was made for {name}={given}, but the recordings have "
+                f"{name}={value}; leave {name} out, or give the same"
+            )
+    return dataclasses.replace(feature, **missing)
+
+
+def feature_floor(feature: Feature) -> float:
+    """The value stored where there is no audio: the feature's ``floor``, or 0."""
+    return float(getattr(feature, "floor", 0.0))
+
+
+def feature_name(feature: Feature) -> str:
+    """What a feature's values are: its ``long_name``, or the name of its class."""
+    return str(getattr(feature, "long_name", type(feature).__name__))

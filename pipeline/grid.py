@@ -1,0 +1,230 @@
+"""Window arithmetic: which samples of which recording belong to window t."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, Protocol, overload
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Tail", "Window", "WindowGrid", "count_windows"]
+
+Tail = Literal["pad", "drop"]
+LONGEST = 2**31  # samples in a window
+Indices = npt.NDArray[np.int64]
+
+
+class Window(NamedTuple):
+    """One window: samples ``start`` to ``stop`` (exclusive) of a recording."""
+
+    recording: int
+    start: int
+    stop: int
+
+
+class Lengths(Protocol):
+    """What a grid needs to know of recordings: one rate, and a length each."""
+
+    @property
+    def samplerate(self) -> int: ...
+
+    @property
+    def n_samples(self) -> Indices: ...
+
+
+def count_windows(n_samples: npt.ArrayLike, window: int, hop: int, tail: Tail = "pad") -> Indices:
+    """Number of windows of recordings.
+
+    Parameters
+    ----------
+    n_samples : array_like of int
+        Length of each recording, in samples.
+    window, hop : int
+        Length of a window and distance between window starts, in samples.
+    tail : {"pad", "drop"}
+        Whether the window that the recording does not fill exists.
+
+    Returns
+    -------
+    numpy.ndarray of int64
+        With ``tail="pad"`` the fewest windows that reach the recording's end,
+        each starting inside it: ``ceil(n / window)`` where ``hop == window``.
+        With ``"drop"`` the number of windows that lie wholly inside.
+    """
+    n = np.asarray(n_samples, dtype=np.int64)
+    if tail == "drop":
+        return np.where(n >= window, (n - window) // hop + 1, 0)
+    reach_end = -((window - n) // hop) + 1
+    start_inside = -(-n // hop)
+    return np.where(n > 0, np.minimum(np.maximum(reach_end, 1), start_inside), 0)
+
+
+class WindowGrid:
+    """All windows of a list of recordings, numbered 0 to ``len(grid) - 1``.
+
+    The windows of the first recording come first, in order of time, then
+    those of the second. Memory is a few numbers a recording, none a window.
+
+    Parameters
+    ----------
+    recordings : Recordings or any object with ``samplerate`` and ``n_samples``
+        What the windows are laid over.
+    window : float
+        Length of a window in seconds; rounded to whole samples.
+    hop : float, optional
+        Distance between window starts in seconds; `window` if not given.
+    tail : {"pad", "drop"}
+        Keep the last, partial window of a recording, or leave it out.
+
+    Attributes
+    ----------
+    samplerate : int
+        Of all recordings, in Hz.
+    window_samples, hop_samples : int
+        `window` and `hop` in samples.
+    offset : int
+        Number that the first window had in the grid that this was cut from.
+
+    Raises
+    ------
+    ValueError
+        If `window` or `hop` is not at least one sample long, or `tail` is
+        not one of the two words.
+
+    Examples
+    --------
+    ``grid[t]`` gives ``Window(recording, start, stop)`` in samples, and
+    ``grid[a:b]`` the grid of windows a to b - 1, on the same recordings.
+    """
+
+    def __init__(
+        self,
+        recordings: Lengths,
+        window: float = 1.0,
+        hop: float | None = None,
+        tail: Tail = "pad",
+    ) -> None:
+        if tail not in ("pad", "drop"):
+            raise ValueError(f"tail is {tail!r}; allowed are 'pad' and 'drop'")
+        self.samplerate = recordings.samplerate
+        self.window_samples = _whole_samples("window", window, self.samplerate)
+        self.hop_samples = _whole_samples("hop", window if hop is None else hop, self.samplerate)
+        self.tail, self.offset = tail, 0
+        # A run is consecutive windows of one recording; here, all it has.
+        self._n_samples = np.asarray(recordings.n_samples, dtype=np.int64)
+        self._recording = np.arange(len(self._n_samples))
+        self._start = np.zeros_like(self._n_samples)  # the run's first sample
+        self._stop = np.cumsum(  # the number of windows up to the run's end
+            count_windows(self._n_samples, self.window_samples, self.hop_samples, tail)
+        )
+        self._first = _shifted(self._stop)  # and up to its beginning
+
+    def __len__(self) -> int:
+        return int(self._stop[-1]) if len(self._stop) else 0
+
+    def __iter__(self) -> Iterator[Window]:
+        ends = self._n_samples
+        for (recording, first, count), end in zip(self.runs(), ends[self.counts > 0], strict=True):
+            for start in range(first, first + count * self.hop_samples, self.hop_samples):
+                yield Window(recording, start, min(start + self.window_samples, int(end)))
+
+    @overload
+    def __getitem__(self, t: int) -> Window: ...
+
+    @overload
+    def __getitem__(self, t: slice) -> WindowGrid: ...
+
+    def __getitem__(self, t: int | slice) -> Window | WindowGrid:
+        if isinstance(t, slice):
+            return self._cut(t)
+        if not -len(self) <= t < len(self):
+            raise IndexError(f"window {t} of a grid of {len(self)} windows")
+        recording, start, n_samples = self.locate(np.array([t % len(self)]))
+        return Window(int(recording[0]), int(start[0]), int(start[0] + n_samples[0]))
+
+    def locate(self, t: Indices | None = None) -> tuple[Indices, Indices, Indices]:
+        """Recording, first sample and number of samples of windows.
+
+        Parameters
+        ----------
+        t : numpy.ndarray of int64, shape (window,), optional
+            Window numbers, each in ``range(len(grid))``; all of them if not
+            given.
+
+        Returns
+        -------
+        recording, start, n_samples : numpy.ndarray of int64, shape (window,)
+            ``n_samples`` is smaller than the window where the recording ends.
+        """
+        t = np.arange(len(self)) if t is None else t
+        run = np.searchsorted(self._stop, t, side="right")
+        start = self._start[run] + (t - self._first[run]) * self.hop_samples
+        n_samples = np.minimum(self._n_samples[run] - start, self.window_samples)
+        return self._recording[run], start, n_samples
+
+    def runs(self) -> Iterator[tuple[int, int, int]]:
+        """Consecutive windows of one recording, in as few pieces as there are.
+
+        Yields
+        ------
+        recording, start, count : int
+            The recording, the first sample of the first window, and how many
+            windows follow each other from there.
+        """
+        for recording, start, count in zip(self._recording, self._start, self.counts, strict=True):
+            if count:
+                yield int(recording), int(start), int(count)
+
+    def detached(self) -> tuple[WindowGrid, slice]:
+        """The same windows, on no more recordings than they need.
+
+        Returns
+        -------
+        grid, recordings : WindowGrid, slice
+            `grid` counts recordings from 0 and belongs to
+            ``recordings[slice]`` of the recordings that this grid is of.
+        """
+        if not len(self):
+            return self, slice(0, 0)
+        low, high = int(self._recording[0]), int(self._recording[-1]) + 1
+        part = copy.copy(self)
+        part._recording = self._recording - low
+        return part, slice(low, high)
+
+    @property
+    def counts(self) -> Indices:
+        """Number of windows of each recording, from the first window's on."""
+        return self._stop - self._first
+
+    def _cut(self, t: slice) -> WindowGrid:
+        a, b, step = t.indices(len(self))
+        if step != 1:
+            raise ValueError(f"a grid is sliced with step 1, not {step}")
+        low = np.searchsorted(self._stop, a, side="right")
+        high = np.searchsorted(self._stop, b, side="left") + 1 if b > a else low
+        runs = slice(int(low), int(high))
+        skipped = np.maximum(a - self._first[runs], 0)
+        part = copy.copy(self)
+        part._recording = self._recording[runs]
+        part._n_samples = self._n_samples[runs]
+        part._start = self._start[runs] + skipped * self.hop_samples
+        part._stop = np.minimum(self._stop[runs], b) - a
+        part._first = _shifted(part._stop)
+        part.offset = self.offset + a
+        return part
+
+
+def _shifted(stop: Indices) -> Indices:
+    return np.concatenate([np.zeros(1, np.int64), stop[:-1]])[: len(stop)]
+
+
+def _whole_samples(name: str, seconds: float, samplerate: int) -> int:
+    samples = round(seconds * samplerate) if 0 < seconds * samplerate < LONGEST else 0
+    if samples < 1:
+        raise ValueError(
+            f"{name} is {seconds} s; it must be at least one sample, {1 / samplerate:g} s at "
+            f"{samplerate} Hz, and less than {LONGEST // samplerate} s"
+        )
+    return samples
