@@ -1,0 +1,266 @@
+"""Windows: recordings as a lazy dask array, and features mapped over it."""
+
+from __future__ import annotations
+
+import inspect
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.features import Feature, Spectrogram, bind, feature_floor
+from pipeline.grid import Indices, WindowGrid
+from pipeline.recordings import OpenRecording, Recordings
+
+__all__ = ["compute_features", "map_windows", "open_windows", "read_windows", "why_unreadable"]
+
+Array = npt.NDArray[Any]
+Samples = npt.NDArray[np.float32]
+BLOCK_WINDOWS = 64
+
+
+def open_windows(
+    recordings: Recordings,
+    grid: WindowGrid,
+    *,
+    block: int = BLOCK_WINDOWS,
+    reader: Callable[[Recordings, WindowGrid], Samples] | None = None,
+) -> da.Array:
+    """Recordings as a lazy array of windows.
+
+    Parameters
+    ----------
+    recordings : Recordings
+        What to read from.
+    grid : WindowGrid
+        The windows, of the same recordings.
+    block : int
+        Windows in a block of the array: one task, one piece of memory.
+    reader : callable, optional
+        Reads a block, in place of `read_windows`.
+
+    Returns
+    -------
+    dask.array.Array of float32, shape (window, sample)
+        Nothing is read before it is computed. Zeros follow the samples of a
+        partial window. A window that cannot be read is all NaN.
+
+    Raises
+    ------
+    ValueError
+        If `block` is not a whole number above 0.
+    """
+    if block < 1:
+        raise ValueError(f"block is {block}; it must be a whole number of windows above 0")
+    lengths = tuple(min(block, len(grid) - t) for t in range(0, len(grid), block)) or (0,)
+
+    def read(block_info: Any = None) -> Samples:
+        (start, stop), _ = block_info[None]["array-location"]
+        return (reader or read_windows)(*_part(recordings, grid, start, stop))
+
+    windows: da.Array = da.map_blocks(
+        read,
+        name=f"windows-{uuid.uuid4().hex}",
+        chunks=(lengths, (grid.window_samples,)),
+        dtype=np.float32,
+        meta=np.empty((0, 0), np.float32),
+    )
+    return windows
+
+
+def map_windows(
+    feature: Feature, audio: da.Array, grid: WindowGrid, dtype: npt.DTypeLike = np.float32
+) -> da.Array:
+    r"""Features of windows, lazily, block by block.
+
+    Parameters
+    ----------
+    feature : Feature
+        Such as `Spectrogram`; its rate and window are taken from `grid`.
+    audio : dask.array.Array, shape (window, sample)
+        From `open_windows`.
+    grid : WindowGrid
+        The grid that `audio` was opened with.
+    dtype : dtype
+        Of the result.
+
+    Returns
+    -------
+    dask.array.Array, shape (window, \*feature.shape)
+        Windows of which any sample is not finite have the feature's floor.
+
+    Raises
+    ------
+    ValueError
+        If `audio` and `grid` do not fit, or the feature is for another rate.
+    """
+    if audio.shape != (len(grid), grid.window_samples):
+        raise ValueError(
+            f"audio has shape {audio.shape}, but the grid has {len(grid)} windows of "
+            f"{grid.window_samples} samples; give the grid that audio was opened with"
+        )
+    feature = bind_to_grid(feature, grid)
+    shape = feature.shape
+
+    def compute(block: Samples, block_info: Any = None) -> Array:
+        start, stop = block_info[0]["array-location"][0]
+        return compute_features(feature, block, grid[start:stop].locate()[2], dtype)
+
+    mapped: da.Array = da.map_blocks(
+        compute,
+        audio,
+        name=f"features-{uuid.uuid4().hex}",
+        # The sample axis becomes the first of the feature: to drop it would make
+        # dask copy every block.
+        chunks=(audio.chunks[0], *((length,) for length in shape)),
+        new_axis=list(range(2, 1 + len(shape))) or None,
+        dtype=dtype,
+        meta=np.empty((0,) * (1 + len(shape)), dtype),
+    )
+    return mapped
+
+
+def bind_to_grid(feature: Feature, grid: WindowGrid) -> Feature:
+    """The feature, for the rate and the windows of a grid.
+
+    Raises
+    ------
+    ValueError
+        If it was made for others, or its axes do not fit its shape.
+    """
+    bound = bind(feature, grid.samplerate, grid.window_samples / grid.samplerate)
+    axes = [axis for axis in (bound.frequencies, bound.times) if axis is not None]
+    if not axes or tuple(len(axis) for axis in axes) != tuple(bound.shape):
+        raise ValueError(
+            f"{type(bound).__name__} has the shape {bound.shape}, but axes of "
+            f"{[len(axis) for axis in axes]}; frequencies and times must have one value for each "
+            f"place, and one of the two may be None"
+        )
+    return bound
+
+
+def read_windows(recordings: Recordings, grid: WindowGrid) -> Samples:
+    """Read windows; each file is opened once.
+
+    Parameters
+    ----------
+    recordings, grid : Recordings, WindowGrid
+        The windows, and what they are of.
+
+    Returns
+    -------
+    numpy.ndarray of float32, shape (window, sample)
+        As the blocks of `open_windows`.
+    """
+    block = np.zeros((len(grid), grid.window_samples), np.float32)
+    row = 0
+    for number, start, count in grid.runs():
+        recording = recordings[number]
+        rows = block[row : row + count]
+        with recording.open() as audio:
+            _read_run(audio, start, grid.hop_samples, rows)
+        damaged = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        for i in damaged if recording.header.seekable else ():
+            # A handle that met damage reads no more; a fresh one may.
+            with recording.open() as audio:
+                _read_run(audio, start + int(i) * grid.hop_samples, 1, rows[i : i + 1])
+        rows[~np.isfinite(rows).all(axis=1)] = np.nan
+        row += count
+    return block
+
+
+def _read_run(audio: OpenRecording, start: int, hop: int, rows: Samples) -> None:
+    """Read windows `hop` samples apart into `rows`."""
+    length = rows.shape[1]
+    end = audio.recording.n_samples
+    if hop <= length:
+        stop = min(end, start + (len(rows) - 1) * hop + length)
+        samples = audio.read(start, stop)
+        for i, row in enumerate(rows):
+            piece = samples[i * hop : i * hop + length]
+            row[: len(piece)] = piece
+    else:
+        for i, row in enumerate(rows):
+            first = start + i * hop
+            piece = audio.read(first, min(end, first + length))
+            row[: len(piece)] = piece
+
+
+def why_unreadable(recordings: Recordings, grid: WindowGrid, t: int) -> str:
+    """Why a window cannot be read, for people."""
+    number, start, stop = grid[t]
+    recording = recordings[number]
+    with recording.open() as audio:
+        first = start + int(np.argmax(~np.isfinite(audio.read(start, stop))))
+    seconds = first / recording.samplerate
+    return f"{recording.path}: it cannot be read from sample {first} ({seconds:.3f} s) on"
+
+
+def compute_features(
+    feature: Feature, audio: Samples, n_samples: Indices, dtype: npt.DTypeLike = np.float32
+) -> Array:
+    r"""Features of a block of windows, in NumPy.
+
+    Parameters
+    ----------
+    feature : Feature
+        For the rate and length of these windows.
+    audio : numpy.ndarray of float32, shape (window, sample)
+        Windows with a sample that is not finite get the feature's floor.
+    n_samples : numpy.ndarray of int, shape (window,)
+        Samples that each window really has.
+    dtype : dtype
+        Of the result.
+
+    Returns
+    -------
+    numpy.ndarray, shape (window, \*feature.shape)
+
+    Raises
+    ------
+    ValueError
+        If the feature gives another shape, or a value that is not finite.
+    """
+    result = np.empty((len(audio), *feature.shape), dtype)
+    readable = np.isfinite(audio).all(axis=1)
+    if readable.all():
+        _call(feature, audio, n_samples, result)
+    else:
+        some = np.empty((int(readable.sum()), *feature.shape), dtype)
+        _call(feature, audio[readable], n_samples[readable], some)
+        result[readable] = some
+        result[~readable] = feature_floor(feature)
+    return result
+
+
+def _call(feature: Feature, audio: Samples, n_samples: Indices, out: Array) -> None:
+    accepted = inspect.signature(feature).parameters
+    options = {"n_samples": n_samples, "out": out}
+    options = {name: value for name, value in options.items() if name in accepted}
+    if not len(audio):
+        return
+    values = np.asarray(feature(audio, **options))
+    if values is out and isinstance(feature, Spectrogram):
+        return
+    if values.shape != out.shape:
+        raise ValueError(
+            f"{type(feature).__name__} gave an array of shape {values.shape} for "
+            f"{len(audio)} windows; its shape says {out.shape}"
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{type(feature).__name__} gave values that are not finite for audio that is; "
+            f"stored features must be finite"
+        )
+    limit = np.finfo(out.dtype).max
+    out[...] = np.clip(values, -limit, limit)
+
+
+def _part(
+    recordings: Recordings, grid: WindowGrid, start: int, stop: int
+) -> tuple[Recordings, WindowGrid]:
+    part, used = grid[start:stop].detached()
+    return recordings[used], part
