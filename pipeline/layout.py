@@ -1,0 +1,179 @@
+"""The stored layout: which variables there are, and how they are cut into files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.features import Feature, feature_name
+from pipeline.grid import WindowGrid
+
+__all__ = ["Layout", "Variable", "choose_layout", "coordinate_values", "describe"]
+
+Array = npt.NDArray[Any]
+
+# Measured with scripts/benchmark-choices: chunks under some 64 kB pay more for
+# the codec than for the bytes; shards under 8 MB take longer, and beyond 16 MB
+# only cost memory.
+CHUNK_BYTES = 64 * 1024
+SHARD_BYTES = 16 * 1024**2
+SHARD_WINDOWS = 1024
+REGION_SHARDS = 4
+COORDINATE_CHUNK = 65536
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the windows of `features` are cut, each unit dividing the next.
+
+    Parameters
+    ----------
+    n_windows : int
+        Windows in the store.
+    shape : tuple of int
+        Shape of one window's features.
+    dtype : str
+        "float32" or "float16".
+    chunk, shard, region : int
+        Windows in a chunk (what is compressed), a shard (one stored file),
+        and a region (what is worked on, recorded and retried).
+    """
+
+    n_windows: int
+    shape: tuple[int, ...]
+    dtype: str
+    chunk: int
+    shard: int
+    region: int
+
+    def __post_init__(self) -> None:
+        if self.shard % self.chunk or self.region % self.shard:
+            raise ValueError(
+                f"chunk {self.chunk}, shard {self.shard} and region {self.region} windows; "
+                f"each must be a multiple of the one before"
+            )
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of one window's features, uncompressed."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def n_regions(self) -> int:
+        """Regions in the store."""
+        return -(-self.n_windows // self.region)
+
+    @property
+    def n_shards(self) -> int:
+        """Shards in the store."""
+        return -(-self.n_windows // self.shard)
+
+    def bounds(self, region: int) -> tuple[int, int]:
+        """First window of a region, and the one after its last."""
+        return region * self.region, min((region + 1) * self.region, self.n_windows)
+
+    def length(self, region: int) -> int:
+        """Number of windows in a region."""
+        start, stop = self.bounds(region)
+        return stop - start
+
+
+def choose_layout(
+    n_windows: int, shape: tuple[int, ...], dtype: str, audio_window_bytes: int
+) -> Layout:
+    """Chunk, shard and region for features of a shape.
+
+    A shard is as much as a worker holds at once, so neither its features nor
+    its audio may be large; a chunk is what a shuffled read must decode.
+    """
+    window_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    chunk = _power_of_two(CHUNK_BYTES / window_bytes)
+    fits = SHARD_BYTES / max(window_bytes, audio_window_bytes)
+    shard = max(chunk, _power_of_two(min(fits, SHARD_WINDOWS)))
+    return Layout(n_windows, shape, dtype, chunk, shard, shard * REGION_SHARDS)
+
+
+def _power_of_two(number: float) -> int:
+    """The largest power of two that is not above `number`, at least 1."""
+    return 1 << max(0, math.floor(math.log2(number))) if number >= 1 else 1
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One stored array: its named dimensions, shape, dtype and attributes."""
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    attrs: Mapping[str, str] = field(default_factory=dict)
+    values: Array | None = None  # of the small ones, known from the start
+
+
+def describe(
+    layout: Layout,
+    feature: Feature,
+    sources: list[str],
+    label: Variable | None,
+    classes: tuple[str, ...] | None,
+) -> dict[str, Variable]:
+    """Every variable of a store, by name, in the order of the contract."""
+    axes = {"frequency": feature.frequencies, "time": feature.times}
+    dims = ("window", *(name for name, values in axes.items() if values is not None))
+    n = (layout.n_windows,)
+    variables = {
+        "features": Variable(
+            dims,
+            (*n, *layout.shape),
+            np.dtype(layout.dtype),
+            {
+                "long_name": feature_name(feature),
+                "units": str(getattr(feature, "units", "1")),
+                "coordinates": "recording start n_samples valid" + (" label" if label else ""),
+            },
+        )
+    }
+    if label:
+        variables["label"] = label
+    if classes:
+        variables["class"] = _strings("class", classes, "name of the class")
+    for name, units, text in (
+        ("frequency", "Hz", "frequency"),
+        ("time", "s", "centre of the frame, from the window's start"),
+    ):
+        values = axes[name]
+        if values is not None:
+            values = np.asarray(values, np.float64)
+            variables[name] = Variable(
+                (name,), values.shape, values.dtype, {"units": units, "long_name": text}, values
+            )
+    for name, dtype, units, text in (
+        ("recording", np.int32, "1", "index into source"),
+        ("start", np.float64, "s", "start of the window, from the recording's start"),
+        ("n_samples", np.int32, "1", "samples that the window really has"),
+        ("valid", np.bool_, "1", "false where the audio could not be read"),
+    ):
+        variables[name] = Variable(
+            ("window",), n, np.dtype(dtype), {"units": units, "long_name": text}
+        )
+    variables["source"] = _strings("recording", sources, "path as given")
+    return variables
+
+
+def coordinate_values(grid: WindowGrid) -> dict[str, Array]:
+    """The values of the variables that follow from the grid."""
+    recording, start, n_samples = grid.locate()
+    return {
+        "recording": recording.astype(np.int32),
+        "start": start / grid.samplerate,
+        "n_samples": n_samples.astype(np.int32),
+    }
+
+
+def _strings(dim: str, values: Sequence[str], text: str) -> Variable:
+    array = np.array(values, dtype=object)
+    return Variable((dim,), array.shape, array.dtype, {"long_name": text}, array)

@@ -1,0 +1,277 @@
+"""One contract, kept by both stores."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorstore
+import xarray
+import zarr
+from conftest import Write
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pipeline as pl
+from pipeline.layout import Layout, Variable, choose_layout
+from pipeline.store import Store, new_store, open_store
+
+Array = npt.NDArray[Any]
+
+LAYOUT = Layout(n_windows=23, shape=(5, 7), dtype="float32", chunk=1, shard=4, region=8)
+FEATURES = np.random.default_rng(0).standard_normal((23, 5, 7)).astype(np.float32)
+
+
+def variables() -> dict[str, Variable]:
+    names = np.array(["café.wav", "b.wav"], dtype=object)
+    return {
+        "features": Variable(
+            ("window", "frequency", "time"), FEATURES.shape, FEATURES.dtype, {"units": "1"}
+        ),
+        "frequency": Variable(
+            ("frequency",), (5,), np.dtype("f8"), {"units": "Hz"}, np.arange(5.0)
+        ),
+        "start": Variable(("window",), (23,), np.dtype("f8"), {"units": "s"}),
+        "valid": Variable(("window",), (23,), np.dtype("?")),
+        "source": Variable(("recording",), (2,), np.dtype(object), {}, names),
+    }
+
+
+@pytest.fixture(params=["x.zarr", "x.h5", "x.hdf5"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A store that has just been created."""
+    created = new_store(tmp_path / request.param)
+    with created.creating(LAYOUT, variables(), {"samplerate": 8000, "title": "x"}) as aside:
+        assert not created.path.exists()
+        aside.fill("start", 0, np.arange(10.0))
+        aside.fill("start", 10, np.arange(10.0, 23.0))
+    return created
+
+
+def write_all(store: Store, order: list[int]) -> None:
+    for number in order:
+        start, stop = LAYOUT.bounds(number)
+        with store.region(start, stop) as region:
+            for a in range(start, stop, LAYOUT.shard):
+                region.write(a, FEATURES[a : min(a + LAYOUT.shard, stop)])
+        sizes = {file.name: file.size for file in region.files}
+        folder = store.path if store.path.suffix == ".zarr" else store.record_folder.parent
+        assert sizes
+        assert all((folder / name).stat().st_size == size for name, size in sizes.items())
+
+
+def test_what_is_written_is_read_in_any_order(store: Store) -> None:
+    write_all(store, [2, 0, 1])
+    order = np.random.default_rng(1).permutation(23)
+    read = store.read(order)
+    assert np.array_equal(read, FEATURES[order])
+    assert read.dtype == np.float32
+    assert read.flags.owndata or read.base is not None
+    assert read.flags.writeable
+    assert np.array_equal(store.read(np.array([3, 3])), FEATURES[[3, 3]])
+
+
+def test_small_variables_and_attributes_come_back(store: Store) -> None:
+    start, source, frequency = (store.get(name) for name in ("start", "source", "frequency"))
+    assert start is not None
+    assert source is not None
+    assert frequency is not None
+    assert np.array_equal(start, np.arange(23.0))
+    assert source.tolist() == ["café.wav", "b.wav"]
+    assert frequency.tolist() == [0, 1, 2, 3, 4]
+    assert store.get("start", 5, 8).tolist() == [5, 6, 7]  # type: ignore[union-attr]
+    assert store.get("label") is None
+    assert store.attrs()["samplerate"] == 8000
+
+
+def test_valid_is_false_until_the_job_is_finished(store: Store) -> None:
+    assert not store.get("valid").any()  # type: ignore[union-attr]
+    store.finish(np.arange(23) != 4)
+    assert store.get("valid").tolist() == (np.arange(23) != 4).tolist()  # type: ignore[union-attr]
+    assert np.array_equal(store.get("start"), np.arange(23.0))  # type: ignore[arg-type]
+
+
+def test_what_was_never_written_does_not_look_like_audio(store: Store) -> None:
+    write_all(store, [0])
+    if store.path.suffix == ".zarr":
+        assert np.isnan(store.read(np.array([20]))).all()
+    else:
+        with pytest.raises(OSError, match=r"00000002\.h5"):
+            store.read(np.array([20]))
+
+
+def test_a_region_that_fails_leaves_no_file_in_place(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.region(8, 16) as region:  # noqa: PT012
+        if store.path.suffix != ".zarr":  # a Zarr shard is in place, whole, once it is written
+            region.write(8, FEATURES[8:12])
+        raise ZeroDivisionError
+    folder = store.record_folder.parent
+    assert not [name for name in os.listdir(folder) if "00000001" in name]
+    write_all(store, [0, 1, 2])
+    assert np.array_equal(store.read(np.arange(23)), FEATURES)
+
+
+def test_a_store_goes_to_other_processes(store: Store) -> None:
+    write_all(store, [0, 1, 2])
+    store.read(np.array([0]))
+    copy = pickle.loads(pickle.dumps(store))
+    assert np.array_equal(copy.read(np.arange(23)), FEATURES)
+
+
+def test_open_handles_do_not_leak(store: Store) -> None:
+    write_all(store, [0, 1, 2])
+    store.read(np.arange(23))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        write_all(store, [0])
+        store.attrs(), store.get("start")
+        store.read(np.arange(23))
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+def test_removing_leaves_nothing(store: Store) -> None:
+    write_all(store, [0, 1, 2])
+    store.remove()
+    assert os.listdir(store.path.parent) == []
+
+
+def test_zarr_refuses_blocks_that_are_not_whole_shards(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "x.zarr")
+    with store.creating(LAYOUT, variables(), {}):
+        pass
+    with store.region(8, 16) as region:
+        for start, stop in ((8, 10), (9, 12), (8, 13)):
+            with pytest.raises(ValueError, match="whole shards of 4 windows"):
+                region.write(start, FEATURES[start:stop])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_zarr_is_read_alike_by_zarr_xarray_and_tensorstore(
+    write_wav: Write, tmp_path: Path, dtype: str
+) -> None:
+    out = tmp_path / "x.zarr"
+    assert pl.extract(write_wav(seconds=70.5), out, labels=np.arange(71), dtype=dtype).ok
+    X = np.concatenate([X for X, _ in pl.Batches(out)])
+    assert X.shape == (71, 257, 400)
+    assert X.dtype == dtype
+    array = zarr.open_group(out)["features"]
+    assert isinstance(array, zarr.Array)
+    assert array.metadata.dimension_names == ("window", "frequency", "time")  # type: ignore[union-attr]
+    assert array.chunks == (1, 257, 400)
+    assert array.shards == (32 if dtype == "float32" else 64, 257, 400)
+    assert np.array_equal(array[:], X)
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(out / "features")}}
+    assert np.array_equal(tensorstore.open(spec).result().read().result(), X)
+    dataset = xarray.open_zarr(out)
+    assert dataset.features.dims == ("window", "frequency", "time")
+    assert set(dataset.features.coords) >= {
+        *("frequency", "time", "label", "recording", "start", "n_samples", "valid")
+    }
+    assert dataset.frequency.units == "Hz"
+    assert dataset.start.values.tolist() == list(range(71))
+    assert dataset.n_samples.values[-1] == 4000
+    assert dataset.label.values.tolist() == list(range(71))
+    assert dataset.valid.values.all()
+    assert dataset.source.values.tolist() == [str(tmp_path / "noise.wav")]
+    loudest = dataset.features.sel(frequency=1000, method="nearest").isel(window=3)
+    assert np.array_equal(loudest.values, X[3, np.abs(dataset.frequency.values - 1000).argmin()])
+
+
+def test_hdf5_reads_as_one_file_with_dimension_scales(write_wav: Write, tmp_path: Path) -> None:
+    out = tmp_path / "x.h5"
+    assert pl.extract(write_wav(seconds=300.5), out, labels=np.arange(301)).ok
+    X = np.concatenate([X for X, _ in pl.Batches(out)])
+    with h5py.File(out) as file:
+        features = file["features"]
+        assert features.shape == (301, 257, 400)
+        assert np.array_equal(features[250:301], X[250:])
+        assert [dim.label for dim in features.dims] == ["window", "frequency", "time"]
+        assert [dim[0].name for dim in features.dims] == ["/start", "/frequency", "/time"]
+        assert file["source"].asstr()[:].tolist() == [str(tmp_path / "noise.wav")]
+        assert file["label"][:].tolist() == list(range(301))
+
+
+@given(
+    window_bytes=st.integers(1, 10**8),
+    audio_bytes=st.integers(1, 10**8),
+    n_windows=st.integers(1, 10**9),
+)
+def test_each_unit_divides_the_next_and_memory_is_bounded(
+    window_bytes: int, audio_bytes: int, n_windows: int
+) -> None:
+    layout = choose_layout(n_windows, (window_bytes,), "float16", audio_bytes)
+    assert layout.shard % layout.chunk == layout.region % layout.shard == 0
+    held = layout.shard * max(layout.window_bytes, audio_bytes)
+    assert layout.shard == layout.chunk or held <= 32 * 2**20
+    assert layout.n_regions == -(-n_windows // layout.region)
+    first, last = layout.bounds(0), layout.bounds(layout.n_regions - 1)
+    assert first[0] == 0
+    assert last[1] == n_windows
+
+
+def test_a_path_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a store ends in \.zarr, \.h5, \.hdf5"):
+        new_store(tmp_path / "x.npz")
+    with pytest.raises(FileNotFoundError, match="does not exist; extract makes it"):
+        open_store(tmp_path / "x.zarr")
+    zarr.open_group(tmp_path / "x.zarr", mode="w")
+    with h5py.File(tmp_path / "x.h5", "w"):
+        pass
+    for name in ("x.zarr", "x.h5"):
+        with pytest.raises(ValueError, match="not a store that extract made"):
+            open_store(tmp_path / name)
+
+
+@pytest.mark.parametrize("torn", [0, 100])
+def test_a_torn_shard_is_written_again(tmp_path: Path, torn: int) -> None:
+    store = new_store(tmp_path / "x.zarr")
+    with store.creating(LAYOUT, variables(), {}):
+        pass
+    write_all(store, [0, 1, 2])
+    os.truncate(store.path / "features" / "c" / "5" / "0" / "0", torn)
+    write_all(store, [2])
+    assert np.array_equal(store.read(np.arange(23)), FEATURES)
+
+
+def test_hdf5_that_was_interrupted_while_it_was_created_is_created_again(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "x.h5")
+    with pytest.raises(KeyboardInterrupt), store.creating(LAYOUT, variables(), {}):  # noqa: PT012
+        store.record_folder.mkdir()
+        raise KeyboardInterrupt
+    assert not store.path.exists()
+    with store.creating(LAYOUT, variables(), {}):
+        pass
+    write_all(store, [0, 1, 2])
+    store.path.rename(tmp_path / "y.h5")
+    with (
+        pytest.raises(ValueError, match="but not the store that it belongs to"),
+        store.creating(LAYOUT, variables(), {}),
+    ):
+        pass
+    assert len(list(store.record_folder.parent.glob("*.h5"))) == 3
+
+
+def test_a_process_forked_after_tensorstore_was_used_says_so(tmp_path: Path) -> None:
+    code = """if True:
+        import multiprocessing, sys, numpy as np, soundfile, pipeline as pl
+        soundfile.write("x.wav", np.random.default_rng(0).random(20000), 8000)
+        pl.extract("x.wav", "x.zarr")
+        def read():
+            try:
+                pl.Batches("x.zarr")[0]
+            except RuntimeError as error:
+                sys.exit(str(error).count("spawn") + 40)
+        child = multiprocessing.get_context("fork").Process(target=read)
+        child.start(); child.join(); print(child.exitcode)
+    """
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "41\n"
