@@ -1,0 +1,314 @@
+"""Settings of a job: frozen, checked when made, read from YAML or flags."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import importlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cloudpickle
+import numpy as np
+import yaml
+
+from pipeline.features import Feature, Spectrogram
+from pipeline.grid import Tail
+from pipeline.recordings import check_request
+
+__all__ = [
+    "Job",
+    "Settings",
+    "digest",
+    "fingerprint",
+    "load_job",
+    "load_yaml",
+    "make_feature",
+    "parse_value",
+    "reject_unknown",
+]
+
+FEATURES = {"spectrogram": Spectrogram}
+CHOICES = {
+    "tail": ("pad", "drop"),
+    "dtype": ("float32", "float16"),
+    "on_error": ("mask", "stop"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How recordings are cut, read and stored.
+
+    Parameters
+    ----------
+    window : float
+        Length of a window, in seconds.
+    hop : float, optional
+        Seconds between window starts; `window` if not given.
+    channel : int or "mix"
+        The channel that is used, counted from 0, or the mean of all.
+    samplerate : int, optional
+        Rate in Hz that all audio is resampled to; needed for ``.npy``, whose
+        rate it is. If not given, all recordings must share one rate.
+    tail : {"pad", "drop"}
+        What becomes of the last window when a recording ends inside it.
+    dtype : {"float32", "float16"}
+        Of the stored features.
+    on_error : {"mask", "stop"}
+        Whether windows that cannot be read are masked, or end the job.
+
+    Raises
+    ------
+    ValueError
+        If a value is not allowed.
+    """
+
+    window: float = 1.0
+    hop: float | None = None
+    channel: int | Literal["mix"] = 0
+    samplerate: int | None = None
+    tail: Tail = "pad"
+    dtype: Literal["float32", "float16"] = "float32"
+    on_error: Literal["mask", "stop"] = "mask"
+
+    def __post_init__(self) -> None:
+        for name in ("window", "hop"):
+            value = getattr(self, name)
+            if value is None and name == "hop":
+                continue
+            if not _is_number(value) or not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value!r}; it must be a number of seconds above 0")
+            object.__setattr__(self, name, float(value))
+        check_request(self.channel, self.samplerate)
+        for name in ("channel", "samplerate"):
+            if isinstance(getattr(self, name), np.integer):
+                object.__setattr__(self, name, int(getattr(self, name)))
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; allowed are {' and '.join(allowed)}"
+                )
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
+        """Settings from names and values; an unknown name is an error."""
+        reject_unknown(values, (field.name for field in dataclasses.fields(cls)), "setting")
+        return cls(**values)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def reject_unknown(given: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Refuse keys that are not known, naming the nearest one that is.
+
+    Raises
+    ------
+    ValueError
+        If there is such a key.
+    """
+    known = list(known)
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise ValueError(f"{key!r} is not a known {what}; {hint}")
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that takes 1e-6 for a number, as YAML 1.2 does and PyYAML does not."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), "-+0123456789"
+)
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a mapping from a YAML file, safely.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not YAML, or not a mapping of names to values.
+    """
+    try:
+        values = yaml.load(path.read_text(), _Loader)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist; give the path of a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" at line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or "it is not text"
+        raise ValueError(f"{path} is not valid YAML{line}: {problem}; mend it there") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds no mapping; it must be lines of the form 'name: value'")
+    return values
+
+
+def parse_value(text: str) -> Any:
+    """The value that run.yaml would have for this text, or None for "none"."""
+    if text.lower() == "none":
+        return None
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        return text
+
+
+def make_feature(name: str, parameters: Mapping[str, Any]) -> Feature:
+    """A feature by name, with parameters.
+
+    Parameters
+    ----------
+    name : str
+        "spectrogram", or ``package.module:Name`` of your own.
+    parameters : mapping
+        Its keyword arguments.
+
+    Raises
+    ------
+    ValueError
+        If there is no such feature, or it refuses the parameters.
+    """
+    factory: Any = FEATURES.get(name) or _import(name)
+    if dataclasses.is_dataclass(factory):
+        fields = [field.name for field in dataclasses.fields(factory)]
+        reject_unknown(parameters, fields, f"parameter of {name}")
+    try:
+        feature = factory(**parameters)
+    except TypeError as error:
+        raise ValueError(f"feature {name} cannot be made of {dict(parameters)}: {error}") from None
+    if not isinstance(feature, Feature):
+        raise ValueError(
+            f"feature {name} lacks one of shape, frequencies, times, __call__; give it those"
+        )
+    return feature
+
+
+def _import(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        reject_unknown([name], [*FEATURES, "package.module:Name"], "feature")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"feature {name} cannot be imported: {error}; give package.module:Name of a class "
+            f"that Python finds"
+        ) from None
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of an array's dtype, shape and values, or of a pickle, in hexadecimal."""
+    if isinstance(value, np.ndarray):
+        data = f"{value.dtype.str}{value.shape}".encode() + np.ascontiguousarray(value).tobytes()
+    else:
+        data = cloudpickle.dumps(value)
+    return hashlib.sha256(data).hexdigest()
+
+
+def fingerprint(job: Mapping[str, Any]) -> str:
+    """A digest of what determines the stored bytes.
+
+    Parameters
+    ----------
+    job : mapping
+        Settings, feature and inputs, of plain values.
+
+    Returns
+    -------
+    str
+        SHA-256 of the canonical JSON, in hexadecimal.
+    """
+    text = json.dumps(job, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A whole job as run.yaml and the flags give it."""
+
+    sources: list[str]
+    out: str
+    feature: Feature
+    labels: str | None
+    cluster: str | None
+    settings: Settings
+    overwrite: bool = False
+    quiet: bool = False
+
+
+def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job:
+    """Read run.yaml, and let flags override it.
+
+    Parameters
+    ----------
+    path : path or None
+        Of run.yaml. Its ``feature`` is a name, or a mapping of ``name`` and
+        the feature's parameters.
+    flags : mapping
+        Values under the same names as in run.yaml.
+    parameters : mapping
+        Parameters of the feature.
+
+    Returns
+    -------
+    Job
+
+    Raises
+    ------
+    ValueError, OSError
+        If a key is not known, a value not allowed, or sources or out missing.
+    """
+    values = load_yaml(path) if path else {}
+    names = [field.name for field in dataclasses.fields(Settings)]
+    others = ("sources", "out", "feature", "labels", "cluster", "overwrite", "quiet")
+    reject_unknown(values, [*others, *names], f"key of {path}")
+    feature = values.get("feature") or {}
+    feature = {"name": feature} if isinstance(feature, str) else feature
+    if not isinstance(feature, dict) or not isinstance(feature.get("name", ""), str):
+        raise ValueError(f"feature is {feature!r}; it must be a name, or a name and parameters")
+    feature = dict(feature)
+    if "feature" in flags and flags["feature"] != feature.get("name"):
+        feature = {"name": flags["feature"]}
+    values = {**values, **flags}
+    for key, what in (("sources", "SOURCE"), ("out", "--out OUT")):
+        if not values.get(key):
+            raise ValueError(f"{key} is missing; give {what}, or '{key}:' in run.yaml")
+    if isinstance(values["sources"], str):
+        values["sources"] = [values["sources"]]
+    for key, kind, what in (
+        ("sources", list, "a path or a list of paths"),
+        ("out", str, "a path"),
+        ("labels", str, "a path"),
+        ("cluster", str, "a path"),
+        ("overwrite", bool, "true or false"),
+        ("quiet", bool, "true or false"),
+    ):
+        value = values.get(key)
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"{key} is {value!r}; it must be {what}")
+    if not all(isinstance(source, str) for source in values["sources"]):
+        raise ValueError(f"sources is {values['sources']!r}; it must be a path or a list of paths")
+    name = feature.pop("name", "spectrogram")
+    return Job(
+        values["sources"],
+        values["out"],
+        make_feature(name, {**feature, **parameters}),
+        values.get("labels"),
+        values.get("cluster"),
+        Settings(**{name: values[name] for name in names if name in values}),
+        values.get("overwrite") or False,
+        values.get("quiet") or False,
+    )

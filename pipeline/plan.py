@@ -1,0 +1,295 @@
+"""The plan: what a job will do, as a value that can be printed, compared and refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from pipeline.config import Settings, digest
+from pipeline.features import Feature
+from pipeline.grid import WindowGrid
+from pipeline.labels import Labels, check_count, make_labels
+from pipeline.layout import Layout, choose_layout
+from pipeline.readers import load_labels, read_label
+from pipeline.recordings import PathLike, Recordings, scan
+from pipeline.store import new_store
+from pipeline.windows import bind_to_grid
+
+__all__ = ["Inputs", "LabelsLike", "Plan"]
+
+LabelsLike = PathLike | Labels | Sequence[Any] | npt.NDArray[Any] | None
+FORMAT = 1
+# Measured by scripts/benchmark: what Python and the libraries take; how often a
+# thread holds a block of features while it is computed, encoded and written (Zarr
+# encodes one block while the next is computed); and what a kernel works in.
+BASE_BYTES = 200 * 1024**2
+COPIES = {".zarr": 6.0, ".h5": 2.5, ".hdf5": 2.5}
+SCRATCH_WINDOWS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What features are computed of: recordings, cut into labelled windows.
+
+    Parameters
+    ----------
+    recordings : Recordings
+        Where the audio is.
+    grid : WindowGrid
+        The windows of the recordings.
+    feature : Feature
+        For the rate and window length of the grid.
+    labels : Labels or None
+        One for each window.
+    """
+
+    recordings: Recordings
+    grid: WindowGrid
+    feature: Feature
+    labels: Labels | None
+
+    @classmethod
+    def find(
+        cls,
+        sources: PathLike | Iterable[PathLike],
+        feature: Feature,
+        labels: LabelsLike,
+        settings: Settings,
+    ) -> Inputs:
+        """Scan the sources and fit grid, feature and labels to them.
+
+        Raises
+        ------
+        ValueError, OSError
+            If sources, labels and settings do not fit each other.
+        """
+        recordings = scan(sources, channel=settings.channel, samplerate=settings.samplerate)
+        grid = WindowGrid(recordings, settings.window, settings.hop, settings.tail)
+        if not len(grid):
+            raise ValueError(
+                f"no recording is as long as a window of {settings.window} s; give a shorter "
+                f"window, or tail 'pad'"
+            )
+        feature = bind_to_grid(feature, grid)
+        if labels is None:
+            return cls(recordings, grid, feature, _stored_labels(recordings, grid))
+        what = "labels"
+        if isinstance(labels, str | os.PathLike):
+            what, labels = os.fspath(labels), load_labels(Path(labels))
+        if not isinstance(labels, Labels):
+            labels = make_labels(labels)
+        check_count(len(labels.values), len(grid), what, "the audio")
+        return cls(recordings, grid, feature, labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan(Inputs):
+    """What a job will do; made without reading any audio.
+
+    Parameters
+    ----------
+    recordings, grid, feature, labels
+        As of `Inputs`.
+    out : str
+        Path of the store.
+    settings : Settings
+        How recordings are cut, read and stored.
+    layout : Layout
+        How the store is cut into files.
+    """
+
+    out: str
+    settings: Settings
+    layout: Layout
+
+    @classmethod
+    def make(
+        cls,
+        sources: PathLike | Iterable[PathLike],
+        out: PathLike,
+        feature: Feature,
+        labels: LabelsLike = None,
+        settings: Settings = Settings(),  # noqa: B008 - it is frozen
+    ) -> Plan:
+        """Plan a job.
+
+        Raises
+        ------
+        ValueError, OSError
+            If the sources, the labels, the settings or `out` will not do.
+        """
+        own = new_store(out).path  # its ending is checked before anything is read
+        if isinstance(sources, str | os.PathLike):
+            sources = [sources]
+        # A glob of the shell may name what an earlier run has stored.
+        stored = {os.path.realpath(own), os.path.realpath(f"{own}.parts")}
+        sources = [source for source in sources if os.path.realpath(source) not in stored]
+        found = Inputs.find(sources, feature, labels, settings)
+        audio_bytes = max(_bytes_a_sample(found.recordings)) * found.grid.window_samples
+        layout = choose_layout(
+            len(found.grid), found.feature.shape, settings.dtype, int(audio_bytes)
+        )
+        return cls(
+            found.recordings,
+            found.grid,
+            found.feature,
+            found.labels,
+            os.fspath(out),
+            settings,
+            layout,
+        )
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the features, uncompressed."""
+        return self.layout.n_windows * self.layout.window_bytes
+
+    @property
+    def n_files(self) -> int:
+        """Files that will hold the features."""
+        zarr = Path(self.out).suffix == ".zarr"
+        return self.layout.n_shards if zarr else self.layout.n_regions + 1
+
+    def memory_bytes(self, threads: int) -> int:
+        """Projected peak memory of a worker with so many threads, in bytes."""
+        audio = (max(_bytes_a_sample(self.recordings)) + 4) * self.grid.window_samples
+        features = COPIES[new_store(self.out).path.suffix] * self.layout.window_bytes
+        block = self.layout.shard * (features + audio) + SCRATCH_WINDOWS * self.layout.window_bytes
+        return int(BASE_BYTES + threads * block)
+
+    def check_fits(self, threads: int) -> None:
+        """Refuse a job that cannot end well, before it begins.
+
+        Raises
+        ------
+        MemoryError
+            If a worker on this machine would need more memory than it has.
+        OSError
+            If the store cannot be written, or the disk has no room for it.
+        """
+        memory = psutil.virtual_memory().total
+        if self.memory_bytes(threads) > memory:
+            raise MemoryError(
+                f"{threads} threads need {self.memory_bytes(threads) / 1e9:.1f} GB, but the "
+                f"machine has {memory / 1e9:.1f} GB; run on fewer threads, or make the "
+                f"window or the feature smaller"
+            )
+        folder = Path(self.out).absolute().parent
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise PermissionError(
+                f"{self.out} cannot be made, for {folder} is not a folder that may be written to; "
+                f"give another path"
+            )
+        room = shutil.disk_usage(folder).free
+        if not Path(self.out).exists() and self.n_bytes > room:
+            raise OSError(
+                f"{self.out} may need up to {self.n_bytes / 1e9:.1f} GB, but {folder} has "
+                f"{room / 1e9:.1f} GB free; free some, give another path, or --dtype float16"
+            )
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What determines the stored bytes, as plain values."""
+        settings = dataclasses.asdict(self.settings)
+        settings["hop"] = self.settings.hop or self.settings.window
+        del settings["on_error"]
+        labels = self.labels and [digest(self.labels.values), self.labels.classes]
+        return {
+            "format": FORMAT,
+            "settings": settings,
+            "feature": describe_feature(self.feature),
+            "labels": labels,
+            "inputs": [[item.path, item.size, item.modified] for item in self.recordings],
+            "unreadable": [path for path, _ in self.recordings.unreadable],
+            "layout": dataclasses.asdict(self.layout),
+        }
+
+    def as_dict(self, threads: int) -> dict[str, Any]:
+        """The plan as plain values, for a worker with so many threads."""
+        layout = self.layout
+        return {
+            "out": self.out,
+            "recordings": len(self.recordings),
+            "unreadable": dict(self.recordings.unreadable),
+            "seconds": self.recordings.seconds,
+            "samplerate": self.grid.samplerate,
+            "windows": layout.n_windows,
+            "regions": layout.n_regions,
+            "shape": [layout.n_windows, *layout.shape],
+            "dtype": layout.dtype,
+            "bytes": self.n_bytes,
+            "files": self.n_files,
+            "memory_bytes": self.memory_bytes(threads),
+            "threads": threads,
+            "labelled": self.labels is not None,
+            "feature": describe_feature(self.feature),
+        }
+
+
+def describe_feature(feature: Feature) -> dict[str, Any]:
+    """Name and parameters of a feature, as plain values."""
+    kind = feature if isinstance(feature, type | FunctionType) else type(feature)
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    if not dataclasses.is_dataclass(feature) or isinstance(feature, type):
+        return {"name": name, "parameters": {"pickle": digest(feature)}}
+    fields = [field.name for field in dataclasses.fields(feature)]
+    return {"name": name, "parameters": {key: _plain(getattr(feature, key)) for key in fields}}
+
+
+def _plain(value: Any) -> Any:
+    """The value itself if JSON knows it, a digest of it otherwise."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | None) else digest(value)
+
+
+def _bytes_a_sample(recordings: Recordings) -> Iterable[float]:
+    """Bytes in memory, as float32, behind each sample at the job's rate."""
+    for item in recordings:
+        yield 4 * item.header.channels * max(1.0, item.header.samplerate / item.samplerate)
+
+
+def _stored_labels(recordings: Recordings, grid: WindowGrid) -> Labels | None:
+    """The labels stored with the recordings, if they have any."""
+    values: list[npt.NDArray[Any]] = []
+    without: list[str] = []
+    for item, count in zip(recordings, grid.counts, strict=True):
+        try:
+            array = read_label(Path(item.path))
+            first = values[0] if values else array
+            if array is not None and first is not None:
+                text = [labels.dtype.kind in "UOT" for labels in (array, first)]
+                if array.shape[1:] != first.shape[1:] or text[0] != text[1]:
+                    raise ValueError(
+                        f"they have shape {array.shape} and dtype {array.dtype}, unlike others"
+                    )
+            if array is not None:
+                make_labels(array)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"the labels of {item.path} cannot be used: {error}") from None
+        if array is None:
+            without.append(item.path)
+            continue
+        check_count(len(array), int(count), f"the label of {item.path}", "its audio")
+        values.append(array)
+    if values and without:
+        raise ValueError(
+            f"{without[0]} has no labels, but others of the recordings have; give labels for all, "
+            f"or for none"
+        )
+    return make_labels(np.concatenate(values)) if values else None

@@ -1,0 +1,132 @@
+"""cluster.yaml says where a job runs, and names nothing but Dask cluster managers."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import wait
+from pathlib import Path
+from typing import Any
+
+import pytest
+from threadpoolctl import threadpool_info
+
+from pipeline.cluster import Cluster, load_cluster, started
+
+SHIPPED = Path(__file__).parents[1] / "cluster.yaml"
+
+
+def blas_threads() -> list[int]:
+    """Threads that each BLAS library of this process uses."""
+    return [int(pool["num_threads"]) for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_the_shipped_file_names_threads_local_and_existing() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert load_cluster(SHIPPED) == load_cluster(f"{SHIPPED}:threads")
+    assert load_cluster(SHIPPED) == Cluster("threads", threads=cores)
+    local = load_cluster(f"{SHIPPED}:local")
+    assert local.manager == "dask.distributed.LocalCluster"
+    assert local.options["processes"] is True
+    assert load_cluster(f"{SHIPPED}:existing").address == "tcp://127.0.0.1:8786"
+    assert load_cluster(None).threads == cores
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        ("clusters: {a: {threads: 1}}", "b", "'b' is not a known cluster"),
+        ("clusters: {local: {threads: 1}}", "locla", "did you mean 'local'"),
+        ("clusters: {a: {thread: 1}}", "a", "'thread' is not a known key; did you mean 'threads'"),
+        ("cluster: {a: {threads: 1}}", "a", "did you mean 'clusters'"),
+        ("clusters: {a: {threads: 0}}", "a", "threads is 0; it must be a whole number"),
+        ("clusters: {a: {threads: two}}", "a", "threads is 'two'"),
+        ("clusters: {a: {threads: 1, address: x}}", "a", "give exactly one"),
+        ("clusters: {a: {scale: 1}}", "a", "none of threads, class and address is given"),
+        ("clusters: {a: {threads: 1, scale: 2}}", "a", "scale goes with class, not with threads"),
+        ("clusters: {a: {class: x, scale: 1, adapt: {}}}", "a", "both scale and adapt"),
+        ("clusters: {a: {class: x, options: [1]}}", "a", "options is [1]"),
+        ("clusters: {a: }", "a", "it is empty; give threads, class or address"),
+        ("clusters: {}", "a", "names no clusters"),
+        ("clusters: {a: {threads: 1}", "a", "is not valid YAML at line 1"),
+        ("- a\n- b", "a", "holds no mapping"),
+        ("!!python/object/apply:os.system ['true']", "a", "is not valid YAML"),
+    ],
+)
+def test_a_file_that_will_not_do_is_refused(
+    tmp_path: Path, text: str, name: str, message: str
+) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
+        load_cluster(f"{path}:{name}")
+    assert message in str(error.value)
+    assert "cluster.yaml" in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"absent\.yaml does not exist"):
+        load_cluster(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize(
+    "manager",
+    [
+        "os.system",
+        "subprocess.Popen",
+        "dask.array.Array",
+        "dask.no_such",
+        "distributed.Client",
+        "x",
+    ],
+)
+def test_only_dask_cluster_managers_are_accepted(manager: str) -> None:
+    with (
+        pytest.raises(ValueError, match="is not a Dask cluster manager"),
+        started(Cluster("a", manager=manager)),
+    ):
+        pass
+
+
+def test_a_manager_that_is_not_installed_is_named() -> None:
+    cluster = Cluster("a", manager="dask_yarn.YarnCluster")
+    with pytest.raises(ValueError, match="'a': dask_yarn"), started(cluster):
+        pass
+
+
+def test_an_address_where_nothing_listens_is_named() -> None:
+    cluster = Cluster("a", address="tcp://127.0.0.1:1")
+    with (
+        pytest.raises(ConnectionError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"),
+        started(cluster),
+    ):
+        pass
+
+
+def test_threads_do_not_fight_over_blas_threads() -> None:
+    before = blas_threads()
+    with started(Cluster(threads=2)) as engine:
+        assert set(engine.submit(blas_threads).result()) == {1}
+        assert engine.slots() == 4
+        assert engine.dashboard is None
+    assert blas_threads() == before
+
+
+@pytest.mark.parametrize("wanted", [{"scale": 1}, {"adapt": {"minimum": 1, "maximum": 1}}, {}])
+def test_a_manager_is_given_its_options_and_scaled(wanted: dict[str, Any]) -> None:
+    options: dict[str, Any] = {"threads_per_worker": 3, "dashboard_address": None}
+    options["n_workers"] = 0 if wanted else 1
+    cluster = Cluster("a", manager="dask.distributed.LocalCluster", options=options, **wanted)
+    assert cluster.threads_per_worker == 3
+    with started(cluster) as engine:
+        futures = [engine.submit(os.getpid) for _ in range(4)]
+        wait(futures)
+        assert {future.result() for future in futures} != {os.getpid()}
+        assert set(engine.submit(blas_threads).result()) == {1}
+        assert engine.slots() == 6
+
+
+def test_an_error_on_a_worker_comes_back_as_it_was() -> None:
+    options = {"n_workers": 1, "processes": False, "dashboard_address": None}
+    cluster = Cluster("a", manager="distributed.LocalCluster", options=options)
+    with started(cluster) as engine:
+        assert isinstance(engine.submit(int, "x").exception(), ValueError)
