@@ -1,0 +1,27 @@
+"""Feature extraction for audio that does not fit in memory."""
+
+from pipeline.batches import Batches, stream
+from pipeline.config import Settings
+from pipeline.features import Feature, Spectrogram
+from pipeline.grid import Window, WindowGrid
+from pipeline.job import Progress, Report, extract
+from pipeline.recordings import Recording, Recordings, scan
+from pipeline.windows import map_windows, open_windows
+
+__all__ = [
+    "Batches",
+    "Feature",
+    "Progress",
+    "Recording",
+    "Recordings",
+    "Report",
+    "Settings",
+    "Spectrogram",
+    "Window",
+    "WindowGrid",
+    "extract",
+    "map_windows",
+    "open_windows",
+    "scan",
+    "stream",
+]

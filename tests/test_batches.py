@@ -1,0 +1,211 @@
+"""Batches give what was stored: in order, shuffled, one by one, as often as wanted."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import zarr
+
+import pipeline as pl
+
+Array = npt.NDArray[Any]
+N = 75
+
+
+@pytest.fixture(scope="module", params=["zarr", "h5"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of 75 windows, the label of window t being t."""
+    import soundfile
+
+    folder = tmp_path_factory.mktemp("batches")
+    samples = np.random.default_rng(0).standard_normal(N * 1000 - 300) / 10
+    soundfile.write(folder / "x.wav", samples, 1000)
+    out = folder / f"x.{request.param}"
+    feature = pl.Spectrogram(n_fft=32, frame_length=20)
+    assert pl.extract(folder / "x.wav", out, feature, labels=np.arange(N)).ok
+    return out
+
+
+@pytest.fixture(scope="module")
+def features(store: Path) -> Array:
+    """All features of the store, computed by themselves."""
+    recordings = pl.scan(store.parent / "x.wav")
+    grid = pl.WindowGrid(recordings)
+    feature = pl.Spectrogram(n_fft=32, frame_length=20)
+    return np.asarray(pl.map_windows(feature, pl.open_windows(recordings, grid), grid))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 75, 100])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_every_window_comes_once_with_its_label(
+    store: Path, features: Array, batch_size: int, shuffle: bool
+) -> None:
+    batches = pl.Batches(store, batch_size, shuffle, seed=3)
+    seen: list[int] = []
+    for X, y in batches:
+        assert y is not None
+        assert np.array_equal(X, features[y])
+        seen.extend(y.tolist())
+    assert sorted(seen) == list(range(N))
+    assert (seen == list(range(N))) is not shuffle
+    assert len(batches) == -(-N // batch_size)
+
+
+def test_one_by_one_is_the_article_s_generator(store: Path, features: Array) -> None:
+    batches = pl.Batches(store, batch_size=None)
+    assert len(batches) == N
+    for t, (X, y) in enumerate(batches):
+        assert X.shape == features.shape[1:]
+        assert np.array_equal(X, features[t])
+        assert y == t
+    X, y = batches[-1]
+    assert np.array_equal(X, features[-1])
+    assert y == N - 1
+
+
+def test_the_order_follows_from_seed_and_epoch_alone(store: Path) -> None:
+    def order(seed: int, epoch: int = 0) -> list[int]:
+        batches = pl.Batches(store, 16, shuffle=True, seed=seed)
+        batches.set_epoch(epoch)
+        return [t for _, y in batches if y is not None for t in y.tolist()]
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+    assert order(1, epoch=1) == order(1, epoch=1) != order(1)
+    batches = pl.Batches(store, 16, shuffle=True, seed=1)
+    first, second = ([y.tolist() for _, y in batches if y is not None] for _ in range(2))
+    assert first == second
+
+
+def test_indexing_gives_what_iterating_gives(store: Path) -> None:
+    batches = pl.Batches(store, 16, shuffle=True)
+    for i, (X, y) in enumerate(batches):
+        again, label = batches[i]
+        assert np.array_equal(X, again)
+        assert np.array_equal(y, label)  # type: ignore[arg-type]
+        assert np.array_equal(batches.windows(i), label)  # type: ignore[arg-type]
+    assert np.array_equal(batches[-1][0], batches[len(batches) - 1][0])
+    for i in (len(batches), -len(batches) - 1):
+        with pytest.raises(IndexError, match=f"batch {i} of 5"):
+            batches[i]
+
+
+def test_the_last_short_batch_is_kept_unless_dropped(store: Path) -> None:
+    assert [len(X) for X, _ in pl.Batches(store, 16)] == [16, 16, 16, 16, 11]
+    dropped = pl.Batches(store, 16, drop_last=True)
+    assert [len(X) for X, _ in dropped] == [16] * 4
+    assert len(dropped) == 4
+    assert len(pl.Batches(store, 16, shuffle=True, drop_last=True)) == 4
+
+
+def test_x_and_y_are_the_caller_s_own(store: Path, features: Array) -> None:
+    for size in (16, None):
+        batches = pl.Batches(store, size)
+        for X, y in batches:
+            X[...] = 0
+            if size:
+                y[...] = -1  # type: ignore[index]
+        X, y = batches[0]
+        assert np.array_equal(X, features[:16] if size else features[0])
+        assert np.array_equal(y, np.arange(16) if size else 0)  # type: ignore[arg-type]
+
+
+def test_the_next_batch_is_read_while_the_caller_works(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = pl.Batches(store, 16)
+    reads = 0
+    second = threading.Event()
+    true_read = type(batches._store).read
+
+    def counting(self: Any, windows: npt.NDArray[np.int64]) -> Array:
+        nonlocal reads
+        reads += 1
+        if reads == 2:
+            second.set()
+        return true_read(self, windows)
+
+    monkeypatch.setattr(type(batches._store), "read", counting)
+    iterator = iter(batches)
+    next(iterator)
+    assert second.wait(10)  # without another call to next
+    assert reads <= 3
+    iterator.close()  # type: ignore[attr-defined]
+
+
+def test_leaving_early_leaves_no_thread_behind(store: Path) -> None:
+    for _ in pl.Batches(store, 4):
+        break
+    for thread in threading.enumerate():
+        if thread.name.startswith("batches"):
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_size_of_nothing_is_refused(store: Path, batch_size: int) -> None:
+    with pytest.raises(ValueError, match="a whole number of windows above 0, or None"):
+        pl.Batches(store, batch_size)
+
+
+def test_an_unfinished_store_is_refused(tmp_path: Path, store: Path) -> None:
+    import shutil
+
+    copy = tmp_path / store.name
+    if store.is_dir():
+        shutil.copytree(store, copy)
+        done = copy / ".record" / "done.jsonl"
+    else:
+        shutil.copy(store, copy)
+        shutil.copytree(f"{store}.parts", f"{copy}.parts")
+        done = Path(f"{copy}.parts") / ".record" / "done.jsonl"
+    assert len(pl.Batches(copy)) == 2
+    done.write_text("")
+    with pytest.raises(ValueError, match="is not finished: 0 of 1 regions are done"):
+        pl.Batches(copy)
+
+
+def test_what_is_damaged_or_missing_raises_and_names_the_window(
+    tmp_path: Path, store: Path
+) -> None:
+    import shutil
+
+    copy = tmp_path / store.name
+    if store.is_dir():
+        shutil.copytree(store, copy)
+        part = copy / "features" / "c" / "0" / "0" / "0"
+    else:
+        shutil.copy(store, copy)
+        shutil.copytree(f"{store}.parts", f"{copy}.parts")
+        part = Path(f"{copy}.parts") / "00000000.h5"
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+    with pytest.raises(OSError, match=r"window \d+ is damaged"):
+        list(pl.Batches(copy, 75))
+    part.unlink()
+    with pytest.raises(OSError, match=r"window 0 is (missing|damaged)"):
+        list(pl.Batches(copy))
+
+
+def test_without_labels_y_is_none(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / "x.zarr"
+    pl.extract(store.parent / "x.wav", out, pl.Spectrogram(n_fft=32, frame_length=20))
+    assert pl.Batches(out)[0][1] is None
+    assert all(y is None for _, y in pl.Batches(out, batch_size=None))
+    assert "label" not in zarr.open_group(out)
+
+
+def test_names_of_classes_come_along(tmp_path: Path, store: Path) -> None:
+    out = tmp_path / f"x{store.suffix}"
+    names = ["owl" if t % 3 else "fox" for t in range(N)]
+    feature = pl.Spectrogram(n_fft=32, frame_length=20)
+    pl.extract(store.parent / "x.wav", out, feature, labels=names)
+    batches = pl.Batches(out)
+    assert batches.classes == ["fox", "owl"]
+    assert [batches.classes[i] for i in batches[0][1]] == names[:64]  # type: ignore[union-attr]
