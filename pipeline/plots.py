@@ -1,0 +1,132 @@
+"""Plots: the article's figure of labels, waveform and spectrogram."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.record import Record
+from pipeline.recordings import scan
+from pipeline.store import Store, open_finished
+
+__all__ = ["plot_window"]
+
+AROUND = 4  # windows shown either side
+
+
+def plot_window(path: str | os.PathLike[str], window: int, png: Path) -> None:
+    """Draw the labels, the waveform and the spectrogram around a window.
+
+    Parameters
+    ----------
+    path : path
+        A store that `extract` made.
+    window : int
+        The window in the middle; up to 4 of its recording stand either side.
+    png : path
+        The picture to write. The waveform is left out if the recording is
+        no longer where it was.
+
+    Raises
+    ------
+    ValueError
+        If there is no such window, or the features have no two axes.
+    ImportError
+        If matplotlib is not installed.
+    """
+    if png.suffix.lower() != ".png" or not png.absolute().parent.is_dir():
+        raise ValueError(f"png is {str(png)!r}; it must be a file name ending in .png in a folder")
+    store = open_finished(path)
+    recording, start, valid = (_get(store, name) for name in ("recording", "start", "valid"))
+    if not 0 <= window < len(valid):
+        raise ValueError(f"window is {window}; {path} has windows 0 to {len(valid) - 1}")
+    frequency, time = store.get("frequency"), store.get("time")
+    if frequency is None or time is None:
+        raise ValueError(f"the features of {path} have no frequency and time axis to draw")
+    near = np.arange(max(0, window - AROUND), min(len(valid), window + AROUND + 1))
+    near = near[recording[near] == recording[window]]
+    source = str(_get(store, "source")[recording[window]])
+    _draw(store, png, near, window, source, frequency, time, start)
+
+
+def _draw(
+    store: Store,
+    png: Path,
+    near: npt.NDArray[np.int64],
+    window: int,
+    source: str,
+    frequency: npt.NDArray[Any],
+    time: npt.NDArray[Any],
+    start: npt.NDArray[Any],
+) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError(
+            "plot needs matplotlib, which is not installed; install dask-audio-pipeline[plot]"
+        ) from None
+    attrs = store.attrs()
+    length = float(attrs["window"])
+    first, last = start[near[0]], start[near[-1]] + length
+    inputs = Record(store.record_folder).job()["inputs"]
+    scanned = next(item for item in inputs if item[0] == source)
+    waveform = _waveform(source, scanned, attrs, first, last)
+    labels = store.get("label")
+    panels = ["label"] * (labels is not None) + ["waveform"] * (waveform is not None) + ["features"]
+    figure = Figure(figsize=(10, 1.5 + 2.2 * len(panels)), layout="constrained")
+    axes = dict(
+        zip(panels, figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0], strict=True)
+    )
+    if labels is not None:
+        y = labels[near] if labels.ndim == 1 else labels[near].argmax(axis=1)
+        axes["label"].step([*start[near], last], [*y, y[-1]], where="post", color="C1")
+        axes["label"].set_ylabel("label")
+    if waveform is not None:
+        seconds = first + np.arange(len(waveform)) / float(attrs["samplerate"])
+        axes["waveform"].plot(seconds, waveform, linewidth=0.4)
+        axes["waveform"].set_ylabel("amplitude")
+    frames = axes["features"]
+    X = store.read(near).astype(np.float32)
+    low, high = np.percentile(X, [2, 99.5])
+    for t, x in zip(near, X, strict=True):
+        mesh = frames.pcolormesh(
+            start[t] + time, frequency, x, vmin=low, vmax=high, rasterized=True
+        )
+    figure.colorbar(mesh, ax=list(axes.values()), label=str(attrs["title"]), pad=0.01)
+    frames.set_ylabel("frequency (Hz)")
+    frames.set_xlabel("time (s)")
+    for panel in axes.values():
+        panel.set_xlim(first, last)
+        for edge in [*start[near], last]:
+            panel.axvline(edge, color="black", linewidth=0.5, alpha=0.6)
+        if panel is not frames:
+            panel.axvspan(start[window], start[window] + length, color="C1", alpha=0.12)
+    figure.suptitle(f"{os.path.basename(source)}, window {window}")
+    figure.savefig(png, dpi=110)
+
+
+def _get(store: Store, name: str) -> npt.NDArray[Any]:
+    values = store.get(name)
+    assert values is not None
+    return values
+
+
+def _waveform(
+    source: str, scanned: list[Any], attrs: dict[str, Any], first: float, last: float
+) -> npt.NDArray[np.float32] | None:
+    """The samples that the windows were cut from; None if they are no longer there."""
+    settings = json.loads(attrs["settings"])
+    try:
+        found = scan(source, channel=settings["channel"], samplerate=settings["samplerate"])[0]
+    except (OSError, ValueError):
+        return None
+    if [source, found.size, found.modified] != scanned:
+        return None
+    rate = found.samplerate
+    with found.open() as audio:
+        return audio.read(round(first * rate), min(round(last * rate), found.n_samples))

@@ -1,0 +1,94 @@
+"""The structure is what the file list says: imports point down, one door each."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pipeline
+
+PACKAGE = Path(pipeline.__file__).parent
+
+ORDER = [
+    *("grid", "features", "labels", "layout"),
+    *("ogg", "readers", "recordings", "windows"),
+    *("record", "zarr_store", "hdf5_store", "store"),
+    *("config", "cluster", "plan", "job", "batches"),
+    *("summary", "plots", "demo", "cli", "__init__", "__main__"),
+]
+
+DOORS = {
+    "soundfile": {"readers"},
+    "soxr": {"recordings"},
+    "zarr": {"zarr_store"},
+    "tensorstore": {"zarr_store"},
+    "h5py": {"readers", "hdf5_store", "demo"},
+    "google_crc32c": {"record"},
+    "dask": {"windows", "job"},
+    "distributed": {"cluster"},
+    "threadpoolctl": {"cluster", "batches"},
+    "psutil": {"plan"},
+    "yaml": {"config"},
+    "cloudpickle": {"config"},
+    "click": {"cli"},
+    "tqdm": {"cli"},
+    "matplotlib": {"plots"},
+    "scipy": {"features"},
+}
+
+PURE = {"grid", "features", "labels"}
+PURE_MAY = {"numpy", "scipy", "pipeline"}
+
+
+def imports(name: str) -> Iterator[str]:
+    """All modules that a file imports, inside functions too."""
+    for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively"
+            yield node.module or ""
+
+
+def test_every_file_has_its_place() -> None:
+    assert sorted(path.stem for path in PACKAGE.glob("*.py")) == sorted(ORDER)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_imports_point_down(name: str) -> None:
+    for module in imports(name):
+        if module.startswith("pipeline."):
+            imported = module.removeprefix("pipeline.")
+            assert ORDER.index(imported) < ORDER.index(name), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_each_dependency_has_one_door(name: str) -> None:
+    for module in imports(name):
+        top = module.partition(".")[0]
+        if top not in sys.stdlib_module_names | {"pipeline", "numpy"}:
+            assert name in DOORS[top], f"{name} imports {module}"
+        if name in PURE and top not in sys.stdlib_module_names:
+            assert top in PURE_MAY
+
+
+def test_importing_the_package_loads_neither_distributed_nor_matplotlib() -> None:
+    code = "import sys, pipeline; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"distributed", "matplotlib"} & set(done.stdout.split()) == set()
+
+
+def test_what_is_public_is_documented() -> None:
+    for name in pipeline.__all__:
+        found = getattr(pipeline, name)
+        assert found.__doc__, name
+        if isinstance(found, type) or not callable(found):
+            continue
+        for section in ("Parameters", "Returns", "Raises"):
+            head = found.__doc__.replace("Yields", "Returns")
+            assert f"{section}\n    ---" in head, f"{name} lacks {section}"
