@@ -1,0 +1,71 @@
+"""Every line of code in the README runs, in the order in which it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import soundfile
+import xarray
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with what the README takes to be there."""
+    (tmp_path / "recordings").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a.wav", "b.flac"):
+        soundfile.write(tmp_path / "recordings" / name, rng.standard_normal((60_000, 2)) / 9, 8000)
+    (tmp_path / "cluster.yaml").write_bytes((ROOT / "cluster.yaml").read_bytes())
+    return tmp_path
+
+
+def test_every_line_of_code_runs(folder: Path) -> None:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    kinds = [kind for kind, _ in BLOCKS]
+    assert kinds.count("sh") == 3
+    assert kinds.count("python") == 2
+    assert kinds.count("yaml") == 1
+    for kind, code in BLOCKS:
+        if kind == "yaml":
+            (folder / "run.yaml").write_text(code)
+            continue
+        if kind == "sh":
+            # The tests are what scripts/test runs; here they would never end.
+            code = re.sub(r"^scripts/test\b", "test -x scripts/test", code, flags=re.MULTILINE)
+        command = (
+            ["bash", "-euc", code] if kind == "sh" else [sys.executable, "-W", "error", "-c", code]
+        )
+        done = subprocess.run(
+            command,
+            cwd=ROOT if "scripts/" in code else folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+    assert (folder / "window.png").stat().st_size > 10_000
+    with h5py.File(folder / "owls.h5") as file:
+        assert file["features"].shape == (14, 513, 1599)
+
+
+def test_the_names_in_the_readme_are_those_in_a_store(folder: Path) -> None:
+    import pipeline as pl
+
+    labels = ["x", "y"] * 8
+    assert pl.extract(folder / "recordings", folder / "x.zarr", labels=labels).ok
+    table = re.search(r"\| `features` .*?\n\n", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert table
+    first_cells = re.findall(r"^\| (.*?) \|", table.group(), re.MULTILINE)
+    named = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
+    assert named == set(xarray.open_zarr(folder / "x.zarr").variables)
