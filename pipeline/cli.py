@@ -207,7 +207,9 @@ def _text(name: str, value: Any) -> str:
         return ", ".join(f"{key}: {_text(key, item)}" for key, item in value.items()) or "none"
     if isinstance(value, list):
         more = [f"and {len(value) - SHOWN:,} more"] if len(value) > SHOWN else []
-        return ", ".join([*map(str, value[:SHOWN]), *more])
+        return ", ".join([*map(str, value[:SHOWN]), *more]) or "none"
+    if value is None:
+        return "none"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
