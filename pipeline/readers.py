@@ -108,7 +108,7 @@ def probe(path: Path, samplerate: int | None = None) -> Header:
         )
     with _as_os_error(path):
         if suffix == ".npy":
-            audio = _as_columns(np.load(path, mmap_mode="r"))
+            audio = _map_array(path)
             if audio.shape[1] > audio.shape[0] > 0:
                 raise OSError(f"it has shape {audio.shape}; audio has shape (sample, channel)")
             header = Header(samplerate or 0, audio.shape[1], audio.shape[0])
@@ -132,7 +132,7 @@ def open_reader(path: Path) -> Reader:
     with _as_os_error(path):
         suffix = path.suffix.lower()
         if suffix == ".npy":
-            return _ArrayReader(_as_columns(np.load(path, mmap_mode="r")))
+            return _ArrayReader(_map_array(path))
         if suffix in HDF5_SUFFIXES:
             file = h5py.File(path, "r")
             return _ArrayReader(file["audio"], file)
@@ -252,6 +252,14 @@ class _ArrayReader:
         self._audio = None
         if self._file is not None:
             self._file.close()
+
+
+def _map_array(path: Path) -> Array:
+    loaded = np.load(path, mmap_mode="r")
+    if isinstance(loaded, np.ndarray):
+        return _as_columns(loaded)
+    loaded.close()
+    raise OSError("it is damaged, or not what its name says: it holds several arrays")
 
 
 def _as_columns(audio: Array) -> Array:

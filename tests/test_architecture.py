@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,5 +91,5 @@ def test_what_is_public_is_documented() -> None:
         if isinstance(found, type) or not callable(found):
             continue
         for section in ("Parameters", "Returns", "Raises"):
-            head = found.__doc__.replace("Yields", "Returns")
-            assert f"{section}\n    ---" in head, f"{name} lacks {section}"
+            text = inspect.cleandoc(found.__doc__).replace("Yields", "Returns")
+            assert f"{section}\n---" in text, f"{name} lacks {section}"
