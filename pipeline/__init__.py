@@ -4,8 +4,9 @@ from pipeline.batches import Batches, stream
 from pipeline.config import Settings
 from pipeline.features import Feature, Spectrogram
 from pipeline.grid import Window, WindowGrid
-from pipeline.job import Progress, Report, extract
+from pipeline.job import extract
 from pipeline.recordings import Recording, Recordings, scan
+from pipeline.report import Progress, Report
 from pipeline.windows import map_windows, open_windows
 
 __all__ = [

@@ -148,19 +148,27 @@ class Batches:
         try:
             X = self._store.read(windows)
         except (OSError, ValueError) as error:
-            raise OSError(f"{self.path}: {self._damaged(windows)} is damaged: {error}") from None
+            raise self._complaint(self._damaged(windows), f"is damaged: {error}") from None
         missing = np.isnan(X.reshape(len(X), -1)[:, 0])
         if missing.any():  # what is stored is finite: this is what was never written
-            raise OSError(f"{self.path}: window {windows[missing][0]} is missing")
+            raise self._complaint(int(windows[missing][0]), "is missing")
         return X, None if self._label is None else self._label[windows]
 
-    def _damaged(self, windows: npt.NDArray[np.int64]) -> str:
+    def _damaged(self, windows: npt.NDArray[np.int64]) -> int:
+        """The first of the windows that cannot be read."""
         for window in windows:
             try:
                 self._store.read(window[None])
             except (OSError, ValueError):
-                return f"window {window}"
-        return "the store"
+                return int(window)
+        return int(windows[0])  # it could be read this time
+
+    def _complaint(self, window: int, what: str) -> OSError:
+        file = self._store.locate(self._store.file_of(window))
+        return OSError(
+            f"{self.path}: window {window}, in {file}, {what}; verify --repair and extract again "
+            f"compute it anew"
+        )
 
 
 def stream(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from pipeline.config import Job, load_job, parse_value
 from pipeline.features import Spectrogram
 
 if TYPE_CHECKING:
-    from pipeline.job import Progress
+    from pipeline.report import Progress
 
 __all__ = ["main"]
 
@@ -30,6 +31,7 @@ Command = Callable[..., Any]
 
 def main() -> NoReturn:
     """Run the command line; the process ends with its exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: it ends cleanly
     try:
         code = commands.main(prog_name="audio-pipeline", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -72,6 +74,7 @@ def _job_options(command: Command) -> Command:
         click.option("--tail", metavar="pad|drop", help="The partial last window: pad."),
         click.option("--dtype", metavar="float32|float16", help="Of the store: float32."),
         click.option("--on-error", metavar="mask|stop", help="At unreadable audio: mask."),
+        click.option("--retries", type=int, metavar="N", help="Of a region that failed: 3."),
     ]
     for field in dataclasses.fields(Spectrogram):
         if field.name not in ("samplerate", "window"):
@@ -146,6 +149,46 @@ def extract(sources: tuple[str, ...], config: str | None, **given: Any) -> int:
     if not job.quiet:
         click.echo(str(report), err=True)
     return 0 if report.ok else FAILED
+
+
+@commands.command()
+@click.argument("out")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(out: str, as_json: bool) -> None:
+    """Say how far a job is, also while it runs, and what failed."""
+    from pipeline.summary import stand
+
+    _print(stand(out), as_json)
+
+
+@commands.command()
+@click.argument("out")
+@click.option("--repair", is_flag=True, help="Mark what is damaged to be done again by extract.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(out: str, repair: bool, as_json: bool) -> int:
+    """Check every stored byte against what was recorded when it was written."""
+    from pipeline.verify import verify as find_damage
+
+    found = find_damage(out, repair)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(damage) for damage in found], indent=2))
+    else:
+        for damage in found:
+            click.echo(str(damage))
+        click.echo(f"{len(found)} files are damaged" if found else "all is as it was written")
+    if found and repair:
+        click.echo("marked to be done again: give the command of extract again", err=True)
+    return FAILED if found else 0
+
+
+@commands.command()
+@click.argument("out")
+@click.argument("file")
+def pack(out: str, file: str) -> None:
+    """Copy an HDF5 store and its parts into one plain file."""
+    from pipeline.store import pack as pack_store
+
+    pack_store(out, file)
 
 
 @commands.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,7 @@ T = TypeVar("T")
 
 # Importing a module runs it, so a YAML file may name only these packages.
 PACKAGES = ("dask", "distributed", "dask_jobqueue", "dask_kubernetes", "dask_gateway")
+THREADS_SECONDS = 1.0  # how long the scheduler's answer is used
 IN_FLIGHT = 2  # tasks for each thread: one that runs, one that waits
 
 
@@ -78,12 +80,15 @@ class Engine:
         ``submit(function, *arguments)`` gives a `concurrent.futures.Future`.
     slots : callable
         How many tasks to keep submitted, so that no worker waits for one.
+    deaths : callable
+        How many workers died, one after the other, for a task to raise this error.
     dashboard : str or None
         Address of Dask's dashboard, where there is one.
     """
 
     submit: Callable[..., Future[Any]]
     slots: Callable[[], int]
+    deaths: Callable[[BaseException], int] = lambda error: 0
     dashboard: str | None = None
 
 
@@ -183,10 +188,13 @@ def _threads(number: int, stack: ExitStack) -> Engine:
 
 
 def _distributed(cluster: Cluster, stack: ExitStack) -> Engine:
-    from distributed import Client
+    import dask
+    from distributed import Client, KilledWorker
 
     if cluster.manager is not None:
-        manager = stack.enter_context(_start_manager(cluster))
+        # Whether a task whose worker died is tried again is decided here, not there.
+        with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+            manager = stack.enter_context(_start_manager(cluster))
         if cluster.adapt is not None:
             manager.adapt(**cluster.adapt)
         elif cluster.scale is not None:
@@ -209,10 +217,18 @@ def _distributed(cluster: Cluster, stack: ExitStack) -> Engine:
         future: Future[T] = executor.submit(_on_worker, function, *arguments)
         return future
 
-    def slots() -> int:
-        return IN_FLIGHT * max(expected, _threads_of(client))
+    threads, asked = 0, 0.0
 
-    return Engine(submit, slots, client.dashboard_link)
+    def slots() -> int:
+        nonlocal threads, asked
+        if time.monotonic() - asked > THREADS_SECONDS or not threads:
+            threads, asked = _threads_of(client), time.monotonic()
+        return IN_FLIGHT * max(expected, threads)
+
+    def deaths(error: BaseException) -> int:
+        return error.allowed_failures + 1 if isinstance(error, KilledWorker) else 0
+
+    return Engine(submit, slots, deaths, client.dashboard_link)
 
 
 def check_manager(cluster: Cluster) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import difflib
 import hashlib
 import importlib
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -26,7 +25,6 @@ __all__ = [
     "Job",
     "Settings",
     "digest",
-    "fingerprint",
     "load_job",
     "load_yaml",
     "make_feature",
@@ -63,6 +61,9 @@ class Settings:
         Of the stored features.
     on_error : {"mask", "stop"}
         Whether windows that cannot be read are masked, or end the job.
+    retries : int
+        How often a region is tried again that failed for what may pass: an
+        input/output error, or a worker that was lost.
 
     Raises
     ------
@@ -77,6 +78,7 @@ class Settings:
     tail: Tail = "pad"
     dtype: Literal["float32", "float16"] = "float32"
     on_error: Literal["mask", "stop"] = "mask"
+    retries: int = 3
 
     def __post_init__(self) -> None:
         for name in ("window", "hop"):
@@ -90,6 +92,8 @@ class Settings:
         for name in ("channel", "samplerate"):
             if isinstance(getattr(self, name), np.integer):
                 object.__setattr__(self, name, int(getattr(self, name)))
+        if not isinstance(self.retries, int) or isinstance(self.retries, bool) or self.retries < 0:
+            raise ValueError(f"retries is {self.retries!r}; it must be a whole number from 0")
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(
@@ -216,23 +220,6 @@ def digest(value: Any) -> str:
     else:
         data = cloudpickle.dumps(value)
     return hashlib.sha256(data).hexdigest()
-
-
-def fingerprint(job: Mapping[str, Any]) -> str:
-    """A digest of what determines the stored bytes.
-
-    Parameters
-    ----------
-    job : mapping
-        Settings, feature and inputs, of plain values.
-
-    Returns
-    -------
-    str
-        SHA-256 of the canonical JSON, in hexadecimal.
-    """
-    text = json.dumps(job, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

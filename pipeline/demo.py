@@ -11,8 +11,9 @@ import h5py
 import numpy as np
 
 from pipeline.batches import Batches
-from pipeline.job import Progress, extract
+from pipeline.job import extract
 from pipeline.plots import plot_window
+from pipeline.report import Progress
 
 __all__ = ["run_demo"]
 

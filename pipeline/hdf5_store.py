@@ -7,10 +7,13 @@ aside and renamed, and the master holds a virtual dataset over all of them.
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +22,23 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.layout import COORDINATE_CHUNK, Layout, Variable
-from pipeline.record import StoredFile, put_in_place, stored_file
+from pipeline.record import StoredFile, put_in_place, remove, stored_file, sweep, walk
 
 __all__ = ["Hdf5Store"]
 
 Array = npt.NDArray[Any]
-Shapes = tuple[int, int, tuple[int, ...], np.dtype[Any]]  # region, chunk, one window
 
+MASTER = "master"
 OPEN_PARTS = 64
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    region: int
+    chunk: int
+    packed: bool
 
 
 class Hdf5Store:
@@ -36,21 +48,33 @@ class Hdf5Store:
         self.path = path
         self.parts = parts or path.with_name(path.name + ".parts")
         self.record_folder = self.parts / ".record"
-        self._layout: Shapes | None = None
+        self._known: _Shapes | None = None
         self._open: OrderedDict[int, h5py.File] = OrderedDict()
+
+    def exists(self) -> bool:
+        """Whether anything of it is there."""
+        return self.path.exists() or next(self.parts.glob("*.h5"), None) is not None
 
     @contextmanager
     def creating(
         self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
     ) -> Iterator[Hdf5Store]:
         """Make the master aside; it appears at `path`, whole, when the block ends."""
-        begun = {".record", "job.json"}  # as a job leaves it that was killed in here
-        if self.parts.exists() and {path.name for path in self.parts.rglob("*")} - begun:
+        if next(walk(self.parts, {self.record_folder}), None) is not None:
             raise ValueError(
                 f"{self.parts} exists, but not the store that it belongs to; remove it, or give "
                 f"another path"
             )
+        remove(self.record_folder)  # of a job that was killed in here
         self.parts.mkdir(exist_ok=True)
+        with self.remaking(layout, variables, attrs) as made:
+            yield made
+
+    @contextmanager
+    def remaking(
+        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
+    ) -> Iterator[Hdf5Store]:
+        """Make all but the regions and the record again; it takes its place when the block ends."""
         with put_in_place(self.path) as aside:
             with h5py.File(aside, "w") as file:
                 file.attrs.update(attrs)
@@ -59,8 +83,9 @@ class Hdf5Store:
                         self._create_virtual(file, variable, layout)
                     else:
                         _create_dataset(file, name, variable)
-                _attach_scales(file, variables)
+                _attach_scales(file, {name: item.dims for name, item in variables.items()})
             yield Hdf5Store(aside, self.parts)
+        self._known = None
 
     def _create_virtual(self, file: h5py.File, variable: Variable, layout: Layout) -> None:
         virtual = h5py.VirtualLayout(variable.shape, variable.dtype)
@@ -75,13 +100,48 @@ class Hdf5Store:
 
     def remove(self) -> None:
         """Remove the store."""
-        self.path.unlink()
-        shutil.rmtree(self.parts, ignore_errors=True)
+        aside = self.parts.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        if self.parts.exists():
+            os.replace(self.parts, aside)  # killed in the middle, it is gone all the same
+        remove(self.path)
+        remove(aside)
+
+    def sweep(self) -> None:
+        """Remove what killed writers have left beside the store and in it."""
+        sweep(self.path.parent, self.path.name)
+        sweep(self.parts)
 
     def attrs(self) -> dict[str, Any]:
         """The attributes of the store."""
         with h5py.File(self.path, "r") as file:
             return dict(file.attrs)
+
+    def files(self) -> Iterator[str]:
+        """Names of all files of the store, but for those of the record."""
+        if self.path.exists():
+            yield MASTER
+        yield from walk(self.parts, {self.record_folder})
+
+    def small_files(self) -> Iterator[str]:
+        """Names of the files that hold no features."""
+        yield MASTER
+
+    def locate(self, name: str) -> Path:
+        """Where a file of the store is."""
+        return self.path if name == MASTER else self.parts / name
+
+    def owns(self, path: Path) -> bool:
+        """Whether only this store puts files there."""
+        return self.parts in path.parents
+
+    def windows_of(self, name: str, layout: Layout) -> tuple[int, int] | None:
+        """First window whose features a file holds, and the one after the last; None if none."""
+        region = int(name[:-3]) if re.fullmatch(r"\d{8,15}\.h5", name) else layout.n_regions
+        return layout.bounds(region) if region < layout.n_regions else None
+
+    def file_of(self, window: int) -> str:
+        """Name of the file that holds the features of a window."""
+        return MASTER if self.packed else _part_name(window // self._shapes.region)
 
     def fill(self, name: str, start: int, values: Array) -> None:
         """Write values of a small variable, from `start` on."""
@@ -101,31 +161,44 @@ class Hdf5Store:
     @contextmanager
     def region(self, start: int, stop: int) -> Iterator[Hdf5Region]:
         """Write windows start to stop - 1 aside; the part appears when the block ends."""
-        length, chunk, shape, dtype = self._shapes()
-        part = self.parts / _part_name(start // length)
+        shapes = self._shapes
+        part = self.parts / _part_name(start // shapes.region)
         with put_in_place(part) as aside, h5py.File(aside, "w", libver="latest") as file:
             features = file.create_dataset(
                 "features",
-                (stop - start, *shape),
-                dtype,
-                chunks=(min(chunk, stop - start), *shape),
+                (stop - start, *shapes.shape[1:]),
+                shapes.dtype,
+                chunks=(min(shapes.chunk, stop - start), *shapes.shape[1:]),
                 fletcher32=True,
                 fillvalue=np.nan,
             )
             region = Hdf5Region(features, start)
             yield region
-        region.files.append(stored_file(self.parts, part.name))
+        region.files.append(stored_file(part, part.name))
 
-    def finish(self, valid: Array) -> None:
-        """Store which windows could be read."""
+    @contextmanager
+    def finishing(self) -> Iterator[Hdf5Store]:
+        """Fill `valid` in a copy of the master, which takes its place when the block ends."""
         with put_in_place(self.path) as aside:
             shutil.copyfile(self.path, aside)
-            Hdf5Store(aside).fill("valid", 0, valid)
+            yield Hdf5Store(aside, self.parts)
+
+    def check(self) -> None:
+        """Refuse a master whose parts are missing: HDF5 would read them as fill value."""
+        shapes = self._shapes
+        for start in range(0, 0 if shapes.packed else shapes.shape[0], shapes.region):
+            part = self.locate(self.file_of(start))
+            if not part.exists():
+                raise FileNotFoundError(
+                    f"{self.path} shows windows {start} to "
+                    f"{min(start + shapes.region, shapes.shape[0]) - 1} out of {part}, which is "
+                    f"missing; move the two together, or run extract again"
+                )
 
     def read(self, windows: npt.NDArray[np.int64]) -> Array:
         """Features of windows, in the order asked for, as a new array."""
-        length, _, shape, dtype = self._shapes()
-        result = np.empty((len(windows), *shape), dtype)
+        shapes, length = self._shapes, self._shapes.region
+        result = np.empty((len(windows), *shapes.shape[1:]), shapes.dtype)
         # Windows that follow each other in one part are read at once.
         breaks = np.flatnonzero((np.diff(windows) != 1) | (np.diff(windows // length) != 0)) + 1
         runs = [run for run in np.split(np.arange(len(windows)), breaks) if len(run)]
@@ -135,21 +208,56 @@ class Hdf5Store:
             self._part(part).read_direct(result, np.s_[row : row + len(run)], places)
         return result
 
+    def pack(self, path: Path) -> None:
+        """Copy all into one plain file, which appears at `path`, whole, at the end."""
+        shapes, step = self._shapes, max(1, self._shapes.region)
+        with put_in_place(path) as aside:
+            shutil.copyfile(self.path, aside)
+            with h5py.File(aside, "r+", libver="latest") as file:
+                attrs, dims = dict(file["features"].attrs), _dimensions(file)
+                _detach_scales(file["features"])
+                del file["features"]
+                features = file.create_dataset(
+                    "features",
+                    shapes.shape,
+                    shapes.dtype,
+                    chunks=(min(shapes.chunk, shapes.shape[0]), *shapes.shape[1:]),
+                    fletcher32=True,
+                )
+                for key, value in attrs.items():
+                    if key not in HIDDEN:
+                        features.attrs[key] = value
+                features.attrs["region"] = shapes.shape[0]
+                _attach_scales(file, {"features": dims["features"]}, dims)
+                for start in range(0, shapes.shape[0], step):
+                    stop = min(start + step, shapes.shape[0])
+                    for a in range(start, stop, shapes.chunk * 16):
+                        b = min(a + shapes.chunk * 16, stop)
+                        features[a:b] = self.read(np.arange(a, b))
+
+    @property
+    def packed(self) -> bool:
+        """Whether all is in one plain file."""
+        return self._shapes.packed
+
     def _part(self, number: int) -> h5py.Dataset:
         if number not in self._open:
-            self._open[number] = h5py.File(self.parts / _part_name(number), "r")
+            path = self.path if self.packed else self.parts / _part_name(number)
+            self._open[number] = h5py.File(path, "r")
             if len(self._open) > OPEN_PARTS:
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end(number)
         return self._open[number]["features"]
 
-    def _shapes(self) -> Shapes:
-        if self._layout is None:
+    @property
+    def _shapes(self) -> _Shapes:
+        if self._known is None:
             with h5py.File(self.path, "r") as file:
                 features = file["features"]
                 region, chunk = (int(features.attrs[name]) for name in ("region", "chunk"))
-                self._layout = region, chunk, features.shape[1:], features.dtype
-        return self._layout
+                packed = not features.is_virtual
+                self._known = _Shapes(features.shape, features.dtype, region, chunk, packed)
+        return self._known
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": OrderedDict()}
@@ -188,13 +296,34 @@ def _create_dataset(file: h5py.File, name: str, variable: Variable) -> None:
         dataset[...] = variable.values
 
 
-def _attach_scales(file: h5py.File, variables: Mapping[str, Variable]) -> None:
-    for name, variable in variables.items():
-        if variable.dims == (name,) or name == "start":
-            file[name].make_scale(name)
-    for name, variable in variables.items():
-        for axis, dim in enumerate(variable.dims):
+# What HDF5 keeps of dimension scales, as attributes.
+HIDDEN = ("DIMENSION_LIST", "DIMENSION_LABELS", "REFERENCE_LIST", "CLASS", "NAME")
+
+
+def _dimensions(file: h5py.File) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(dim.label for dim in file[name].dims) for name in file}
+
+
+def _attach_scales(
+    file: h5py.File,
+    dims: Mapping[str, tuple[str, ...]],
+    scales: Mapping[str, tuple[str, ...]] | None = None,
+) -> None:
+    """Name the dimensions of datasets, and attach the coordinates that belong to them."""
+    if scales is None:
+        scales = dims
+        for name, own in dims.items():
+            if own == (name,) or name == "start":
+                file[name].make_scale(name)
+    for name, own in dims.items():
+        for axis, dim in enumerate(own):
             file[name].dims[axis].label = dim
             scale = "start" if dim == "window" else dim
-            if scale != name and scale in variables and variables[scale].dims == (dim,):
+            if scale != name and scale in scales and scales[scale] == (dim,):
                 file[name].dims[axis].attach_scale(file[scale])
+
+
+def _detach_scales(dataset: h5py.Dataset) -> None:
+    for dim in dataset.dims:
+        for scale in list(dim.values()):
+            dim.detach_scale(scale)

@@ -3,111 +3,41 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
-import dask.array as da
 import numpy as np
-import numpy.typing as npt
-from dask.local import get_sync
 
-from pipeline.cluster import Cluster, Engine, load_cluster, started
-from pipeline.config import Settings, fingerprint
+from pipeline.attempts import Outcome, attempt_all
+from pipeline.cluster import Cluster, load_cluster, started
+from pipeline.config import Settings
 from pipeline.features import Feature, Spectrogram, feature_name
-from pipeline.grid import WindowGrid
-from pipeline.layout import COORDINATE_CHUNK, Variable, coordinate_values, describe
+from pipeline.layout import COORDINATE_CHUNK, Layout, Variable, coordinate_values, describe
+from pipeline.lock import Lock, locked
 from pipeline.plan import LabelsLike, Plan
-from pipeline.record import Done, Record
-from pipeline.recordings import PathLike, Recordings
+from pipeline.record import (
+    Failed,
+    Made,
+    Record,
+    Standing,
+    StoredFile,
+    fingerprint,
+    stored_file,
+)
+from pipeline.recordings import PathLike
+from pipeline.regions import Failure, Task
+from pipeline.report import Progress, Report
 from pipeline.store import Store, new_store, open_store
-from pipeline.windows import map_windows, open_windows, read_windows, why_unreadable
 
-__all__ = ["Progress", "Report", "extract", "find_begun", "run"]
+__all__ = ["extract", "find_begun", "run"]
 
-SHOWN = 20
 PACKAGES = ("dask-audio-pipeline", "numpy", "scipy", "soundfile", "soxr", "h5py", "zarr")
-
-
-@dataclass(frozen=True)
-class Report:
-    """How a job ended.
-
-    Attributes
-    ----------
-    out : str
-        Path of the store.
-    windows, regions : int
-        In the store.
-    computed : int
-        Regions computed by this run; others were done before.
-    failed : tuple of (int, str)
-        Regions that could not be computed, and why.
-    unreadable : tuple of (str, str)
-        Files that have no windows, and why.
-    masked : tuple of (int, int, str)
-        First window, the one after the last, and why they could not be read.
-    seconds : float
-        How long the run took.
-    """
-
-    out: str
-    windows: int
-    regions: int
-    computed: int
-    failed: tuple[tuple[int, str], ...]
-    unreadable: tuple[tuple[str, str], ...]
-    masked: tuple[tuple[int, int, str], ...]
-    seconds: float
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything was read, computed and stored."""
-        return not (self.failed or self.unreadable or self.masked)
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.out}: {self.windows} windows in {self.regions} regions, "
-            f"{self.computed} computed now in {self.seconds:.1f} s"
-        ]
-        for path, reason in self.unreadable[:SHOWN]:
-            lines.append(f"not read: {path}: {reason}")
-        for start, stop, reason in self.masked[:SHOWN]:
-            lines.append(f"masked: windows {start} to {stop - 1}: {reason}")
-        for region, reason in self.failed[:SHOWN]:
-            lines.append(f"failed: region {region}: {reason}")
-        hidden = sum(
-            max(0, len(found) - SHOWN) for found in (self.unreadable, self.masked, self.failed)
-        )
-        return "\n".join([*lines, *([f"and {hidden} more"] if hidden else [])])
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a job is: told at its start, and whenever a region ends."""
-
-    regions: int
-    n_regions: int
-    windows: int
-    n_windows: int
-
-
-@dataclass(frozen=True)
-class _Task:
-    """One region's work, with no more of the job than it needs."""
-
-    region: int
-    shard: int
-    dtype: str
-    store: Store
-    recordings: Recordings
-    grid: WindowGrid
-    feature: Feature
 
 
 def extract(
@@ -188,54 +118,133 @@ def run(
     Raises
     ------
     ValueError
-        If something else is at the plan's path.
+        If something else is at the plan's path, or another job is writing there.
+    OSError
+        If the store cannot be made.
     """
-    began = time.monotonic()
     store = new_store(plan.out)
-    begun = find_begun(plan, overwrite)
-    record = Record(store.record_folder)
-    done = (
-        {region: it for region, it in record.done().items() if record.in_place(it)} if begun else {}
-    )
-    failed: list[tuple[int, str]] = []
-    pending = [region for region in range(plan.layout.n_regions) if region not in done]
-    before = len(done)
-    n_windows = sum(plan.layout.length(region) for region in done)
+    find_begun(plan, overwrite)  # refused before anything is touched
+    with locked(store.path) as lock:
+        store.sweep()
+        begun = find_begun(plan, overwrite)
+        record = Record(store.record_folder)
+        in_place = partial(_in_place, store)
+        standing = record.standing(plan.layout.n_regions, in_place)
+        if not begun:
+            standing = Standing.of(plan.layout.n_regions)
+        elif record.damaged():
+            standing.made = None  # what mends it mends the record, too
+        job = _Job(plan, store, record, standing, lock, progress)
+        job.tell()
+        if not (job.stop_at_once and plan.recordings.unreadable):
+            job.do(cluster, begun, overwrite)
+        return job.report()
 
-    def tell() -> None:
-        progress(Progress(len(done), plan.layout.n_regions, n_windows, plan.layout.n_windows))
 
-    tell()
-    stop = plan.settings.on_error == "stop"
-    if pending and not (stop and plan.recordings.unreadable):
-        with started(cluster) as engine:
-            # Only now, when nothing else can be refused; another job may have come first.
-            if not begun and not find_begun(plan, overwrite):
-                _create(plan, store, overwrite)
-            for region, result in _compute(engine, (_task(plan, store, r) for r in pending)):
-                if isinstance(result, Done) and not (stop and result.unreadable):
-                    record.add(result)
-                    done[region] = result
-                    n_windows += plan.layout.length(region)
-                    tell()
-                    continue
-                failed.append((region, _reason(result)))
-                if stop:
-                    break
-    complete = len(done) == plan.layout.n_regions
-    if complete and (pending or not record.finished()):
-        store.finish(_valid(plan.layout.n_windows, done))
-        record.finish()
-    return Report(
-        plan.out,
-        plan.layout.n_windows,
-        plan.layout.n_regions,
-        len(done) - before,
-        tuple(sorted(failed)),
-        plan.recordings.unreadable,
-        tuple(_masked(plan.grid, done)),
-        time.monotonic() - began,
-    )
+class _Job:
+    """One run of a plan, while the lock is held."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        record: Record,
+        standing: Standing,
+        lock: Lock,
+        progress: Callable[[Progress], None],
+    ) -> None:
+        self._plan, self._store, self._record = plan, store, record
+        self._standing, self._lock, self._progress = standing, lock, progress
+        self._began, self._before = time.monotonic(), int(standing.done.sum())
+        self._regions = self._before
+        self._windows = sum(map(plan.layout.length, np.flatnonzero(standing.done).tolist()))
+        self._failed: list[tuple[int, str]] = []
+        self._stopped: str | None = None
+        self.stop_at_once = plan.settings.on_error == "stop"
+
+    def tell(self) -> None:
+        """Say how far the job is."""
+        layout = self._plan.layout
+        self._progress(Progress(self._regions, layout.n_regions, self._windows, layout.n_windows))
+
+    def do(self, cluster: Cluster, begun: bool, overwrite: bool) -> None:
+        """Compute what is not recorded, and finish the store when all is."""
+        pending = np.flatnonzero(~self._standing.done)
+        if len(pending) or self._standing.made is None or not begun:
+            with started(cluster) as engine:
+                if not begun:
+                    _create(self._plan, self._store, overwrite)
+                elif self._standing.made is None:
+                    _remake(self._plan, self._store, self._record)
+                try:
+                    self._record.reopen()
+                    task = partial(_task, self._plan, self._store)
+                    regions, retries = iter(pending.tolist()), self._plan.settings.retries
+                    for outcome in attempt_all(engine, regions, task, retries):
+                        self._lock.check()
+                        self._take(outcome)
+                        if self._stopped or (self._failed and self.stop_at_once):
+                            break
+                except OSError as error:
+                    self._stopped = self._why(error)
+        if self._standing.done.all() and not (self._stopped or self._record.finished()):
+            try:
+                self._finish()
+            except OSError as error:
+                self._stopped = self._why(error)
+
+    def _take(self, outcome: Outcome) -> None:
+        region, result = outcome.region, outcome.result
+        if isinstance(result, Failure) and result.fatal:
+            self._stopped = result.reason
+        elif isinstance(result, Failure):
+            self._fail(outcome, result.reason)
+        elif result.unreadable and self.stop_at_once:
+            self._fail(outcome, ": ".join(result.unreadable[0][2:]))
+        else:
+            self._record.add(result)
+            self._standing.add(result)
+            self._regions += 1
+            self._windows += self._plan.layout.length(region)
+            self.tell()
+
+    def _fail(self, outcome: Outcome, reason: str) -> None:
+        self._record.add(Failed(outcome.region, reason, outcome.attempts))
+        tried = f" ({outcome.attempts} attempts)" if outcome.attempts > 1 else ""
+        self._failed.append((outcome.region, reason + tried))
+
+    def _why(self, error: OSError) -> str:
+        return f"{self._store.path}: {os.strerror(error.errno) if error.errno else error}"
+
+    def _finish(self) -> None:
+        layout, runs = self._plan.layout, list(self._standing.masked())
+        with self._store.finishing() as aside:
+            for a in range(0, layout.n_windows, COORDINATE_CHUNK):
+                b = min(a + COORDINATE_CHUNK, layout.n_windows)
+                valid = np.ones(b - a, np.bool_)
+                while runs and runs[0][1] <= a:
+                    del runs[0]
+                for start, stop, *_ in runs:
+                    if start >= b:
+                        break
+                    valid[max(0, start - a) : stop - a] = False
+                aside.fill("valid", a, valid)
+        self._record.add(Made(_files_of_no_region(self._store, layout)))
+        self._record.finish()
+
+    def report(self) -> Report:
+        """How it ended."""
+        return Report(
+            self._plan.out,
+            self._plan.layout.n_windows,
+            self._plan.layout.n_regions,
+            self._regions - self._before,
+            tuple(sorted(self._failed)),
+            self._plan.recordings.unreadable,
+            tuple((*run[:2], f"{run[2]}: {run[3]}") for run in self._standing.masked()),
+            self._stopped,
+            time.monotonic() - self._began,
+        )
 
 
 def find_begun(plan: Plan, overwrite: bool = False) -> bool:
@@ -253,29 +262,51 @@ def find_begun(plan: Plan, overwrite: bool = False) -> bool:
     ValueError
         If something else is at the plan's path.
     """
-    if not new_store(plan.out).path.exists():
+    store = new_store(plan.out)
+    record = Record(store.record_folder)
+    if not store.exists():
         return False
-    theirs = Record(open_store(plan.out).record_folder).job()
+    open_store(plan.out)
     if overwrite:
         return False
-    if theirs["fingerprint"] == fingerprint(plan.identity):
+    if not record.begun():
+        raise ValueError(f"{plan.out} is a packed copy; give another path, or --overwrite")
+    ours = fingerprint(plan.identity)
+    try:
+        theirs = record.job()
+    except (OSError, ValueError):
+        if _fingerprint_in(store) == ours:
+            return True
+        raise
+    if theirs["fingerprint"] == ours:
         return True
     raise ValueError(
-        f"{plan.out} holds another job: {_difference(theirs, plan.identity)}; give the same "
-        f"again, another path, or --overwrite"
+        f"{plan.out} holds another job: {_difference(theirs['identity'], record, plan)}; give the "
+        f"same again, another path, or --overwrite"
     )
 
 
-def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+def _fingerprint_in(store: Store) -> str | None:
+    """The fingerprint in the attributes of the store, if they can be read."""
+    try:
+        return str(store.attrs()["fingerprint"])
+    except Exception:  # whatever the library makes of a damaged file
+        return None
+
+
+def _difference(theirs: dict[str, Any], record: Record, plan: Plan) -> str:
     """The first setting or file in which two jobs differ."""
+    ours: dict[str, Any] = json.loads(json.dumps(plan.identity))
     for group in ("format", "settings", "feature", "labels", "inputs", "unreadable", "layout"):
-        old, new = theirs.get(group), json.loads(json.dumps(ours[group]))
+        old, new = theirs.get(group), ours[group]
         if old == new:
             continue
         if group == "unreadable":
             old, new = dict.fromkeys(old or []), dict.fromkeys(new)
         elif group == "inputs":
-            old, new = ({path: rest for path, *rest in items} for items in (old or [], new))
+            old, new = (
+                {path: rest for path, *rest in items} for items in (record.inputs(), plan.inputs())
+            )
             if old == new:
                 return "the order of the sources differs"
         if not isinstance(old, dict) or not isinstance(new, dict):
@@ -296,7 +327,32 @@ def _difference(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
 
 
 def _create(plan: Plan, store: Store, overwrite: bool) -> None:
-    identity = plan.identity
+    """Make the store, with all but the features and `valid`."""
+    if overwrite and store.exists():
+        store.remove()
+    store.path.parent.mkdir(parents=True, exist_ok=True)
+    attrs = _attrs(plan)
+    with store.creating(plan.layout, _variables(plan), attrs) as aside:
+        _fill(plan, aside)
+        record = Record(aside.record_folder)
+        record.begin(plan.identity, _more(plan, attrs), plan.inputs())
+        record.add(Made(_files_of_no_region(aside, plan.layout)))
+
+
+def _remake(plan: Plan, store: Store, record: Record) -> None:
+    """Make again what `_create` made, to the same bits."""
+    try:
+        attrs = record.job()["attrs"]
+    except (OSError, ValueError):
+        attrs = store.attrs()
+    with store.remaking(plan.layout, _variables(plan), attrs) as aside:
+        _fill(plan, aside)
+    record.begin(plan.identity, _more(plan, attrs), plan.inputs())
+    record.reopen()
+    record.add(Made(_files_of_no_region(store, plan.layout)))
+
+
+def _variables(plan: Plan) -> dict[str, Variable]:
     label = classes = None
     if plan.labels is not None:
         values = plan.labels.values
@@ -304,8 +360,12 @@ def _create(plan: Plan, store: Store, overwrite: bool) -> None:
         label = Variable(dims, values.shape, values.dtype, {"long_name": "label", "units": "1"})
         classes = plan.labels.classes
     sources = [item.path for item in plan.recordings]
-    variables = describe(plan.layout, plan.feature, sources, label, classes)
-    attrs = {
+    return describe(plan.layout, plan.feature, sources, label, classes)
+
+
+def _attrs(plan: Plan) -> dict[str, Any]:
+    identity = plan.identity
+    return {
         "Conventions": "CF-1.11",
         "title": feature_name(plan.feature),
         "samplerate": plan.grid.samplerate,
@@ -317,113 +377,47 @@ def _create(plan: Plan, store: Store, overwrite: bool) -> None:
         "versions": json.dumps({name: version(name) for name in PACKAGES}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    if store.path.exists() and overwrite:
-        store.remove()
-    store.path.parent.mkdir(parents=True, exist_ok=True)
-    with store.creating(plan.layout, variables, attrs) as aside:
-        for a in range(0, plan.layout.n_windows, COORDINATE_CHUNK):
-            for name, part in coordinate_values(plan.grid[a : a + COORDINATE_CHUNK]).items():
-                aside.fill(name, a, part)
-            if plan.labels is not None:
-                aside.fill("label", a, plan.labels.values[a : a + COORDINATE_CHUNK])
-        Record(aside.record_folder).begin(
-            {"fingerprint": fingerprint(identity), "regions": plan.layout.n_regions, **identity}
-        )
 
 
-def _task(plan: Plan, store: Store, region: int) -> _Task:
+def _more(plan: Plan, attrs: dict[str, Any]) -> dict[str, Any]:
+    unreadable = dict(plan.recordings.unreadable)
+    return {"regions": plan.layout.n_regions, "unreadable": unreadable, "attrs": attrs}
+
+
+def _fill(plan: Plan, store: Store) -> None:
+    for a in range(0, plan.layout.n_windows, COORDINATE_CHUNK):
+        for name, part in coordinate_values(plan.grid[a : a + COORDINATE_CHUNK]).items():
+            store.fill(name, a, part)
+        if plan.labels is not None:
+            store.fill("label", a, plan.labels.values[a : a + COORDINATE_CHUNK])
+
+
+def _files_of_no_region(store: Store, layout: Layout) -> tuple[StoredFile, ...]:
+    return tuple(stored_file(store.locate(name), name) for name in sorted(store.small_files()))
+
+
+def _in_place(store: Store, files: tuple[StoredFile, ...]) -> bool:
+    """Whether files are where, and as long as, they were when they were recorded.
+
+    A machine that lost its power may keep a line of the record and lose data
+    that was written before it.
+    """
+    try:
+        return all(os.stat(store.locate(file.name)).st_size == file.size for file in files)
+    except OSError:
+        return False
+
+
+def _task(plan: Plan, store: Store, region: int) -> Task:
     start, stop = plan.layout.bounds(region)
     grid, used = plan.grid[start:stop].detached()
-    return _Task(
+    return Task(
         region,
         plan.layout.shard,
         plan.layout.dtype,
         store,
+        fingerprint(plan.identity),
         plan.recordings[used],
         grid,
         plan.feature,
     )
-
-
-def _compute(engine: Engine, tasks: Iterator[_Task]) -> Iterator[tuple[int, Done | BaseException]]:
-    """Run tasks, a few in flight at a time; their results as they come."""
-    running: dict[Future[Done], int] = {}
-    try:
-        while True:
-            for task in islice(tasks, max(0, engine.slots() - len(running))):
-                running[engine.submit(run_region, task)] = task.region
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.exception() or future.result()
-    finally:
-        for future in running:
-            future.cancel()
-
-
-def run_region(task: _Task) -> Done:
-    """Compute and store one region, on whatever worker this is."""
-    start, stop = task.grid.offset, task.grid.offset + len(task.grid)
-    valid = np.zeros(len(task.grid), np.bool_)
-
-    def read(recordings: Recordings, grid: WindowGrid) -> npt.NDArray[np.float32]:
-        block = read_windows(recordings, grid)
-        row = grid.offset - start
-        valid[row : row + len(block)] = ~np.isnan(block[:, 0])
-        return block
-
-    audio = open_windows(task.recordings, task.grid, block=task.shard, reader=read)
-    features = map_windows(task.feature, audio, task.grid, task.dtype)
-    with task.store.region(start, stop) as region:
-
-        def store_block(block: npt.NDArray[Any], block_info: Any = None) -> npt.NDArray[Any]:
-            region.write(start + block_info[0]["array-location"][0][0], block)
-            return np.zeros((1,) * block.ndim, np.bool_)
-
-        stored = da.map_blocks(
-            store_block,
-            features,
-            name=f"store-{task.region}",
-            chunks=(1,) * features.ndim,
-            dtype=np.bool_,
-            meta=np.empty((0,) * features.ndim, np.bool_),
-        )
-        stored.compute(scheduler=get_sync)  # named "synchronous", it loads distributed first
-    return Done(task.region, tuple(region.files), tuple(_unreadable(task, valid)))
-
-
-def _unreadable(task: _Task, valid: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int, str]]:
-    """Runs of windows of one recording that could not be read, and why."""
-    recording = task.grid.locate()[0]
-    bad = np.flatnonzero(~valid)
-    breaks = np.flatnonzero((np.diff(bad) > 1) | (np.diff(recording[bad]) > 0)) + 1
-    for run_ in np.split(bad, breaks):
-        if len(run_):
-            reason = why_unreadable(task.recordings, task.grid, int(run_[0]))
-            yield task.grid.offset + int(run_[0]), task.grid.offset + int(run_[-1]) + 1, reason
-
-
-def _masked(grid: WindowGrid, done: dict[int, Done]) -> list[tuple[int, int, str]]:
-    """Runs of windows of one recording that could not be read, over all regions."""
-    masked: list[tuple[int, int, str]] = []
-    for start, stop, reason in chain.from_iterable(done[i].unreadable for i in sorted(done)):
-        follows = masked and masked[-1][1] == start
-        if follows and grid[start - 1].recording == grid[start].recording:
-            masked[-1] = masked[-1][0], stop, masked[-1][2]
-        else:
-            masked.append((start, stop, reason))
-    return masked
-
-
-def _valid(n_windows: int, done: dict[int, Done]) -> npt.NDArray[np.bool_]:
-    valid = np.ones(n_windows, np.bool_)
-    for region in done.values():
-        for start, stop, _ in region.unreadable:
-            valid[start:stop] = False
-    return valid
-
-
-def _reason(result: Done | BaseException) -> str:
-    if isinstance(result, Done):
-        return result.unreadable[0][2]
-    return f"{type(result).__name__}: {result}"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pipeline.features import Feature, feature_name
 from pipeline.grid import WindowGrid
 
-__all__ = ["Layout", "Variable", "choose_layout", "coordinate_values", "describe"]
+__all__ = ["NAMES", "Layout", "Variable", "choose_layout", "coordinate_values", "describe"]
 
 Array = npt.NDArray[Any]
 
@@ -23,8 +23,13 @@ Array = npt.NDArray[Any]
 CHUNK_BYTES = 64 * 1024
 SHARD_BYTES = 16 * 1024**2
 SHARD_WINDOWS = 1024
-REGION_SHARDS = 4
+REGION_SHARDS = 4, 1024  # at least, at most
+MOST_PARTS = 512  # a virtual dataset keeps each open, of the 1024 files a process may have
 COORDINATE_CHUNK = 65536
+NAMES = (
+    *("features", "label", "class", "frequency", "time"),
+    *("recording", "start", "n_samples", "valid", "source"),
+)
 
 
 @dataclass(frozen=True)
@@ -84,18 +89,31 @@ class Layout:
 
 
 def choose_layout(
-    n_windows: int, shape: tuple[int, ...], dtype: str, audio_window_bytes: int
+    n_windows: int,
+    shape: tuple[int, ...],
+    dtype: str,
+    audio_window_bytes: int,
+    region_is_file: bool = False,
 ) -> Layout:
     """Chunk, shard and region for features of a shape.
 
     A shard is as much as a worker holds at once, so neither its features nor
-    its audio may be large; a chunk is what a shuffled read must decode.
+    its audio may be large; a chunk is what a shuffled read must decode. Regions
+    grow with the square root of the job: a small one loses little when it is
+    killed, and the largest are still no more than a client and a scheduler can
+    count. Where a region is a file, there are no more than `MOST_PARTS`.
     """
     window_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     chunk = _power_of_two(CHUNK_BYTES / window_bytes)
     fits = SHARD_BYTES / max(window_bytes, audio_window_bytes)
     shard = max(chunk, _power_of_two(min(fits, SHARD_WINDOWS)))
-    return Layout(n_windows, shape, dtype, chunk, shard, shard * REGION_SHARDS)
+    n_shards = -(-n_windows // shard)
+    low, high = REGION_SHARDS
+    shards = min(high, max(low, _power_of_two(math.sqrt(n_shards) / 16)))
+    if region_is_file:
+        while -(-n_shards // shards) > MOST_PARTS:
+            shards *= 2
+    return Layout(n_windows, shape, dtype, chunk, shard, shard * shards)
 
 
 def _power_of_two(number: float) -> int:

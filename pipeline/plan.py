@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +19,10 @@ import psutil
 from pipeline.config import Settings, digest
 from pipeline.features import Feature
 from pipeline.grid import WindowGrid
+from pipeline.label_files import load_labels, read_label
 from pipeline.labels import Labels, check_count, make_labels
 from pipeline.layout import Layout, choose_layout
-from pipeline.readers import load_labels, read_label
+from pipeline.record import digest_lines
 from pipeline.recordings import PathLike, Recordings, scan
 from pipeline.store import new_store
 from pipeline.windows import bind_to_grid
@@ -29,7 +30,7 @@ from pipeline.windows import bind_to_grid
 __all__ = ["Inputs", "LabelsLike", "Plan"]
 
 LabelsLike = PathLike | Labels | Sequence[Any] | npt.NDArray[Any] | None
-FORMAT = 1
+FORMAT = 2
 # Measured by scripts/benchmark: what Python and the libraries take; how often a
 # thread holds a block of features while it is computed, encoded and written (Zarr
 # encodes one block while the next is computed); and what a kernel works in.
@@ -138,7 +139,11 @@ class Plan(Inputs):
         found = Inputs.find(sources, feature, labels, settings)
         audio_bytes = max(_bytes_a_sample(found.recordings)) * found.grid.window_samples
         layout = choose_layout(
-            len(found.grid), found.feature.shape, settings.dtype, int(audio_bytes)
+            len(found.grid),
+            found.feature.shape,
+            settings.dtype,
+            int(audio_bytes),
+            region_is_file=own.suffix != ".zarr",
         )
         return cls(
             found.recordings,
@@ -205,17 +210,23 @@ class Plan(Inputs):
         """What determines the stored bytes, as plain values."""
         settings = dataclasses.asdict(self.settings)
         settings["hop"] = self.settings.hop or self.settings.window
-        del settings["on_error"]
+        for name in ("on_error", "retries"):  # they change no bits
+            del settings[name]
         labels = self.labels and [digest(self.labels.values), self.labels.classes]
         return {
             "format": FORMAT,
             "settings": settings,
             "feature": describe_feature(self.feature),
             "labels": labels,
-            "inputs": [[item.path, item.size, item.modified] for item in self.recordings],
+            "inputs": digest_lines(self.inputs()),
             "unreadable": [path for path, _ in self.recordings.unreadable],
             "layout": dataclasses.asdict(self.layout),
         }
+
+    def inputs(self) -> Iterator[list[Any]]:
+        """Path, size and modification time of each recording."""
+        for item in self.recordings:
+            yield [item.path, item.size, item.modified]
 
     def as_dict(self, threads: int) -> dict[str, Any]:
         """The plan as plain values, for a worker with so many threads."""

@@ -73,7 +73,7 @@ def _draw(
     attrs = store.attrs()
     length = float(attrs["window"])
     first, last = start[near[0]], start[near[-1]] + length
-    inputs = Record(store.record_folder).job()["inputs"]
+    inputs = Record(store.record_folder).inputs()
     scanned = next(item for item in inputs if item[0] == source)
     waveform = _waveform(source, scanned, attrs, first, last)
     labels = store.get("label")

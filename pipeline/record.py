@@ -1,26 +1,54 @@
 """The record of a job: what it is to do, and which regions of it are done.
 
-A folder beside or inside the store. ``job.json`` says what the job is;
-``done.jsonl`` has a line for each region, added after its data is in place;
-``finished`` is there when all regions are, and what follows from them is stored.
+A folder of plain text. ``job.json`` says what the job is, ``inputs.jsonl`` which
+files it reads. Every run adds a file to ``log``, with a line for each region,
+written after the region's data is in place; a line has a checksum of its own,
+and what is said later holds. ``finished`` is there when nothing is left to do.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
+import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import google_crc32c
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["Done", "Record", "StoredFile", "put_in_place", "stored_file"]
+__all__ = [
+    "Done",
+    "Entry",
+    "Failed",
+    "Forgotten",
+    "Made",
+    "Record",
+    "Standing",
+    "StoredFile",
+    "Unreadable",
+    "digest_lines",
+    "fingerprint",
+    "put_in_place",
+    "remove",
+    "stored_file",
+    "sweep",
+    "walk",
+]
+
+PIECE = 1 << 20
+
+Unreadable = tuple[int, int, str, str]
 
 
 @dataclass(frozen=True)
@@ -32,19 +60,23 @@ class StoredFile:
     crc32c: int
 
 
-def stored_file(folder: Path, name: str) -> StoredFile:
-    """Size and CRC-32C of a file as it now is on disk."""
+def stored_file(path: Path, name: str) -> StoredFile:
+    """Size and CRC-32C of a file as it now is on disk, under its name in the store."""
     size = crc = 0
-    with open(folder / name, "rb") as file:
-        while piece := file.read(1 << 20):
+    with open(path, "rb") as file:
+        while piece := file.read(PIECE):
             size += len(piece)
             crc = google_crc32c.extend(crc, piece)
     return StoredFile(name, size, crc)
 
 
+def _here() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 @dataclass(frozen=True)
 class Done:
-    """What is recorded of a region: its files, and the windows not to be read.
+    """A region is stored.
 
     Parameters
     ----------
@@ -52,24 +84,111 @@ class Done:
         Number of the region.
     files : tuple of StoredFile
         What was stored for it.
-    unreadable : tuple of (int, int, str)
-        First window, the one after the last, and the reason, for each run of
-        windows whose audio could not be read.
+    unreadable : tuple of (int, int, str, str)
+        First window, the one after the last, path and reason, for each run of
+        windows of one recording whose audio could not be read.
+    seconds : float
+        How long that took.
+    worker : str
+        Host and process that did it.
     """
 
+    kind: ClassVar[str] = "done"
     region: int
     files: tuple[StoredFile, ...]
-    unreadable: tuple[tuple[int, int, str], ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    seconds: float = 0.0
+    worker: str = field(default_factory=_here)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A region was tried so often, and could not be stored."""
+
+    kind: ClassVar[str] = "failed"
+    region: int
+    reason: str
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Made:
+    """The files of the store that are of no region."""
+
+    kind: ClassVar[str] = "made"
+    files: tuple[StoredFile, ...]
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was recorded of these regions, and of the files of none, no longer holds."""
+
+    kind: ClassVar[str] = "forgotten"
+    regions: tuple[int, ...]
+    made: bool = False
+
+
+Entry = Done | Failed | Made | Forgotten
+KINDS: dict[str, type[Entry]] = {kind.kind: kind for kind in (Done, Failed, Made, Forgotten)}
+
+
+@dataclass
+class Standing:
+    """What the record says, all lines taken together.
+
+    Attributes
+    ----------
+    done : numpy.ndarray of bool, shape (region,)
+        The regions that are stored.
+    unreadable : dict of int to tuple
+        By region, the windows that could not be read, where there are any.
+    failed : dict of int to Failed
+        The regions that were given up.
+    made : tuple of StoredFile or None
+        The files of no region, if they are as they were made.
+    bad_lines : int
+        Lines that are damaged, or were cut off when their writer was killed.
+    """
+
+    done: npt.NDArray[np.bool_]
+    unreadable: dict[int, tuple[Unreadable, ...]] = field(default_factory=dict)
+    failed: dict[int, Failed] = field(default_factory=dict)
+    made: tuple[StoredFile, ...] | None = None
+    bad_lines: int = 0
 
     @classmethod
-    def from_json(cls, line: str) -> Done:
-        """The region that a line of the record tells of."""
-        values = json.loads(line)
-        return cls(
-            values["region"],
-            tuple(StoredFile(**file) for file in values["files"]),
-            tuple((start, stop, reason) for start, stop, reason in values["unreadable"]),
-        )
+    def of(cls, n_regions: int) -> Standing:
+        """Of a job of which nothing is recorded yet."""
+        return cls(np.zeros(n_regions, np.bool_))
+
+    def add(self, entry: Entry, holds: bool = True) -> None:
+        """Take in the next entry; `holds` is false if its files are no longer there."""
+        if isinstance(entry, Made):
+            self.made = entry.files if holds else None
+        elif isinstance(entry, Forgotten):
+            self.done[list(entry.regions)] = False
+            self.made = None if entry.made else self.made
+        elif isinstance(entry, Failed):
+            self.failed[entry.region] = entry
+        else:
+            self.done[entry.region] = holds
+            self.failed.pop(entry.region, None)
+            self.unreadable.pop(entry.region, None)
+            if entry.unreadable:
+                self.unreadable[entry.region] = entry.unreadable
+
+    def masked(self) -> Iterator[Unreadable]:
+        """Runs of windows that could not be read, each as long as it can be, in order."""
+        last: Unreadable | None = None
+        for run in sorted(chain(*self.unreadable.values())):
+            if last is not None and (last[1], last[2]) == (run[0], run[2]):
+                last = (last[0], run[1], *last[2:])
+                continue
+            if last is not None:
+                yield last
+            last = run
+        if last is not None:
+            yield last
 
 
 @contextmanager
@@ -86,10 +205,48 @@ def put_in_place(path: Path) -> Iterator[Path]:
         yield aside
         os.replace(aside, path)
     except BaseException:
-        if aside.is_dir():
-            shutil.rmtree(aside)
-        aside.unlink(missing_ok=True)
+        remove(aside)
         raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; nothing if there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove what killed writers have left in a folder, of `put_in_place` at a name."""
+    for path in folder.glob(f".{name}.*.partial"):
+        remove(path)
+
+
+def walk(folder: Path, but: set[Path]) -> Iterator[str]:
+    """Names, relative to a folder, of the files below it, but for those below others."""
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if Path(where, name) not in but]
+        inside = os.path.relpath(where, folder)
+        yield from (os.path.normpath(os.path.join(inside, name)) for name in names)
+
+
+def fingerprint(identity: Any) -> str:
+    """SHA-256 of the canonical JSON of plain values, in hexadecimal."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_lines(values: Iterable[Any]) -> str:
+    """SHA-256 of the values as lines of JSON, which are never held all at once."""
+    digest = hashlib.sha256()
+    for value in values:
+        digest.update(_line(value))
+    return digest.hexdigest()
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
 
 
 class Record:
@@ -103,70 +260,171 @@ class Record:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._job, self._done = folder / "job.json", folder / "done.jsonl"
-        self._finished = folder / "finished"
+        self._job, self._inputs = folder / "job.json", folder / "inputs.jsonl"
+        self._logs, self._finished = folder / "log", folder / "finished"
+        self._log: Path | None = None
 
-    def begin(self, job: dict[str, Any]) -> None:
-        """Write what the job is, before anything of it is done."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def begin(
+        self, identity: dict[str, Any], more: dict[str, Any], inputs: Iterable[list[Any]]
+    ) -> None:
+        """Write what the job is, before anything of it is done.
+
+        Parameters
+        ----------
+        identity : dict
+            What determines the stored bytes; its digest is the fingerprint.
+        more : dict
+            What else is to be known of the job.
+        inputs : iterable of list
+            Path, size and modification time of each file.
+        """
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with put_in_place(self._inputs) as aside, open(aside, "wb") as file:
+            file.writelines(map(_line, inputs))
+        job = {"fingerprint": fingerprint(identity), "identity": identity, **more}
         with put_in_place(self._job) as aside:
             aside.write_text(json.dumps(job, indent=1))
 
+    def begun(self) -> bool:
+        """Whether there is a record here, be it damaged."""
+        return self._logs.is_dir()
+
     def job(self) -> dict[str, Any]:
-        """What `begin` was given.
+        """What `begin` was given, with the fingerprint.
 
         Raises
         ------
         FileNotFoundError
             If no job began here.
+        ValueError
+            If what is here is damaged.
         """
-        job: dict[str, Any] = json.loads(self._job.read_text())
-        return job
-
-    def add(self, done: Done) -> None:
-        """Record a region: one line, written at once."""
-        line = json.dumps(dataclasses.asdict(done), separators=(",", ":")) + "\n"
-        handle = os.open(self._done, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            end = os.lseek(handle, 0, os.SEEK_END)
-            if end and os.pread(handle, 1, end - 1) != b"\n":
-                line = "\n" + line  # a killed writer left half a line
-            os.write(handle, line.encode())
+            job: dict[str, Any] = json.loads(self._job.read_text())
+            if job["fingerprint"] == fingerprint(job["identity"]):
+                return job
+        except (ValueError, KeyError, TypeError):
+            pass
+        raise ValueError(
+            f"{self._job} is damaged; give the command of the job again, which mends it"
+        )
+
+    def inputs(self) -> Iterator[list[Any]]:
+        """Path, size and modification time of each file."""
+        with open(self._inputs, "rb") as file:
+            for line in file:
+                yield json.loads(line)
+
+    def files(self) -> Iterator[Path]:
+        """The files of the record itself."""
+        yield from (self._job, self._inputs, self._finished)
+        yield from self._logs.glob("*.jsonl")
+
+    def damaged(self) -> list[Path]:
+        """Which of its own files are damaged, as far as lines of the log do not say."""
+        found = []
+        try:
+            job = self.job()
+        except (OSError, ValueError, KeyError):
+            return [self._job]
+        try:
+            if digest_lines(self.inputs()) != job["identity"]["inputs"]:
+                found.append(self._inputs)
+        except (OSError, ValueError):
+            found.append(self._inputs)
+        return found
+
+    def add(self, entry: Entry) -> None:
+        """Record something: one line, written at once.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, or the record is no longer there.
+        """
+        flags = os.O_WRONLY | os.O_APPEND
+        if self._log is None:
+            logs = sorted(path.name for path in self._logs.iterdir())
+            number = 1 + max((int(name[:6]) for name in logs if name[:6].isdigit()), default=0)
+            self._log = self._logs / f"{number:06d}-{socket.gethostname()}-{os.getpid()}.jsonl"
+            flags |= os.O_CREAT
+        line = _checked({"kind": entry.kind, "time": round(time.time(), 3), **_plain(entry)})
+        handle = os.open(self._log, flags, 0o666)
+        try:
+            if os.write(handle, line) < len(line):
+                os.write(handle, b"\n")  # the disk is full, which this tells
         finally:
             os.close(handle)
+
+    def entries(self) -> Iterator[Entry | None]:
+        """All that was recorded, in order; None for a line that is damaged."""
+        for log in sorted(self._logs.glob("*.jsonl")) if self.begun() else ():
+            with open(log, "rb") as file:
+                for line in file:
+                    yield _parse(line)
+
+    def standing(
+        self, n_regions: int, in_place: Callable[[tuple[StoredFile, ...]], bool] | None = None
+    ) -> Standing:
+        """What all lines together say.
+
+        Parameters
+        ----------
+        n_regions : int
+            Regions of the job.
+        in_place : callable, optional
+            Says whether files are still there; what it denies is not done.
+        """
+        standing = Standing.of(n_regions)
+        for entry in self.entries():
+            if entry is None:
+                standing.bad_lines += 1
+            elif isinstance(entry, Done | Made):
+                standing.add(entry, in_place is None or in_place(entry.files))
+            else:
+                standing.add(entry)
+        return standing
 
     def finish(self) -> None:
         """Record that nothing is left to do."""
         self._finished.touch()
 
+    def reopen(self) -> None:
+        """Record that something is left to do after all."""
+        self._finished.unlink(missing_ok=True)
+
     def finished(self) -> bool:
-        """Whether the job was finished."""
+        """Whether nothing is left to do."""
         return self._finished.exists()
 
-    def in_place(self, done: Done) -> bool:
-        """Whether the files of a region are where, and as long as, they were.
 
-        A machine that lost its power may keep a line of the record and lose
-        data that was written before it.
-        """
-        try:
-            return all(
-                (self.folder.parent / file.name).stat().st_size == file.size for file in done.files
-            )
-        except FileNotFoundError:
-            return False
+def _plain(entry: Entry) -> dict[str, Any]:
+    values = {item.name: getattr(entry, item.name) for item in dataclasses.fields(entry)}
+    if "files" in values:
+        values["files"] = [dataclasses.astuple(file) for file in values["files"]]
+    return values
 
-    def done(self) -> dict[int, Done]:
-        """The regions recorded so far, by number; the last line on a region holds."""
-        try:
-            lines = self._done.read_text().split("\n")
-        except FileNotFoundError:
-            return {}
-        regions = {}
-        for line in lines:
-            try:
-                done = Done.from_json(line)
-            except (ValueError, KeyError, TypeError):
-                continue  # half a line: its region is done again
-            regions[done.region] = done
-        return regions
+
+PREFIX = len('{"check":"01234567",')
+
+
+def _checked(values: dict[str, Any]) -> bytes:
+    """A line of JSON that begins with the checksum of the rest of it."""
+    rest = _line(values)[1:]
+    return b'{"check":"%08x",' % google_crc32c.value(rest[:-1]) + rest
+
+
+def _parse(line: bytes) -> Entry | None:
+    rest = line[PREFIX:].rstrip(b"\n")
+    if line[:PREFIX] != b'{"check":"%08x",' % google_crc32c.value(rest):
+        return None
+    values = json.loads(b"{" + rest)
+    kind = KINDS[values.pop("kind")]
+    del values["time"]
+    if "files" in values:
+        values["files"] = tuple(StoredFile(*file) for file in values["files"])
+    if "unreadable" in values:
+        values["unreadable"] = tuple(map(tuple, values["unreadable"]))
+    if "regions" in values:
+        values["regions"] = tuple(values["regions"])
+    return kind(**values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from pipeline.layout import Layout, Variable
 from pipeline.record import Record, StoredFile
 from pipeline.zarr_store import ZarrStore
 
-__all__ = ["Region", "Store", "new_store", "open_finished", "open_store"]
+__all__ = ["Region", "Store", "new_store", "open_finished", "open_store", "pack"]
 
 Array = npt.NDArray[Any]
 
@@ -49,21 +49,55 @@ class Store(Protocol):
         Where the store is.
     record_folder : pathlib.Path
         Where the job's record is.
+    packed : bool
+        Whether it is a plain copy, which no job goes on with.
     """
 
     path: Path
     record_folder: Path
+
+    @property
+    def packed(self) -> bool: ...
+
+    def exists(self) -> bool:
+        """Whether anything of it is there."""
 
     def creating(
         self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
     ) -> AbstractContextManager[Store]:
         """Make the store aside; it appears at `path`, whole, when the block ends."""
 
+    def remaking(
+        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
+    ) -> AbstractContextManager[Store]:
+        """Make all but the regions and the record again; it takes its place when the block ends."""
+
     def remove(self) -> None:
         """Remove the store."""
 
+    def sweep(self) -> None:
+        """Remove what killed writers have left."""
+
     def attrs(self) -> dict[str, Any]:
         """The attributes of the store."""
+
+    def files(self) -> Iterator[str]:
+        """Names of all files of the store, but for those of the record."""
+
+    def small_files(self) -> Iterator[str]:
+        """Names of the files that hold no features."""
+
+    def locate(self, name: str) -> Path:
+        """Where a file of the store is."""
+
+    def owns(self, path: Path) -> bool:
+        """Whether only this store puts files there."""
+
+    def windows_of(self, name: str, layout: Layout) -> tuple[int, int] | None:
+        """First window whose features a file holds, and the one after the last; None if none."""
+
+    def file_of(self, window: int) -> str:
+        """Name of the file that holds the features of a window."""
 
     def fill(self, name: str, start: int, values: Array) -> None:
         """Write values of a small variable, from `start` on."""
@@ -74,8 +108,11 @@ class Store(Protocol):
     def region(self, start: int, stop: int) -> AbstractContextManager[Region]:
         """Write windows start to stop - 1; they are in place when the block ends."""
 
-    def finish(self, valid: Array) -> None:
-        """Store which windows could be read."""
+    def finishing(self) -> AbstractContextManager[Store]:
+        """Fill `valid` of the store that is given; it is in place when the block ends."""
+
+    def check(self) -> None:
+        """Refuse a store that would read wrong in silence."""
 
     def read(self, windows: npt.NDArray[np.int64]) -> Array:
         """Features of windows, in the order asked for, as a new array."""
@@ -114,15 +151,42 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         If what is there was not made by `extract`.
     """
     store = new_store(path)
-    if not store.path.exists():
+    if not store.exists():
         raise FileNotFoundError(f"{path} does not exist; extract makes it")
-    try:
-        Record(store.record_folder).job()
-    except (OSError, ValueError):
-        raise ValueError(
-            f"{path} exists, but is not a store that extract made; give another path"
-        ) from None
+    if not Record(store.record_folder).begun() and not _is_packed(store):
+        raise ValueError(f"{path} exists, but is not a store that extract made; give another path")
     return store
+
+
+def _is_packed(store: Store) -> bool:
+    try:
+        return store.packed
+    except (OSError, KeyError):
+        return False
+
+
+def pack(path: str | os.PathLike[str], file: str | os.PathLike[str]) -> None:
+    """Copy a finished HDF5 store and its parts into one plain file.
+
+    Parameters
+    ----------
+    path : path
+        Of the store.
+    file : path
+        Of the copy, ending in .h5 or .hdf5; it must not exist.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, OSError
+        If the store is not there, not finished, damaged or no HDF5, or the
+        file cannot be made.
+    """
+    store, copy = open_finished(path), new_store(file)
+    if not (isinstance(store, Hdf5Store) and isinstance(copy, Hdf5Store)):
+        raise ValueError(f"{path} was to be packed into {file}; both must end in .h5 or .hdf5")
+    if copy.path.exists() or copy.parts.exists():
+        raise ValueError(f"{file} exists; give another path to pack into")
+    store.pack(copy.path)
 
 
 def open_finished(path: str | os.PathLike[str]) -> Store:
@@ -131,15 +195,17 @@ def open_finished(path: str | os.PathLike[str]) -> Store:
     Raises
     ------
     FileNotFoundError
-        If there is nothing at the path.
+        If there is nothing at the path, or parts of the store are missing.
     ValueError
         If what is there was not made by `extract`, or is not finished.
     """
     store = open_store(path)
     record = Record(store.record_folder)
-    done, regions = len(record.done()), record.job()["regions"]
-    if done < regions or not record.finished():
+    if not store.packed and not record.finished():
+        regions = record.job()["regions"]
+        done = int(record.standing(regions).done.sum())
         raise ValueError(
             f"{path} is not finished: {done} of {regions} regions are done; run extract again"
         )
+    store.check()
     return store

@@ -1,4 +1,4 @@
-"""Summary: what is in a store, as plain values."""
+"""Summary: what is in a store, and how far its job is, as plain values."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.layout import Layout
+from pipeline.lock import holder
 from pipeline.record import Record
 from pipeline.store import open_store
 
-__all__ = ["summarize"]
+__all__ = ["stand", "summarize"]
 
 
 def summarize(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -33,8 +35,8 @@ def summarize(path: str | os.PathLike[str]) -> dict[str, Any]:
         If there is no such store.
     """
     store = open_store(path)
-    record = Record(store.record_folder)
-    job, attrs = record.job(), store.attrs()
+    record, attrs = Record(store.record_folder), store.attrs()
+    finished = store.packed or record.finished()
     axes = {name: store.get(name) for name in ("frequency", "time")}
     labels, classes = store.get("label"), store.get("class")
     sources, valid = store.get("source"), store.get("valid")
@@ -46,7 +48,12 @@ def summarize(path: str | os.PathLike[str]) -> dict[str, Any]:
         if values is not None
     }
     lengths = [len(values) for values in axes.values() if values is not None]
-    done = len(record.done())
+    regions, unreadable = None, None
+    if not store.packed:
+        job = record.job()
+        n_regions, unreadable = job["regions"], job["unreadable"]
+        done = n_regions if finished else int(record.standing(n_regions).done.sum())
+        regions = {"done": done, "of": n_regions}
     return {
         "path": os.fspath(path),
         "shape": [len(valid), *lengths],
@@ -55,18 +62,71 @@ def summarize(path: str | os.PathLike[str]) -> dict[str, Any]:
         "coordinates": coordinates,
         "labels": None if labels is None else _count(labels),
         "classes": None if classes is None else [str(name) for name in classes],
-        "regions": {"done": done, "of": job["regions"]},
-        "masked_windows": int((~valid).sum()) if record.finished() else None,
+        "regions": regions,
+        "masked_windows": int((~valid).sum()) if finished else None,
         "samplerate": int(attrs["samplerate"]),
         "window": float(attrs["window"]),
         "hop": float(attrs["hop"]),
         "feature": json.loads(attrs["feature"]),
         "settings": json.loads(attrs["settings"]),
         "sources": [str(source) for source in sources],
-        "unreadable": job["unreadable"],
+        "unreadable": unreadable,
         "created": str(attrs["created"]),
         "versions": json.loads(attrs["versions"]),
         "fingerprint": str(attrs["fingerprint"]),
+    }
+
+
+def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """How far the job of a store is, also while it runs.
+
+    Parameters
+    ----------
+    path : path
+        Of a store that `extract` made.
+
+    Returns
+    -------
+    dict
+        Plain values, fit for JSON: regions done, pending and failed, and the
+        recordings that could not be read, whole or in part.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such store.
+    """
+    store = open_store(path)
+    if store.packed:
+        raise ValueError(f"{path} is a packed copy, which no job is at work on; see info")
+    record = Record(store.record_folder)
+    job = record.job()
+    values = job["identity"]["layout"]
+    layout = Layout(**{**values, "shape": tuple(values["shape"])})
+    standing = record.standing(layout.n_regions)
+    done = int(standing.done.sum())
+    return {
+        "path": os.fspath(path),
+        "finished": record.finished(),
+        "running": holder(store.path),
+        "windows": layout.n_windows,
+        "regions": layout.n_regions,
+        "done": done,
+        "pending": layout.n_regions - done - len(standing.failed),
+        "failed": [
+            {
+                "region": region,
+                "windows": list(layout.bounds(region)),
+                "attempts": failed.attempts,
+                "reason": failed.reason,
+            }
+            for region, failed in sorted(standing.failed.items())
+        ],
+        "unreadable": job["unreadable"],
+        "masked": [
+            {"windows": [start, stop], "path": path, "reason": reason}
+            for start, stop, path, reason in standing.masked()
+        ],
     }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +18,8 @@ import zarr
 import zarr.errors
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from pipeline.layout import COORDINATE_CHUNK, Layout, Variable
-from pipeline.record import StoredFile, put_in_place, stored_file
+from pipeline.layout import COORDINATE_CHUNK, NAMES, Layout, Variable
+from pipeline.record import StoredFile, put_in_place, remove, stored_file, sweep, walk
 
 __all__ = ["ZarrStore"]
 
@@ -32,10 +33,16 @@ os.register_at_fork(after_in_child=lambda: _process.update(forked=_process["used
 class ZarrStore:
     """Reads and writes a Zarr store at `path`; see `pipeline.store.Store`."""
 
+    packed = False
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.record_folder = path / ".record"
         self._features: tensorstore.TensorStore | None = None
+
+    def exists(self) -> bool:
+        """Whether anything of it is there."""
+        return self.path.exists()
 
     @contextmanager
     def creating(
@@ -43,19 +50,63 @@ class ZarrStore:
     ) -> Iterator[ZarrStore]:
         """Make the store aside; it appears at `path`, whole, when the block ends."""
         with put_in_place(self.path) as aside:
-            group = zarr.open_group(aside, mode="w", zarr_format=3, attributes=dict(attrs))
-            for name, variable in variables.items():
-                _create_array(group, name, variable, layout)
-            with warnings.catch_warnings():
-                # xarray, zarr-python and tensorstore all read it; zarr warns that
-                # other programs may not, and those then read the arrays' own.
-                warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
-                zarr.consolidate_metadata(aside)
+            _create_group(aside, layout, variables, attrs)
             yield ZarrStore(aside)
+
+    @contextmanager
+    def remaking(
+        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
+    ) -> Iterator[ZarrStore]:
+        """Make all but the regions and the record again; it takes its place when the block ends."""
+        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        try:
+            _create_group(aside, layout, variables, attrs)
+            made = ZarrStore(aside)
+            yield made
+            for name in made.files():
+                self.locate(name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(made.locate(name), self.locate(name))
+        finally:
+            remove(aside)
 
     def remove(self) -> None:
         """Remove the store."""
-        shutil.rmtree(self.path)
+        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        os.replace(self.path, aside)  # killed in the middle, it is gone all the same
+        remove(aside)
+
+    def sweep(self) -> None:
+        """Remove what killed writers have left beside the store."""
+        sweep(self.path.parent, self.path.name)
+
+    def files(self) -> Iterator[str]:
+        """Names of all files of the store, but for those of the record."""
+        return walk(self.path, {self.record_folder})
+
+    def small_files(self) -> Iterator[str]:
+        """Names of the files that hold no features."""
+        return walk(self.path, {self.record_folder, self.path / "features" / "c"})
+
+    def locate(self, name: str) -> Path:
+        """Where a file of the store is."""
+        return self.path / name
+
+    def owns(self, path: Path) -> bool:
+        """Whether only this store puts files there: below one of its arrays."""
+        inside = path.relative_to(self.path).parts
+        return len(inside) > 1 and inside[0] in NAMES
+
+    def windows_of(self, name: str, layout: Layout) -> tuple[int, int] | None:
+        """First window whose features a file holds, and the one after the last; None if none."""
+        found = re.fullmatch(r"features/c/(0|[1-9]\d{0,15})" + "/0" * len(layout.shape), name)
+        shard = int(found[1]) if found else layout.n_shards
+        if shard >= layout.n_shards:
+            return None
+        return shard * layout.shard, min((shard + 1) * layout.shard, layout.n_windows)
+
+    def file_of(self, window: int) -> str:
+        """Name of the file that holds the features of a window."""
+        return f"features/c/{window // self._shard}" + "/0" * (self.features.ndim - 1)
 
     def attrs(self) -> dict[str, Any]:
         """The attributes of the store."""
@@ -83,14 +134,24 @@ class ZarrStore:
         yield region
         region.finish()
 
-    def finish(self, valid: Array) -> None:
-        """Store which windows could be read."""
-        self.fill("valid", 0, valid)
+    @contextmanager
+    def finishing(self) -> Iterator[ZarrStore]:
+        """Fill `valid`, which is not read before the job is finished."""
+        for left in (self.path / "valid").rglob("*.partial"):
+            left.unlink()
+        yield self
+
+    def check(self) -> None:
+        """Nothing to be checked: a file that is missing is seen when it is read."""
 
     def read(self, windows: npt.NDArray[np.int64]) -> Array:
         """Features of windows, in the order asked for, as a new array."""
         result: Array = self.features[windows].read().result()
         return result
+
+    @property
+    def _shard(self) -> int:
+        return int(self.features.chunk_layout.write_chunk.shape[0])  # type: ignore[index,arg-type]
 
     @property
     def features(self) -> tensorstore.TensorStore:
@@ -132,12 +193,11 @@ class ZarrRegion:
     def __init__(self, store: ZarrStore) -> None:
         self.files: list[StoredFile] = []
         self._store = store
-        self._writing: tuple[tensorstore.WriteFutures, range] | None = None
+        self._writing: tuple[tensorstore.WriteFutures, list[str]] | None = None
 
     def write(self, start: int, block: Array) -> None:
         """Store the features of consecutive windows, from `start` on."""
-        array = self._store.features
-        shard = int(array.chunk_layout.write_chunk.shape[0])  # type: ignore[index,arg-type]
+        array, shard = self._store.features, self._store._shard
         stop = start + len(block)
         if start % shard or (stop % shard and stop != array.shape[0]):
             raise ValueError(
@@ -145,24 +205,43 @@ class ZarrRegion:
                 f"shards of {shard} windows"
             )
         self.finish()
-        shards = range(start // shard, -(-stop // shard))
-        for number in shards:
+        names = [self._store.file_of(window) for window in range(start, stop, shard)]
+        for name in names:
             # What is left of a torn shard would be read before it is written.
-            (self._store.path / self._name(number)).unlink(missing_ok=True)
+            self._store.locate(name).unlink(missing_ok=True)
         writing = array[start:stop].write(block, can_reference_source_data_indefinitely=True)
-        self._writing = writing, shards
+        self._writing = writing, names
 
     def finish(self) -> None:
         """Wait until all is written, and take down what it is."""
         if self._writing is None:
             return
-        (writing, shards), self._writing = self._writing, None
-        writing.result()
-        for number in shards:
-            self.files.append(stored_file(self._store.path, self._name(number)))
+        (writing, names), self._writing = self._writing, None
+        try:
+            writing.result()
+        except ValueError as error:
+            raise _os_error(error) from None
+        self.files += [stored_file(self._store.locate(name), name) for name in names]
 
-    def _name(self, shard: int) -> str:
-        return f"features/c/{shard}" + "/0" * (self._store.features.ndim - 1)
+
+def _os_error(error: ValueError) -> OSError:
+    """What the operating system said, which tensorstore wraps up in text."""
+    found = re.search(r"os_error_code='(\d+)'", str(error))
+    number = int(found[1]) if found else errno.EIO
+    return OSError(number, os.strerror(number) if found else str(error))
+
+
+def _create_group(
+    path: Path, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
+) -> None:
+    group = zarr.open_group(path, mode="w", zarr_format=3, attributes=dict(attrs))
+    for name, variable in variables.items():
+        _create_array(group, name, variable, layout)
+    with warnings.catch_warnings():
+        # xarray, zarr-python and tensorstore all read it; zarr warns that
+        # other programs may not, and those then read the arrays' own.
+        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+        zarr.consolidate_metadata(path)
 
 
 def _create_array(group: zarr.Group, name: str, variable: Variable, layout: Layout) -> None:

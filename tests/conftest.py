@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import os
 import sys
 import time
@@ -18,6 +21,8 @@ from hypothesis import settings
 
 import pipeline as pl
 from pipeline.cli import main
+from pipeline.config import Settings
+from pipeline.plan import Plan
 from pipeline.readers import open_reader, probe
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
@@ -98,6 +103,61 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
         )
         for path in sorted(folder.rglob("*"))
     }
+
+
+def stored(out: Path) -> dict[str, str]:
+    """Digests of all that a store holds, but for its record and the time of its making."""
+    digests = {}
+    for root in (out, Path(f"{out}.parts")):
+        files = [root] if root.is_file() else sorted(root.rglob("*"))
+        for path in files:
+            record = ".record" in path.parts or path.name in ("zarr.json", out.name)
+            if path.is_file() and not record:
+                name = str(path.relative_to(out.parent)).replace(out.name, "out")
+                digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return digests
+
+
+def record_folder(out: Path) -> Path:
+    return (out if out.suffix == ".zarr" else Path(f"{out}.parts")) / ".record"
+
+
+def record_lines(out: Path) -> list[dict[str, Any]]:
+    """All lines of a record, in order."""
+    logs = sorted((record_folder(out) / "log").glob("*.jsonl"))
+    return [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+
+
+def done_regions(out: Path) -> int:
+    """How many regions a record says are done."""
+    if not (record_folder(out) / "log").exists():
+        return 0
+    return len({line["region"] for line in record_lines(out) if line["kind"] == "done"})
+
+
+def forget(out: Path) -> None:
+    """Leave a store as of a job that was killed before its first region was recorded."""
+    (record_folder(out) / "finished").unlink(missing_ok=True)
+    for log in (record_folder(out) / "log").glob("*.jsonl"):
+        made = [line for line in log.read_text().splitlines(True) if '"kind":"made"' in line]
+        log.write_text("".join(made))
+
+
+FEATURE = pl.Spectrogram(n_fft=64, frame_length=20, hop_length=50)
+
+
+@pytest.fixture
+def sources(write_wav: Write) -> list[Path]:
+    """Short files and a long one, of 2 kHz so that there are many windows."""
+    short = [write_wav(f"{i}.wav", 0.2 + 0.3 * i, 2000, seed=i) for i in range(40)]
+    return [*short, write_wav("long.flac", 700.3, 2000, seed=99)]
+
+
+def planned(sources: Any, out: Path, feature: pl.Feature = FEATURE, **settings: Any) -> Plan:
+    """A plan of many small regions."""
+    plan = Plan.make(sources, out, feature, settings=Settings(**settings))
+    layout = dataclasses.replace(plan.layout, chunk=4, shard=16, region=64)
+    return dataclasses.replace(plan, layout=layout)
 
 
 def features_of(path: Path) -> np.ndarray[Any, Any]:

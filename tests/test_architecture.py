@@ -17,20 +17,21 @@ PACKAGE = Path(pipeline.__file__).parent
 
 ORDER = [
     *("grid", "features", "labels", "layout"),
-    *("ogg", "readers", "recordings", "windows"),
-    *("record", "zarr_store", "hdf5_store", "store"),
-    *("config", "cluster", "plan", "job", "batches"),
-    *("summary", "plots", "demo", "cli", "__init__", "__main__"),
+    *("ogg", "arrays", "readers", "label_files", "resampling", "sources", "recordings", "windows"),
+    *("record", "lock", "zarr_store", "hdf5_store", "store"),
+    *("config", "cluster", "plan", "regions", "attempts", "report", "job"),
+    *("verify", "batches", "summary", "plots", "demo", "cli", "__init__", "__main__"),
 ]
 
 DOORS = {
     "soundfile": {"readers"},
-    "soxr": {"recordings"},
+    "soxr": {"resampling"},
     "zarr": {"zarr_store"},
     "tensorstore": {"zarr_store"},
-    "h5py": {"readers", "hdf5_store", "demo"},
+    "h5py": {"arrays", "label_files", "hdf5_store", "demo"},
     "google_crc32c": {"record"},
-    "dask": {"windows", "job"},
+    "filelock": {"lock"},
+    "dask": {"windows", "regions", "cluster"},
     "distributed": {"cluster"},
     "threadpoolctl": {"cluster", "batches"},
     "psutil": {"plan"},

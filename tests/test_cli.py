@@ -18,7 +18,17 @@ from subprocess import PIPE, CompletedProcess, Popen, run
 import numpy as np
 import pytest
 import soundfile
-from conftest import SUFFIXES, Cli, Result, Write, features_of, save_hdf5, snapshot
+from conftest import (
+    SUFFIXES,
+    Cli,
+    Result,
+    Write,
+    done_regions,
+    features_of,
+    forget,
+    save_hdf5,
+    snapshot,
+)
 
 import pipeline as pl
 
@@ -27,13 +37,16 @@ COMMAND = Path(sys.executable).with_name("audio-pipeline")
 JOB_OPTIONS = re.findall(
     r"--\S+",
     "--out --config --feature --labels --cluster --window --hop --channel --samplerate --tail "
-    "--dtype --on-error --n-fft --frame-length --hop-length --taper --scaling --detrend "
+    "--dtype --on-error --retries --n-fft --frame-length --hop-length --taper --scaling --detrend "
     "--normalize --log-offset",
 )
 OPTIONS = {
     "demo": ["--hours", "--out"],
     "plan": [*JOB_OPTIONS, "--json"],
     "extract": [*JOB_OPTIONS, "--overwrite", "--quiet"],
+    "status": ["--json"],
+    "verify": ["--repair", "--json"],
+    "pack": [],
     "info": ["--json"],
     "batches": ["--batch-size", "--shuffle", "--seed", "--limit"],
     "plot": ["--window", "--png"],
@@ -287,17 +300,16 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     write_wav("a.wav", 20)  # 20,000 windows of 8 samples, in several regions
     arguments = "extract a.wav --window 0.001 --feature"
     command = [str(COMMAND), *arguments.split(), f"{own_features}:Peak", "--out", "x" + suffix]
-    folder = "x.zarr" if suffix == ".zarr" else "x.h5.parts"
-    record = tmp_path / folder / ".record" / "done.jsonl"
+    store = tmp_path / f"x{suffix}"
     (slowly := tmp_path / "slowly").touch()
     with Popen(command, cwd=tmp_path, stdout=PIPE, stderr=PIPE, text=True) as running:
-        while not record.exists() and running.poll() is None:
+        while not done_regions(store) and running.poll() is None:
             time.sleep(0.01)
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=60)
     assert (running.returncode, out) == (130, "")
     assert err.strip() == "interrupted; the same command goes on where it was"
-    done = len(record.read_text().splitlines())
+    done = done_regions(store)
     slowly.unlink()
     again = process(*command, cwd=tmp_path)
     assert again.returncode == 0
@@ -336,9 +348,7 @@ def goes_on_with_the_job(cli: Cli, job: tuple[object, ...]) -> None:
     assert cli(*job).code == 0
     assert "3 windows in 1 regions, 0 computed now" in cli(*job).err
     whole = features_of(Path(out))
-    record = Path(out if out.endswith(".zarr") else out + ".parts") / ".record"
-    for name in ("done.jsonl", "finished"):  # as of a job that was killed
-        (record / name).unlink(missing_ok=True)
+    forget(Path(out))
     assert "3 windows in 1 regions, 1 computed now" in cli(*job).err
     np.testing.assert_array_equal(features_of(Path(out)), whole)
 

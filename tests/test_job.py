@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -18,7 +16,7 @@ import numpy.typing as npt
 import pytest
 import scipy.signal
 import soundfile
-from conftest import Write
+from conftest import FEATURE, Write, planned, record_folder, stored
 from distributed import LocalCluster
 from threadpoolctl import threadpool_info
 
@@ -100,35 +98,6 @@ def test_batches_give_what_the_article_s_three_ideas_give(
     assert np.array_equal(np.concatenate([y for _, y in pl.Batches(out, 7)]), big_y)
 
 
-def stored(out: Path) -> dict[str, str]:
-    """Digests of all that a store holds, but the time of its making."""
-    digests = {}
-    for root in (out, Path(f"{out}.parts")):
-        files = [root] if root.is_file() else sorted(root.rglob("*"))
-        for path in files:
-            if path.is_file() and path.name not in ("done.jsonl", "zarr.json", out.name):
-                name = str(path.relative_to(out.parent)).replace(out.name, "out")
-                digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return digests
-
-
-@pytest.fixture
-def sources(write_wav: Write) -> list[Path]:
-    """Short files and a long one, of 2 kHz so that there are many windows."""
-    short = [write_wav(f"{i}.wav", 0.2 + 0.3 * i, 2000, seed=i) for i in range(40)]
-    return [*short, write_wav("long.flac", 700.3, 2000, seed=99)]
-
-
-FEATURE = pl.Spectrogram(n_fft=64, frame_length=20, hop_length=50)
-
-
-def planned(sources: Any, out: Path, feature: pl.Feature = FEATURE, **settings: Any) -> Plan:
-    """A plan of many small regions."""
-    plan = Plan.make(sources, out, feature, settings=Settings(**settings))
-    layout = dataclasses.replace(plan.layout, chunk=4, shard=16, region=64)
-    return dataclasses.replace(plan, layout=layout)
-
-
 @pytest.mark.parametrize("ending", ["zarr", "h5"])
 def test_every_engine_stores_the_same_bits(
     sources: list[Path], tmp_path: Path, ending: str
@@ -188,9 +157,10 @@ def test_only_what_is_not_recorded_is_computed_again(sources: list[Path], tmp_pa
     assert run(plan, Cluster(threads=2)).computed == plan.layout.n_regions
     whole = stored(out)
     assert run(plan, Cluster(threads=2)).computed == 0
-    done = out / ".record" / "done.jsonl"
-    lines = done.read_text().splitlines(keepends=True)
-    done.write_text("".join(lines[:-2]) + lines[-2][:30])  # killed while it wrote a line
+    log = sorted((record_folder(out) / "log").iterdir())[1]
+    lines = log.read_text().splitlines(keepends=True)
+    assert '"made"' in lines.pop()
+    log.write_text("".join(lines[:-2]) + lines[-2][:30])  # killed while it wrote a line
     shutil.rmtree(out / "features" / "c" / "0")
     (out / "features" / "c" / "0").mkdir()
     lost = {json.loads(line)["region"] for line in lines[-2:]} | {0}
@@ -205,7 +175,8 @@ def test_a_job_killed_before_it_was_finished_is_finished(
     plan = planned(sources, tmp_path / f"x.{ending}")
     assert run(plan, Cluster(threads=2)).ok
     store = open_store(plan.out)
-    store.finish(np.zeros(plan.layout.n_windows, bool))
+    with store.finishing() as aside:
+        aside.fill("valid", 0, np.zeros(plan.layout.n_windows, bool))
     (store.record_folder / "finished").unlink()
     with pytest.raises(ValueError, match="is not finished"):
         pl.Batches(plan.out)
@@ -240,7 +211,7 @@ def test_a_feature_of_one_s_own_is_known_again_by_its_parameters(
 
 
 @pytest.mark.parametrize("ending", ["zarr", "h5"])
-def test_a_store_that_another_job_made_meanwhile_is_not_removed(
+def test_while_one_job_writes_another_is_refused(
     sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
     plan = planned(sources, tmp_path / f"x.{ending}")
@@ -249,15 +220,18 @@ def test_a_store_that_another_job_made_meanwhile_is_not_removed(
 
     @contextmanager
     def slowly(cluster: Cluster) -> Iterator[Any]:
-        monkeypatch.setattr(pipeline.job, "started", true_started)
-        assert run(other, cluster).ok
+        for one in (plan, other):
+            with pytest.raises(
+                ValueError, match=rf"another job \(process {os.getpid()} on .*\) is"
+            ):
+                run(one, cluster, overwrite=True)
         with true_started(cluster) as engine:
             yield engine
 
     monkeypatch.setattr(pipeline.job, "started", slowly)
-    with pytest.raises(ValueError, match=r"holds another job: hop was 0\.5, and is now 1\.0"):
-        run(plan, Cluster(threads=2))
-    assert pl.Batches(plan.out).valid.shape == (other.layout.n_windows,)
+    assert run(plan, Cluster(threads=2)).ok
+    assert pl.Batches(plan.out).valid.shape == (plan.layout.n_windows,)
+    assert [path.name for path in tmp_path.glob(".*")] == []
 
 
 def test_streams_give_the_blas_threads_back(sources: list[Path]) -> None:

@@ -1,0 +1,160 @@
+"""Regions: the unit of work, computed and stored on whatever worker it is given to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from dask.local import get_sync
+
+from pipeline.features import Feature
+from pipeline.grid import WindowGrid
+from pipeline.record import Done, Record, StoredFile, Unreadable
+from pipeline.recordings import Recordings
+from pipeline.store import Store
+from pipeline.windows import map_windows, open_windows, read_windows, why_unreadable
+
+__all__ = ["Failure", "Task", "run_region"]
+
+# What the system says of a store that no region can be written to.
+HOPELESS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOENT, errno.ENOTDIR),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One region's work, with no more of the job than it needs."""
+
+    region: int
+    shard: int
+    dtype: str
+    store: Store
+    fingerprint: str
+    recordings: Recordings
+    grid: WindowGrid
+    feature: Feature
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a region could not be stored.
+
+    Parameters
+    ----------
+    reason : str
+        For people.
+    passing : bool
+        Whether it may go well another time.
+    fatal : bool
+        Whether no other region can be stored, either.
+    """
+
+    reason: str
+    passing: bool = False
+    fatal: bool = False
+
+
+def run_region(task: Task) -> Done | Failure:
+    """Compute and store one region.
+
+    Returns
+    -------
+    Done or Failure
+        A failure is a value, so that it comes back from any worker as it is.
+    """
+    began = time.monotonic()
+    valid = np.zeros(len(task.grid), np.bool_)
+    try:
+        with _storing(task.store):
+            _check_store(task)
+        files = _compute(task, valid)
+        unreadable = tuple(_unreadable(task, valid))
+    except OSError as error:
+        if not _is_of(task.store, error):
+            return Failure(str(error), passing=True)
+        fatal = error.errno in HOPELESS
+        return Failure(f"{error.filename}: {error.strerror}", passing=not fatal, fatal=fatal)
+    except _ElsewhereError as error:
+        return Failure(str(error), passing=True)
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
+        return Failure(f"{type(error).__name__}: {error} ({where})")
+    seconds = round(time.monotonic() - began, 3)
+    return Done(task.region, tuple(files), unreadable, seconds)
+
+
+def _check_store(task: Task) -> None:
+    """A store that was removed would be made again in part, and another's be mixed into."""
+    try:
+        theirs = Record(task.store.record_folder).job()["fingerprint"]
+    except ValueError as error:
+        raise OSError(errno.EIO, str(error)) from None
+    if theirs != task.fingerprint:
+        raise OSError(errno.ENOENT, "another job has taken its place")
+
+
+class _ElsewhereError(Exception):
+    """What the system says of anything but the store, while that is written to."""
+
+
+def _is_of(store: Store, error: OSError) -> bool:
+    return bool(error.filename == os.fspath(store.path))
+
+
+@contextmanager
+def _storing(store: Store) -> Iterator[None]:
+    """Name the store in what the operating system says of it."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or errno.EIO
+        text = os.strerror(number) if error.errno else str(error)
+        raise OSError(number, text, os.fspath(store.path)) from None
+
+
+def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
+    start, stop = task.grid.offset, task.grid.offset + len(task.grid)
+
+    def read(recordings: Recordings, grid: WindowGrid) -> npt.NDArray[np.float32]:
+        block = read_windows(recordings, grid)
+        row = grid.offset - start
+        valid[row : row + len(block)] = ~np.isnan(block[:, 0])
+        return block
+
+    audio = open_windows(task.recordings, task.grid, block=task.shard, reader=read)
+    features = map_windows(task.feature, audio, task.grid, task.dtype)
+    with _storing(task.store), task.store.region(start, stop) as region:
+        # One graph a block: those of a larger one would be computed in any order,
+        # but some formats can only be decoded forwards.
+        for i in range(features.numblocks[0]):
+            try:
+                # By its name, "synchronous", dask would load distributed first.
+                block = features.blocks[i].compute(scheduler=get_sync)
+            except OSError as error:
+                raise _ElsewhereError(str(error)) from None
+            region.write(start + i * task.shard, block)
+    return region.files
+
+
+def _unreadable(task: Task, valid: npt.NDArray[np.bool_]) -> Iterator[Unreadable]:
+    """Runs of windows of one recording that could not be read, and why."""
+    recording = task.grid.locate()[0]
+    bad = np.flatnonzero(~valid)
+    breaks = np.flatnonzero((np.diff(bad) > 1) | (np.diff(recording[bad]) > 0)) + 1
+    for run in np.split(bad, breaks):
+        if len(run):
+            first, last = int(run[0]), int(run[-1])
+            path = task.recordings[int(recording[first])].path
+            reason = why_unreadable(task.recordings, task.grid, first).removeprefix(f"{path}: ")
+            yield task.grid.offset + first, task.grid.offset + last + 1, path, reason

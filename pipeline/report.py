@@ -1,0 +1,82 @@
+"""The report: how far a job is, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Progress", "Report"]
+
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: told at its start, and whenever a region ends."""
+
+    regions: int
+    n_regions: int
+    windows: int
+    n_windows: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a job ended.
+
+    Attributes
+    ----------
+    out : str
+        Path of the store.
+    windows, regions : int
+        In the store.
+    computed : int
+        Regions computed by this run; others were done before.
+    failed : tuple of (int, str)
+        Regions that could not be computed, and why.
+    unreadable : tuple of (str, str)
+        Files that have no windows, and why.
+    masked : tuple of (int, int, str)
+        First window, the one after the last, and why they could not be read.
+    stopped : str or None
+        Why the job ended before all regions were tried.
+    seconds : float
+        How long the run took.
+    """
+
+    out: str
+    windows: int
+    regions: int
+    computed: int
+    failed: tuple[tuple[int, str], ...]
+    unreadable: tuple[tuple[str, str], ...]
+    masked: tuple[tuple[int, int, str], ...]
+    stopped: str | None
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was read, computed and stored."""
+        return not (self.failed or self.unreadable or self.masked or self.stopped)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.out}: {self.windows} windows in {self.regions} regions, "
+            f"{self.computed} computed now in {self.seconds:.1f} s"
+        ]
+        for path, reason in self.unreadable[:SHOWN]:
+            lines.append(f"not read: {path}: {reason}")
+        for start, stop, reason in self.masked[:SHOWN]:
+            lines.append(f"masked: windows {start} to {stop - 1}: {reason}")
+        for region, reason in self.failed[:SHOWN]:
+            lines.append(f"failed: region {region}: {reason}")
+        hidden = sum(
+            max(0, len(found) - SHOWN) for found in (self.unreadable, self.masked, self.failed)
+        )
+        if hidden:
+            lines.append(f"and {hidden} more, which status lists")
+        if self.stopped:
+            lines.append(
+                f"stopped: {self.stopped}; what is done is kept: mend that, and give the same "
+                f"command again"
+            )
+        return "\n".join(lines)
