@@ -118,7 +118,7 @@ def demo(hours: float, out: str) -> None:
 def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **given: Any) -> None:
     """Say what extract would do; refuse what cannot end well."""
     from pipeline.cluster import check_manager, load_cluster
-    from pipeline.job import find_begun
+    from pipeline.creation import find_begun
     from pipeline.plan import Plan
 
     job = _job(sources, config, given)

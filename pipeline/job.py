@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,27 +13,23 @@ import numpy as np
 from pipeline.attempts import Outcome, attempt_all
 from pipeline.cluster import Cluster, load_cluster, started
 from pipeline.config import Settings
-from pipeline.features import Feature, Spectrogram, feature_name
-from pipeline.layout import COORDINATE_CHUNK, Layout, Variable, coordinate_values, describe
+from pipeline.creation import create, find_begun, made, remake
+from pipeline.features import Feature, Spectrogram
+from pipeline.layout import COORDINATE_CHUNK
 from pipeline.lock import Lock, locked
 from pipeline.plan import LabelsLike, Plan
 from pipeline.record import (
     Failed,
-    Made,
     Record,
     Standing,
     StoredFile,
-    fingerprint,
-    stored_file,
 )
 from pipeline.recordings import PathLike
 from pipeline.regions import Failure, Task
 from pipeline.report import Progress, Report
-from pipeline.store import Store, new_store, open_store
+from pipeline.store import Store, new_store
 
-__all__ = ["extract", "find_begun", "run"]
-
-PACKAGES = ("dask-audio-pipeline", "numpy", "scipy", "soundfile", "soxr", "h5py", "zarr")
+__all__ = ["extract", "run"]
 
 
 def extract(
@@ -157,7 +149,7 @@ class _Job:
         self._standing, self._lock, self._progress = standing, lock, progress
         self._began, self._before = time.monotonic(), int(standing.done.sum())
         self._regions = self._before
-        self._windows = sum(map(plan.layout.length, np.flatnonzero(standing.done).tolist()))
+        self._windows = plan.layout.length_of(standing.done)
         self._failed: list[tuple[int, str]] = []
         self._stopped: str | None = None
         self.stop_at_once = plan.settings.on_error == "stop"
@@ -173,9 +165,9 @@ class _Job:
         if len(pending) or self._standing.made is None or not begun:
             with started(cluster) as engine:
                 if not begun:
-                    _create(self._plan, self._store, overwrite)
+                    create(self._plan, self._store, overwrite)
                 elif self._standing.made is None:
-                    _remake(self._plan, self._store, self._record)
+                    remake(self._plan, self._store, self._record)
                 try:
                     self._record.reopen()
                     task = partial(_task, self._plan, self._store)
@@ -229,7 +221,7 @@ class _Job:
                         break
                     valid[max(0, start - a) : stop - a] = False
                 aside.fill("valid", a, valid)
-        self._record.add(Made(_files_of_no_region(self._store, layout)))
+        self._record.add(made(self._store))
         self._record.finish()
 
     def report(self) -> Report:
@@ -245,155 +237,6 @@ class _Job:
             self._stopped,
             time.monotonic() - self._began,
         )
-
-
-def find_begun(plan: Plan, overwrite: bool = False) -> bool:
-    """Whether the store of a plan is there, to go on with.
-
-    Parameters
-    ----------
-    plan : Plan
-        What to do.
-    overwrite : bool
-        Start anew, whatever job the store is of.
-
-    Raises
-    ------
-    ValueError
-        If something else is at the plan's path.
-    """
-    store = new_store(plan.out)
-    record = Record(store.record_folder)
-    if not store.exists():
-        return False
-    open_store(plan.out)
-    if overwrite:
-        return False
-    if not record.begun():
-        raise ValueError(f"{plan.out} is a packed copy; give another path, or --overwrite")
-    ours = fingerprint(plan.identity)
-    try:
-        theirs = record.job()
-    except (OSError, ValueError):
-        if _fingerprint_in(store) == ours:
-            return True
-        raise
-    if theirs["fingerprint"] == ours:
-        return True
-    raise ValueError(
-        f"{plan.out} holds another job: {_difference(theirs['identity'], record, plan)}; give the "
-        f"same again, another path, or --overwrite"
-    )
-
-
-def _fingerprint_in(store: Store) -> str | None:
-    """The fingerprint in the attributes of the store, if they can be read."""
-    try:
-        return str(store.attrs()["fingerprint"])
-    except Exception:  # whatever the library makes of a damaged file
-        return None
-
-
-def _difference(theirs: dict[str, Any], record: Record, plan: Plan) -> str:
-    """The first setting or file in which two jobs differ."""
-    ours: dict[str, Any] = json.loads(json.dumps(plan.identity))
-    for group in ("format", "settings", "feature", "labels", "inputs", "unreadable", "layout"):
-        old, new = theirs.get(group), ours[group]
-        if old == new:
-            continue
-        if group == "unreadable":
-            old, new = dict.fromkeys(old or []), dict.fromkeys(new)
-        elif group == "inputs":
-            old, new = (
-                {path: rest for path, *rest in items} for items in (record.inputs(), plan.inputs())
-            )
-            if old == new:
-                return "the order of the sources differs"
-        if not isinstance(old, dict) or not isinstance(new, dict):
-            return f"other {group}" if group == "labels" else f"{group} {old}, not {new}"
-        if group == "feature" and old["name"] == new["name"]:
-            old, new = old["parameters"], new["parameters"]
-        for key in chain(new, old):
-            if not (isinstance(old, dict) and isinstance(new, dict)):
-                return f"{group} {old}, not {new}"
-            if old.get(key, ...) == new.get(key, ...):
-                continue
-            if group in ("inputs", "unreadable"):
-                if key not in old:
-                    return f"{key} is new among the sources"
-                return f"{key} " + ("was changed" if key in new else "is no longer there")
-            return f"{key} was {old.get(key)}, and is now {new.get(key)}"
-    return "it was made by another version"
-
-
-def _create(plan: Plan, store: Store, overwrite: bool) -> None:
-    """Make the store, with all but the features and `valid`."""
-    if overwrite and store.exists():
-        store.remove()
-    store.path.parent.mkdir(parents=True, exist_ok=True)
-    attrs = _attrs(plan)
-    with store.creating(plan.layout, _variables(plan), attrs) as aside:
-        _fill(plan, aside)
-        record = Record(aside.record_folder)
-        record.begin(plan.identity, _more(plan, attrs), plan.inputs())
-        record.add(Made(_files_of_no_region(aside, plan.layout)))
-
-
-def _remake(plan: Plan, store: Store, record: Record) -> None:
-    """Make again what `_create` made, to the same bits."""
-    try:
-        attrs = record.job()["attrs"]
-    except (OSError, ValueError):
-        attrs = store.attrs()
-    with store.remaking(plan.layout, _variables(plan), attrs) as aside:
-        _fill(plan, aside)
-    record.begin(plan.identity, _more(plan, attrs), plan.inputs())
-    record.reopen()
-    record.add(Made(_files_of_no_region(store, plan.layout)))
-
-
-def _variables(plan: Plan) -> dict[str, Variable]:
-    label = classes = None
-    if plan.labels is not None:
-        values = plan.labels.values
-        dims = ("window", "class")[: values.ndim]
-        label = Variable(dims, values.shape, values.dtype, {"long_name": "label", "units": "1"})
-        classes = plan.labels.classes
-    sources = [item.path for item in plan.recordings]
-    return describe(plan.layout, plan.feature, sources, label, classes)
-
-
-def _attrs(plan: Plan) -> dict[str, Any]:
-    identity = plan.identity
-    return {
-        "Conventions": "CF-1.11",
-        "title": feature_name(plan.feature),
-        "samplerate": plan.grid.samplerate,
-        "window": plan.grid.window_samples / plan.grid.samplerate,
-        "hop": plan.grid.hop_samples / plan.grid.samplerate,
-        "settings": json.dumps(identity["settings"]),
-        "feature": json.dumps(identity["feature"]),
-        "fingerprint": fingerprint(identity),
-        "versions": json.dumps({name: version(name) for name in PACKAGES}),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _more(plan: Plan, attrs: dict[str, Any]) -> dict[str, Any]:
-    unreadable = dict(plan.recordings.unreadable)
-    return {"regions": plan.layout.n_regions, "unreadable": unreadable, "attrs": attrs}
-
-
-def _fill(plan: Plan, store: Store) -> None:
-    for a in range(0, plan.layout.n_windows, COORDINATE_CHUNK):
-        for name, part in coordinate_values(plan.grid[a : a + COORDINATE_CHUNK]).items():
-            store.fill(name, a, part)
-        if plan.labels is not None:
-            store.fill("label", a, plan.labels.values[a : a + COORDINATE_CHUNK])
-
-
-def _files_of_no_region(store: Store, layout: Layout) -> tuple[StoredFile, ...]:
-    return tuple(stored_file(store.locate(name), name) for name in sorted(store.small_files()))
 
 
 def _in_place(store: Store, files: tuple[StoredFile, ...]) -> bool:
@@ -416,7 +259,7 @@ def _task(plan: Plan, store: Store, region: int) -> Task:
         plan.layout.shard,
         plan.layout.dtype,
         store,
-        fingerprint(plan.identity),
+        plan.fingerprint,
         plan.recordings[used],
         grid,
         plan.feature,

@@ -82,6 +82,12 @@ class Layout:
         """First window of a region, and the one after its last."""
         return region * self.region, min((region + 1) * self.region, self.n_windows)
 
+    def length_of(self, regions: npt.NDArray[np.bool_]) -> int:
+        """Number of windows in all regions that are marked."""
+        lacking = self.n_regions * self.region - self.n_windows  # in the last region
+        marked = int(regions.sum())
+        return marked * self.region - (lacking if marked and regions[-1] else 0)
+
     def length(self, region: int) -> int:
         """Number of windows in a region."""
         start, stop = self.bounds(region)

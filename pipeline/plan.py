@@ -22,7 +22,7 @@ from pipeline.grid import WindowGrid
 from pipeline.label_files import load_labels, read_label
 from pipeline.labels import Labels, check_count, make_labels
 from pipeline.layout import Layout, choose_layout
-from pipeline.record import digest_lines
+from pipeline.record import digest_lines, fingerprint
 from pipeline.recordings import PathLike, Recordings, scan
 from pipeline.store import new_store
 from pipeline.windows import bind_to_grid
@@ -222,6 +222,11 @@ class Plan(Inputs):
             "unreadable": [path for path, _ in self.recordings.unreadable],
             "layout": dataclasses.asdict(self.layout),
         }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of the identity."""
+        return fingerprint(self.identity)
 
     def inputs(self) -> Iterator[list[Any]]:
         """Path, size and modification time of each recording."""

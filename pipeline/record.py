@@ -46,7 +46,7 @@ __all__ = [
     "walk",
 ]
 
-PIECE = 1 << 20
+PIECE = 1 << 18  # what stays in the cache between reading it and adding it up
 
 Unreadable = tuple[int, int, str, str]
 

@@ -85,7 +85,10 @@ class ZarrStore:
 
     def small_files(self) -> Iterator[str]:
         """Names of the files that hold no features."""
-        return walk(self.path, {self.record_folder, self.path / "features" / "c"})
+        yield "zarr.json"
+        for name in NAMES:
+            for file in walk(self.path / name, {self.path / "features" / "c"}):
+                yield f"{name}/{file}"
 
     def locate(self, name: str) -> Path:
         """Where a file of the store is."""

@@ -19,7 +19,7 @@ ORDER = [
     *("grid", "features", "labels", "layout"),
     *("ogg", "arrays", "readers", "label_files", "resampling", "sources", "recordings", "windows"),
     *("record", "lock", "zarr_store", "hdf5_store", "store"),
-    *("config", "cluster", "plan", "regions", "attempts", "report", "job"),
+    *("config", "cluster", "plan", "creation", "regions", "attempts", "report", "job"),
     *("verify", "batches", "summary", "plots", "demo", "cli", "__init__", "__main__"),
 ]
 

@@ -1,0 +1,169 @@
+"""Creation: the store of a plan, made, found again, or mended."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import chain
+from typing import Any
+
+from pipeline.features import feature_name
+from pipeline.layout import COORDINATE_CHUNK, Variable, coordinate_values, describe
+from pipeline.plan import Plan
+from pipeline.record import Made, Record, stored_file
+from pipeline.store import Store, new_store, open_store
+
+__all__ = ["create", "find_begun", "made", "remake"]
+
+PACKAGES = ("dask-audio-pipeline", "numpy", "scipy", "soundfile", "soxr", "h5py", "zarr")
+
+
+def find_begun(plan: Plan, overwrite: bool = False) -> bool:
+    """Whether the store of a plan is there, to go on with.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to do.
+    overwrite : bool
+        Start anew, whatever job the store is of.
+
+    Raises
+    ------
+    ValueError
+        If something else is at the plan's path.
+    """
+    store = new_store(plan.out)
+    record = Record(store.record_folder)
+    if not store.exists():
+        return False
+    open_store(plan.out)
+    if overwrite:
+        return False
+    if not record.begun():
+        raise ValueError(f"{plan.out} is a packed copy; give another path, or --overwrite")
+    try:
+        theirs = record.job()
+    except (OSError, ValueError):
+        if _fingerprint_in(store) == plan.fingerprint:
+            return True
+        raise
+    if theirs["fingerprint"] == plan.fingerprint:
+        return True
+    raise ValueError(
+        f"{plan.out} holds another job: {_difference(theirs['identity'], record, plan)}; give the "
+        f"same again, another path, or --overwrite"
+    )
+
+
+def _fingerprint_in(store: Store) -> str | None:
+    """The fingerprint in the attributes of the store, if they can be read."""
+    try:
+        return str(store.attrs()["fingerprint"])
+    except Exception:  # whatever the library makes of a damaged file
+        return None
+
+
+def _difference(theirs: dict[str, Any], record: Record, plan: Plan) -> str:
+    """The first setting or file in which two jobs differ."""
+    ours: dict[str, Any] = json.loads(json.dumps(plan.identity))
+    for group in ("format", "settings", "feature", "labels", "inputs", "unreadable", "layout"):
+        old, new = theirs.get(group), ours[group]
+        if old == new:
+            continue
+        if group == "unreadable":
+            old, new = dict.fromkeys(old or []), dict.fromkeys(new)
+        elif group == "inputs":
+            old, new = (
+                {path: rest for path, *rest in items} for items in (record.inputs(), plan.inputs())
+            )
+            if old == new:
+                return "the order of the sources differs"
+        if not isinstance(old, dict) or not isinstance(new, dict):
+            return f"other {group}" if group == "labels" else f"{group} {old}, not {new}"
+        if group == "feature" and old["name"] == new["name"]:
+            old, new = old["parameters"], new["parameters"]
+        for key in chain(new, old):
+            if not (isinstance(old, dict) and isinstance(new, dict)):
+                return f"{group} {old}, not {new}"
+            if old.get(key, ...) == new.get(key, ...):
+                continue
+            if group in ("inputs", "unreadable"):
+                if key not in old:
+                    return f"{key} is new among the sources"
+                return f"{key} " + ("was changed" if key in new else "is no longer there")
+            return f"{key} was {old.get(key)}, and is now {new.get(key)}"
+    return "it was made by another version"
+
+
+def create(plan: Plan, store: Store, overwrite: bool) -> None:
+    """Make the store, with all but the features and `valid`."""
+    if overwrite and store.exists():
+        store.remove()
+    store.path.parent.mkdir(parents=True, exist_ok=True)
+    attrs = _attrs(plan)
+    with store.creating(plan.layout, _variables(plan), attrs) as aside:
+        _fill(plan, aside)
+        record = Record(aside.record_folder)
+        record.begin(plan.identity, _more(plan, attrs), plan.inputs())
+        record.add(made(aside))
+
+
+def remake(plan: Plan, store: Store, record: Record) -> None:
+    """Make again what `create` made, to the same bits."""
+    try:
+        attrs = record.job()["attrs"]
+    except (OSError, ValueError):
+        attrs = store.attrs()
+    with store.remaking(plan.layout, _variables(plan), attrs) as aside:
+        _fill(plan, aside)
+    record.begin(plan.identity, _more(plan, attrs), plan.inputs())
+    record.reopen()
+    record.add(made(store))
+
+
+def _variables(plan: Plan) -> dict[str, Variable]:
+    label = classes = None
+    if plan.labels is not None:
+        values = plan.labels.values
+        dims = ("window", "class")[: values.ndim]
+        label = Variable(dims, values.shape, values.dtype, {"long_name": "label", "units": "1"})
+        classes = plan.labels.classes
+    sources = [item.path for item in plan.recordings]
+    return describe(plan.layout, plan.feature, sources, label, classes)
+
+
+def _attrs(plan: Plan) -> dict[str, Any]:
+    identity = plan.identity
+    return {
+        "Conventions": "CF-1.11",
+        "title": feature_name(plan.feature),
+        "samplerate": plan.grid.samplerate,
+        "window": plan.grid.window_samples / plan.grid.samplerate,
+        "hop": plan.grid.hop_samples / plan.grid.samplerate,
+        "settings": json.dumps(identity["settings"]),
+        "feature": json.dumps(identity["feature"]),
+        "fingerprint": plan.fingerprint,
+        "versions": json.dumps({name: version(name) for name in PACKAGES}),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _more(plan: Plan, attrs: dict[str, Any]) -> dict[str, Any]:
+    unreadable = dict(plan.recordings.unreadable)
+    return {"regions": plan.layout.n_regions, "unreadable": unreadable, "attrs": attrs}
+
+
+def _fill(plan: Plan, store: Store) -> None:
+    for a in range(0, plan.layout.n_windows, COORDINATE_CHUNK):
+        for name, part in coordinate_values(plan.grid[a : a + COORDINATE_CHUNK]).items():
+            store.fill(name, a, part)
+        if plan.labels is not None:
+            store.fill("label", a, plan.labels.values[a : a + COORDINATE_CHUNK])
+
+
+def made(store: Store) -> Made:
+    """The files of a store that are of no region, as they now are."""
+    names = sorted(store.small_files())
+    return Made(tuple(stored_file(store.locate(name), name) for name in names))
