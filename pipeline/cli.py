@@ -52,7 +52,14 @@ def _complain(message: str) -> int:
     return WRONG
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _InOrder(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # that of a job's life, not of the alphabet
+
+
+@click.group(
+    cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="dask-audio-pipeline")
 def commands() -> None:
     """Feature extraction for audio that does not fit in memory."""
@@ -158,7 +165,20 @@ def status(out: str, as_json: bool) -> None:
     """Say how far a job is, also while it runs, and what failed."""
     from pipeline.summary import stand
 
-    _print(stand(out), as_json)
+    values = stand(out)
+    if as_json:
+        _print(values, as_json)
+        return
+    failed, masked, unreadable = (values.pop(key) for key in ("failed", "masked", "unreadable"))
+    counts = {"failed": len(failed), "masked": len(masked), "unreadable": len(unreadable)}
+    _print(values | counts, as_json)
+    for item in failed:
+        click.echo(f"failed: region {item['region']}: {item['reason']}")
+    for item in masked:
+        start, stop = item["windows"]
+        click.echo(f"masked: windows {start} to {stop - 1}: {item['path']}: {item['reason']}")
+    for path, reason in unreadable.items():
+        click.echo(f"not read: {path}: {reason}")
 
 
 @commands.command()
