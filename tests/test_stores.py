@@ -215,6 +215,22 @@ def test_each_unit_divides_the_next_and_memory_is_bounded(
     first, last = layout.bounds(0), layout.bounds(layout.n_regions - 1)
     assert first[0] == 0
     assert last[1] == n_windows
+    done = np.ones(layout.n_regions, bool) if layout.n_regions < 10**6 else None
+    if done is not None:
+        assert layout.length_of(done) == n_windows
+        done[-1] = False
+        assert layout.length_of(done) == n_windows - layout.length(layout.n_regions - 1)
+
+
+@given(n_windows=st.integers(1, 10**12))
+def test_regions_grow_with_the_job_so_that_they_can_be_counted(n_windows: int) -> None:
+    layout = choose_layout(n_windows, (257, 400), "float32", 32_000)
+    parts = choose_layout(n_windows, (257, 400), "float32", 32_000, region_is_file=True)
+    assert 4 <= layout.region // layout.shard <= 1024
+    # Within a factor of two, the root of what there is: 2e5 for a million hours.
+    assert layout.n_regions <= max(32 * np.sqrt(layout.n_shards), layout.n_shards / 1024 + 1)
+    assert parts.n_regions <= 512, "a process may have 1024 files open"
+    assert parts.shard == layout.shard
 
 
 def test_a_path_that_is_no_store_is_refused(tmp_path: Path) -> None:
