@@ -130,8 +130,7 @@ def _variables(plan: Plan) -> dict[str, Variable]:
         dims = ("window", "class")[: values.ndim]
         label = Variable(dims, values.shape, values.dtype, {"long_name": "label", "units": "1"})
         classes = plan.labels.classes
-    sources = [item.path for item in plan.recordings]
-    return describe(plan.layout, plan.feature, sources, label, classes)
+    return describe(plan.layout, plan.feature, plan.recordings.paths, label, classes)
 
 
 def _attrs(plan: Plan) -> dict[str, Any]:

@@ -141,7 +141,7 @@ class Variable:
 def describe(
     layout: Layout,
     feature: Feature,
-    sources: list[str],
+    sources: Sequence[str],
     label: Variable | None,
     classes: tuple[str, ...] | None,
 ) -> dict[str, Variable]:

@@ -137,7 +137,7 @@ class Plan(Inputs):
         stored = {os.path.realpath(own), os.path.realpath(f"{own}.parts")}
         sources = [source for source in sources if os.path.realpath(source) not in stored]
         found = Inputs.find(sources, feature, labels, settings)
-        audio_bytes = max(_bytes_a_sample(found.recordings)) * found.grid.window_samples
+        audio_bytes = found.recordings.bytes_a_sample * found.grid.window_samples
         layout = choose_layout(
             len(found.grid),
             found.feature.shape,
@@ -168,7 +168,7 @@ class Plan(Inputs):
 
     def memory_bytes(self, threads: int) -> int:
         """Projected peak memory of a worker with so many threads, in bytes."""
-        audio = (max(_bytes_a_sample(self.recordings)) + 4) * self.grid.window_samples
+        audio = (self.recordings.bytes_a_sample + 4) * self.grid.window_samples
         features = COPIES[new_store(self.out).path.suffix] * self.layout.window_bytes
         block = self.layout.shard * (features + audio) + SCRATCH_WINDOWS * self.layout.window_bytes
         return int(BASE_BYTES + threads * block)
@@ -230,8 +230,8 @@ class Plan(Inputs):
 
     def inputs(self) -> Iterator[list[Any]]:
         """Path, size and modification time of each recording."""
-        for item in self.recordings:
-            yield [item.path, item.size, item.modified]
+        for file in self.recordings.files():
+            yield [*file]
 
     def as_dict(self, threads: int) -> dict[str, Any]:
         """The plan as plain values, for a worker with so many threads."""
@@ -274,16 +274,10 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else digest(value)
 
 
-def _bytes_a_sample(recordings: Recordings) -> Iterable[float]:
-    """Bytes in memory, as float32, behind each sample at the job's rate."""
-    for item in recordings:
-        yield 4 * item.header.channels * max(1.0, item.header.samplerate / item.samplerate)
-
-
 def _stored_labels(recordings: Recordings, grid: WindowGrid) -> Labels | None:
     """The labels stored with the recordings, if they have any."""
     values: list[npt.NDArray[Any]] = []
-    without: list[str] = []
+    without: str | None = None
     for item, count in zip(recordings, grid.counts, strict=True):
         try:
             array = read_label(Path(item.path))
@@ -299,13 +293,13 @@ def _stored_labels(recordings: Recordings, grid: WindowGrid) -> Labels | None:
         except (OSError, ValueError) as error:
             raise ValueError(f"the labels of {item.path} cannot be used: {error}") from None
         if array is None:
-            without.append(item.path)
+            without = without or item.path
             continue
         check_count(len(array), int(count), f"the label of {item.path}", "its audio")
         values.append(array)
     if values and without:
         raise ValueError(
-            f"{without[0]} has no labels, but others of the recordings have; give labels for all, "
+            f"{without} has no labels, but others of the recordings have; give labels for all, "
             f"or for none"
         )
     return make_labels(np.concatenate(values)) if values else None
