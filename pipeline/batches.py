@@ -7,6 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ __all__ = ["Batches", "stream"]
 
 Array = npt.NDArray[Any]
 Batch = tuple[Array, Array | None]
-AHEAD = 2  # batches read while the caller works
+Indices = npt.NDArray[np.int64]
+PREFETCH_BYTES = 256 * 1024**2
 SINGLES = 64  # windows read at a time where they are given one by one
 
 
@@ -47,6 +49,16 @@ class Batches:
         Of the order.
     drop_last : bool
         Leave out the last batch if it is not full.
+    mix : int, optional
+        With `shuffle`, for slow or remote disks: shards are read whole, each
+        once, in a random order, and the windows of `mix` shards at a time are
+        shuffled among each other. A window may then come anywhere in the
+        order, but never further from the others of its shard than the windows
+        of `mix` shards. If not given, each window is read by itself, and all
+        are shuffled.
+    prefetch_bytes : int
+        How much to read ahead while the caller works; at least one batch, or,
+        with `mix`, the next shards to be mixed.
 
     Attributes
     ----------
@@ -76,13 +88,21 @@ class Batches:
         shuffle: bool = False,
         seed: int = 0,
         drop_last: bool = False,
+        *,
+        mix: int | None = None,
+        prefetch_bytes: int = PREFETCH_BYTES,
     ) -> None:
         _check_size(batch_size)
         if seed < 0:
             raise ValueError(f"seed is {seed}; it must be a whole number from 0")
+        if mix is not None and (mix < 1 or not shuffle):
+            raise ValueError(
+                f"mix is {mix}; it must be a whole number of shards above 0, and goes with shuffle"
+            )
         self._store = open_finished(path)
         self.path, self.batch_size = os.fspath(path), batch_size
         self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
+        self.mix, self.prefetch_bytes = mix, prefetch_bytes
         valid = self._store.get("valid")
         assert valid is not None
         self.valid = valid
@@ -93,17 +113,24 @@ class Batches:
 
     def set_epoch(self, epoch: int) -> None:
         """Take the order of an epoch: shuffled anew, and the same every time."""
-        n = len(self.valid)
-        order = np.arange(n)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, epoch]).permutation(n)
-        self._order = order
+        n, rng = len(self.valid), np.random.default_rng([self.seed, epoch])
+        if self.mix is None:
+            self._order = rng.permutation(n) if self.shuffle else np.arange(n)
+            return
+        shard = self._store.shard
+        shards = rng.permutation(-(-n // shard))
+        mixtures = []
+        for some in np.split(shards, range(self.mix, len(shards), self.mix)):
+            windows = (some[:, None] * shard + np.arange(shard)).ravel()
+            mixtures.append(rng.permutation(windows[windows < n]))
+        self._mixed_to = np.cumsum([len(mixture) for mixture in mixtures]).tolist()
+        self._order = np.concatenate(mixtures)
 
     def __len__(self) -> int:
         size = self.batch_size or 1
         return len(self._order) // size if self.drop_last else -(-len(self._order) // size)
 
-    def windows(self, i: int) -> npt.NDArray[np.int64]:
+    def windows(self, i: int) -> Indices:
         """Numbers of the windows in batch `i`, in their order."""
         if not -len(self) <= i < len(self):
             raise IndexError(f"batch {i} of {len(self)}")
@@ -119,22 +146,47 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         size = self.batch_size or SINGLES
-        last = len(self) * (self.batch_size or 1)
-        parts = (
-            self._order[a : min(a + size, last)]
-            for a in range(0, min(last, len(self._order)), size)
-        )
+        last = min(len(self) * (self.batch_size or 1), len(self._order))
+        ends = [*range(size, last, size), last] if last else []
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-            waiting: deque[Future[Batch]] = deque()
             try:
-                for part in parts:
-                    waiting.append(pool.submit(self._read, part))
-                    if len(waiting) > AHEAD:
-                        yield from self._split(waiting.popleft().result())
-                while waiting:
-                    yield from self._split(waiting.popleft().result())
+                read = self._ahead if self.mix is None else self._mixed
+                for batch in read(pool, ends):
+                    yield from self._split(batch)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ahead(
+        self, pool: ThreadPoolExecutor, ends: list[int], in_order: bool = False
+    ) -> Iterator[Batch]:
+        """What stands in the order up to each end; the next are read as the caller works."""
+        waiting: deque[Future[Batch]] = deque()
+        ahead = 1
+        for start, stop in pairwise([0, *ends]):
+            windows = self._order[start:stop]
+            waiting.append(pool.submit(self._read, np.sort(windows) if in_order else windows))
+            if len(waiting) > ahead:
+                batch = waiting.popleft().result()
+                ahead = max(1, self.prefetch_bytes // batch[0].nbytes)
+                yield batch
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _mixed(self, pool: ThreadPoolExecutor, ends: list[int]) -> Iterator[Batch]:
+        """The same, out of shards that are read whole."""
+        mixtures = zip(
+            pairwise([0, *self._mixed_to]), self._ahead(pool, self._mixed_to, True), strict=True
+        )
+        stop = 0
+        for a, b in pairwise([0, *ends]):
+            pieces: list[Array] = []
+            while a < b:
+                if a == stop:
+                    (start, stop), (X, _) = next(mixtures)
+                    windows = np.sort(self._order[start:stop])
+                pieces.append(X[np.searchsorted(windows, self._order[a : min(b, stop)])])
+                a += len(pieces[-1])
+            yield np.concatenate(pieces), self._labels(self._order[b - sum(map(len, pieces)) : b])
 
     def _split(self, batch: Batch) -> Iterator[Batch]:
         if self.batch_size is not None:
@@ -144,7 +196,7 @@ class Batches:
         for i, x in enumerate(X):
             yield x.copy(), None if y is None else y[i]
 
-    def _read(self, windows: npt.NDArray[np.int64]) -> Batch:
+    def _read(self, windows: Indices) -> Batch:
         try:
             X = self._store.read(windows)
         except (OSError, ValueError) as error:
@@ -152,9 +204,12 @@ class Batches:
         missing = np.isnan(X.reshape(len(X), -1)[:, 0])
         if missing.any():  # what is stored is finite: this is what was never written
             raise self._complaint(int(windows[missing][0]), "is missing")
-        return X, None if self._label is None else self._label[windows]
+        return X, self._labels(windows)
 
-    def _damaged(self, windows: npt.NDArray[np.int64]) -> int:
+    def _labels(self, windows: Indices) -> Array | None:
+        return None if self._label is None else self._label[windows]
+
+    def _damaged(self, windows: Indices) -> int:
         """The first of the windows that cannot be read."""
         for window in windows:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +211,67 @@ def test_names_of_classes_come_along(tmp_path: Path, store: Path) -> None:
     batches = pl.Batches(out)
     assert batches.classes == ["fox", "owl"]
     assert [batches.classes[i] for i in batches[0][1]] == names[:64]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 75, 100, None])
+@pytest.mark.parametrize("mix", [1, 2, 3, 99])
+def test_shards_are_mixed_and_read_whole_once(
+    store: Path, features: Array, batch_size: int | None, mix: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = pl.Batches(store, batch_size, shuffle=True, seed=5, mix=mix)
+    kind, reads = type(batches._store), []
+    monkeypatch.setattr(kind, "shard", 16)
+    whole = kind.read
+    monkeypatch.setattr(kind, "read", lambda self, t: reads.append(t) or whole(self, t))
+    batches.set_epoch(1)
+    order = np.concatenate([batches.windows(i) for i in range(len(batches))])
+    assert sorted(order.tolist()) == list(range(N))
+    seen = []
+    for X, y in batches:
+        assert y is not None
+        assert np.array_equal(X, features[y])
+        seen.append(np.atleast_1d(y))
+    assert np.array_equal(np.concatenate(seen), order)
+    shards = [set((t // 16).tolist()) for t in reads]
+    assert all(len(some) <= mix for some in shards)
+    assert sum(map(len, shards)) == 5, "each shard is read once"
+    assert all((np.diff(t) > 0).all() for t in reads), "and from its beginning to its end"
+    for shard in range(5):
+        places = np.flatnonzero(order // 16 == shard)
+        assert places.max() - places.min() < mix * 16
+    again = pl.Batches(store, batch_size, shuffle=True, seed=5, mix=mix)
+    again.set_epoch(1)
+    assert np.array_equal(np.concatenate([again.windows(i) for i in range(len(again))]), order)
+    again.set_epoch(2)
+    assert mix == 99 or not np.array_equal(again.windows(0), batches.windows(0)) or len(again) > 50
+
+
+def test_mix_goes_with_shuffle(store: Path) -> None:
+    for options in ({"mix": 2}, {"mix": 0, "shuffle": True}):
+        with pytest.raises(ValueError, match=r"mix is \d; it must be a whole number of shards"):
+            pl.Batches(store, **options)  # type: ignore[arg-type]
+
+
+def test_what_is_read_ahead_is_bounded_in_bytes(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = pl.Batches(store, 5, prefetch_bytes=3 * 5 * batches_bytes(store))
+    reads: list[int] = []
+    kind = type(batches._store)
+    whole = kind.read
+    monkeypatch.setattr(kind, "read", lambda self, t: reads.append(len(t)) or whole(self, t))
+    iterator = iter(batches)
+    for given in range(1, 6):
+        next(iterator)
+        time.sleep(0.1)  # whatever is to be read ahead has been read by now
+        assert given < len(reads) <= given + 4
+    iterator.close()  # type: ignore[attr-defined]
+
+
+def batches_bytes(store: Path) -> int:
+    return int(pl.Batches(store, 1)[0][0].nbytes)
+
+
+def test_drop_last_of_less_than_a_batch_gives_none(store: Path) -> None:
+    assert list(pl.Batches(store, N + 1, drop_last=True)) == []
+    assert len(list(pl.Batches(store, 50, drop_last=True))) == 1
