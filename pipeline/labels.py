@@ -54,25 +54,28 @@ def make_labels(values: Sequence[Any] | npt.NDArray[Any]) -> Labels:
     ValueError
         If the values are of another kind.
     """
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        raise ValueError(
-            "labels differ in length; give one number for each window, or one row of as many "
-            "numbers as there are classes"
-        ) from None
-    if array.dtype.kind not in "UOT" or array.ndim != 1:
-        return Labels(array)
-    if not all(isinstance(value, str) and value for value in array):
+    text = values
+    # NumPy would make all text as long as the longest.
+    if not (isinstance(values, list) and all(type(value) is str for value in values) and values):
+        try:
+            text = array = np.asarray(values)
+        except ValueError:
+            raise ValueError(
+                "labels differ in length; give one number for each window, or one row of as many "
+                "numbers as there are classes"
+            ) from None
+        if array.dtype.kind not in "UOT" or array.ndim != 1:
+            return Labels(array)
+    if not all(isinstance(value, str) and value for value in text):
         raise ValueError("labels are text, but not all of them; give text for each window")
-    rows = [str(value) for value in array]
     for number in (np.int64, np.float64):
         try:
-            return Labels(np.array([number(row) for row in rows], number))
+            return Labels(np.fromiter((number(str(value)) for value in text), number, len(text)))
         except (ValueError, OverflowError):
             continue
-    classes, indices = np.unique(np.array(rows, dtype=np.str_), return_inverse=True)
-    return Labels(indices.astype(np.int64), tuple(str(name) for name in classes))
+    classes = tuple(sorted({str(value) for value in text}))
+    index = {name: i for i, name in enumerate(classes)}
+    return Labels(np.fromiter((index[str(value)] for value in text), np.int64, len(text)), classes)
 
 
 def check_count(n_labels: int, n_windows: int, what: str, of: str) -> None:

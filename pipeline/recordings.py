@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import csv
-import glob
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from math import ceil, gcd
+from functools import lru_cache, partial
 from pathlib import Path
 from stat import S_ISREG
-from typing import Literal, overload
+from threading import Lock
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
-import soxr
+import numpy.typing as npt
 
 from pipeline.grid import Indices
-from pipeline.readers import Header, Reader, Samples, open_reader, probe, suffixes
+from pipeline.readers import HIGHEST_RATE, Header, Reader, Samples, open_reader, probe
+from pipeline.resampling import resample_part
+from pipeline.sources import AT_ONCE, PathLike, Paths, find_files
 
-__all__ = ["OpenRecording", "Recording", "Recordings", "scan"]
+__all__ = ["OpenRecording", "PathLike", "Recording", "Recordings", "scan"]
 
-PathLike = str | os.PathLike[str]
-HIGHEST_RATE = 10_000_000
-SEGMENT_SECONDS = 2
-MARGIN = 256  # samples of the slower rate, either side of a resampled segment
+T = TypeVar("T")
+PIECE = 1 << 20  # bytes, or samples, read at a time
+PROBING, PROBED_AT_ONCE = 8, 64  # threads, and files that each takes at a time, at most
+# No header that is true says more; up to here lengths fit in 64 bits, the rest in 32.
+MOST_SAMPLES, MOST = 2**60, 10**9
+MIX = -1  # a channel, as the columns have it
+COLUMNS = np.dtype(
+    [
+        *(("native", np.int32), ("channels", np.int32), ("n_samples", np.int64)),
+        *(("seekable", np.bool_), ("channel", np.int32), ("samplerate", np.int32)),
+        *(("size", np.int64), ("seconds", np.int64), ("nanoseconds", np.int32)),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +87,81 @@ class Recording:
         OSError
             If it cannot be opened, or is not what it was when it was scanned.
         """
-        try:
-            status = os.stat(self.location)
-            if (status.st_size, status.st_mtime_ns) != (self.size, self.modified):
-                raise OSError("it has changed since it was scanned")
+        with self._named_in_errors():
+            self._check_unchanged()
             reader = open_reader(Path(self.location))
-        except OSError as error:
-            raise OSError(f"{self.path}: {error.strerror or error}") from None
         try:
             yield OpenRecording(self, reader)
         finally:
             reader.close()
+
+    def check_bytes(self) -> None:
+        """Make sure that the file is what it was, and that its bytes can be read.
+
+        Readers give NaN for damage, which stays, and for errors of the disk or
+        the network, which pass. What is NaN after this was called is damage.
+        The file is read once a process, if that goes well.
+
+        Raises
+        ------
+        OSError
+            If it has changed since it was scanned, or the system cannot read it.
+        """
+        with self._named_in_errors():
+            self._check_unchanged()
+            with _one_at_a_time:
+                _read_through(self)
+
+    def decodable(self) -> int:
+        """Number of samples before the first that cannot be read.
+
+        For files that are decoded from their beginning; that is done once a
+        process.
+
+        Raises
+        ------
+        OSError
+            As of `open`.
+        """
+        with _one_at_a_time, ThreadPoolExecutor(1) as fresh:  # a reader is kept by its thread
+            return fresh.submit(_count_decodable, self).result()
+
+    def _check_unchanged(self) -> None:
+        status = os.stat(self.location)
+        if (status.st_size, status.st_mtime_ns) != (self.size, self.modified):
+            raise OSError("it has changed since it was scanned")
+
+    @contextmanager
+    def _named_in_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OSError(f"{self.path}: {error.strerror or error}") from None
+
+
+_one_at_a_time = Lock()
+
+
+@lru_cache(maxsize=1024)
+def _read_through(recording: Recording) -> None:
+    """Read all bytes of a file; an error is not remembered."""
+    piece, n_bytes = bytearray(PIECE), 0
+    with open(recording.location, "rb", buffering=0) as file:
+        while got := file.readinto(piece):
+            n_bytes += got
+    if n_bytes != recording.size:
+        raise OSError("it has changed since it was scanned")
+
+
+@lru_cache(maxsize=1024)
+def _count_decodable(recording: Recording) -> int:
+    with recording.open() as audio:
+        for start in range(0, recording.n_samples, PIECE):
+            samples = audio.read(start, min(start + PIECE, recording.n_samples))
+            bad = np.flatnonzero(~np.isfinite(samples))
+            if len(bad):
+                return start + int(bad[0])
+    return recording.n_samples
 
 
 class OpenRecording:
@@ -114,7 +187,8 @@ class OpenRecording:
         native, rate = self.recording.header.samplerate, self.recording.samplerate
         if native == rate:
             return self._native(start, stop)
-        return self._resampled(start, stop, native, rate)
+        ends = self.recording.header.n_samples, self.recording.n_samples
+        return resample_part(self._native, start, stop, (native, rate), ends)
 
     def _native(self, start: int, stop: int) -> Samples:
         samples = self._reader.read(start, stop)
@@ -124,51 +198,12 @@ class OpenRecording:
             return np.asarray(samples.mean(axis=1, dtype=np.float64), np.float32)
         return samples[:, self.recording.channel]
 
-    def _resampled(self, start: int, stop: int, native: int, rate: int) -> Samples:
-        """Cut from segments that lie fast on the recording's own time line.
-
-        With starts and margins at multiples of 8 periods, and a margin of 256
-        samples, a segment of soxr's best quality equals what it makes of the
-        whole recording, for most pairs of rates to the last bit.
-        """
-        common = gcd(native, rate)
-        up, down = rate // common, native // common
-        periods = 8 if down <= 1000 else 1
-        length = ceil(SEGMENT_SECONDS * rate / (periods * up)) * periods * up
-        margin = ceil(MARGIN * max(1, native / rate) / (periods * down)) * periods * down
-        low = start // length * length // up * down - margin
-        high = min(-(-stop // length) * length, self.recording.n_samples)
-        high = -(-high * down // up) + margin
-        first, last = max(0, low), min(self.recording.header.n_samples, high)
-        samples = self._native(first, last)
-        pieces = []
-        for begin in range(start // length * length, stop, length):
-            end = min(begin + length, self.recording.n_samples)
-            a = max(0, begin // up * down - margin)
-            b = min(last, -(-end * down // up) + margin)
-            piece = _resample(samples[a - first : b - first], native, rate)
-            skip = (begin // up * down - a) // down * up
-            pieces.append(piece[skip : skip + end - begin])
-        offset = start // length * length
-        return np.concatenate(pieces)[start - offset : stop - offset]
-
-
-def _resample(samples: Samples, native: int, rate: int) -> Samples:
-    """Resample; NaN spreads no further than the filter reaches."""
-    bad = np.flatnonzero(np.isnan(samples))
-    if not len(bad):
-        return np.asarray(soxr.resample(samples, native, rate, "VHQ"), np.float32)
-    clean = np.nan_to_num(samples, nan=0.0)
-    result = np.array(soxr.resample(clean, native, rate, "VHQ"), np.float32)
-    reach = MARGIN * max(1, native / rate)
-    result[
-        max(0, int((bad[0] - reach) * rate / native)) : ceil((bad[-1] + reach) * rate / native)
-    ] = np.nan
-    return result
-
 
 class Recordings(Sequence[Recording]):
     """Recordings of one rate, in the order of the sources.
+
+    They are kept as columns of numbers and one buffer of paths; a `Recording`
+    is made when it is asked for. A slice of step 1 is a view.
 
     Parameters
     ----------
@@ -186,32 +221,91 @@ class Recordings(Sequence[Recording]):
     def __init__(
         self, items: Sequence[Recording], unreadable: Sequence[tuple[str, str]] = ()
     ) -> None:
-        self._items, self.unreadable = tuple(items), tuple(unreadable)
-        for item in self._items:
-            if item.samplerate != self._items[0].samplerate:
-                one, other = self._items[0], item
-                raise ValueError(
-                    f"{one.path} has {one.samplerate} Hz, {other.path} has {other.samplerate} Hz; "
-                    f"all recordings must share one rate: give --samplerate to resample them"
-                )
+        self._columns = np.array([_row(item) for item in items], COLUMNS)
+        self._paths = Paths(item.path for item in items)
+        # Or the folder that the paths are relative to.
+        self._locations: Paths | str = Paths(item.location for item in items)
+        self.unreadable = tuple(unreadable)
+        self._check_rates()
+
+    @classmethod
+    def _of(
+        cls,
+        columns: npt.NDArray[Any],
+        paths: Paths,
+        locations: Paths | str,
+        unreadable: Sequence[tuple[str, str]] = (),
+    ) -> Recordings:
+        made = cls.__new__(cls)
+        made._columns, made._paths, made._locations = columns, paths, locations
+        made.unreadable = tuple(unreadable)
+        return made
+
+    def _check_rates(self) -> None:
+        rates = self._columns["samplerate"]
+        others = np.flatnonzero(rates != rates[:1])
+        if len(others):
+            one, other = self[0], self[int(others[0])]
+            raise ValueError(
+                f"{one.path} has {one.samplerate} Hz, {other.path} has {other.samplerate} Hz; "
+                f"all recordings must share one rate: give --samplerate to resample them"
+            )
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """Path of each, as given."""
+        return self._paths
+
+    def files(self) -> Iterator[tuple[str, int, int]]:
+        """Path, bytes, and modification time in ns, of each.
+
+        Yields
+        ------
+        path, size, modified : str, int, int
+        """
+        for path, _, (*_, size, seconds, nanoseconds) in self._rows():
+            yield path, size, seconds * 10**9 + nanoseconds
 
     @property
     def samplerate(self) -> int:
         """Rate of all, in Hz."""
-        return self._items[0].samplerate
+        return int(self._columns["samplerate"][0])
 
-    @cached_property
+    @property
     def n_samples(self) -> Indices:
         """Length of each, in samples at `samplerate`."""
-        return np.array([item.n_samples for item in self._items], np.int64)
+        n, native, rate = (self._columns[name] for name in ("n_samples", "native", "samplerate"))
+        whole, rest = np.divmod(n, native)  # as of a Recording, but it fits in 64 bits
+        return np.asarray(whole * rate + (2 * rest * rate + native) // (2 * native), np.int64)
 
     @property
     def seconds(self) -> float:
         """Length of all together."""
         return float(self.n_samples.sum()) / self.samplerate
 
+    @property
+    def bytes_a_sample(self) -> float:
+        """The most bytes in memory, as float32, behind one sample at `samplerate`."""
+        ratio = np.maximum(1.0, self._columns["native"] / self._columns["samplerate"])
+        return float((4.0 * self._columns["channels"] * ratio).max())
+
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._columns)
+
+    def __iter__(self) -> Iterator[Recording]:
+        return (_recording(*row) for row in self._rows())
+
+    def _rows(self) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+        """Path, location and numbers of each, some at a time."""
+        for low in range(0, len(self), AT_ONCE):
+            part = slice(low, low + AT_ONCE)
+            paths, where = self._paths[part], self._locations
+            locations = (
+                (os.path.join(where, path) for path in paths)
+                if isinstance(where, str)
+                else where[part]
+            )
+            yield from zip(paths, locations, self._columns[part].tolist(), strict=True)
 
     @overload
     def __getitem__(self, index: int) -> Recording: ...
@@ -220,9 +314,27 @@ class Recordings(Sequence[Recording]):
     def __getitem__(self, index: slice) -> Recordings: ...
 
     def __getitem__(self, index: int | slice) -> Recording | Recordings:
-        if isinstance(index, slice):
-            return Recordings(self._items[index])
-        return self._items[index]
+        if not isinstance(index, slice):
+            i = range(len(self))[index]
+            (row,) = self[i : i + 1]._rows()
+            return _recording(*row)
+        where = self._locations
+        where = where if isinstance(where, str) else where[index]
+        return self._of(self._columns[index], self._paths[index], where)
+
+
+def _row(item: Recording) -> tuple[Any, ...]:
+    """The numbers of a recording, as a row of the columns."""
+    header, channel = item.header, MIX if item.channel == "mix" else item.channel
+    numbers = header.samplerate, header.channels, header.n_samples, header.seekable
+    return *numbers, channel, item.samplerate, item.size, *divmod(item.modified, 10**9)
+
+
+def _recording(path: str, location: str, row: tuple[Any, ...]) -> Recording:
+    *header, channel, rate, size, seconds, nanoseconds = row
+    modified = seconds * 10**9 + nanoseconds
+    used: int | Literal["mix"] = "mix" if channel == MIX else channel
+    return Recording(path, Header(*header), used, rate, size, modified, location)
 
 
 def scan(
@@ -258,48 +370,97 @@ def scan(
         channel or is named twice, or the rates differ and `samplerate` is not
         given.
     """
-    if isinstance(sources, str | os.PathLike):
-        sources = [sources]
-    paths = [path for source in sources for path in _expand(os.fspath(source))]
-    if not paths:
-        raise ValueError("no source is given; give a file, a folder, a glob or a manifest CSV")
-    path, count = Counter(map(os.path.realpath, paths)).most_common(1)[0]
-    if count > 1:
-        raise ValueError(f"{path} is among the sources {count} times; name each file once")
+    paths = find_files(sources)
     check_request(channel, samplerate)
-
-    def examine(path: str) -> Recording | tuple[str, str]:
-        try:
-            path.encode()
-            status = os.stat(path)
-            if not S_ISREG(status.st_mode):
-                return path, "it is not a file"
-            header = probe(Path(path), samplerate)
-        except UnicodeEncodeError:
-            return path, "its name is not UTF-8"
-        except OSError as error:
-            return path, error.strerror or str(error)
-        if channel != "mix" and channel >= header.channels:
-            allowed = "0" if header.channels == 1 else f"0 to {header.channels - 1}"
-            raise ValueError(
-                f"channel {channel} was asked for, but {path} has {header.channels}; give "
-                f"--channel {allowed}, or mix"
-            )
-        rate = samplerate or header.samplerate
-        size, modified = status.st_size, status.st_mtime_ns
-        return Recording(path, header, channel, rate, size, modified, os.path.abspath(path))
-
-    with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(examine, paths))
-    good = [item for item in found if isinstance(item, Recording)]
-    bad = [item for item in found if not isinstance(item, Recording)]
-    if not good:
-        path, reason = bad[0]
+    folder = os.getcwd()
+    examine = partial(_examine, folder=folder, channel=channel, samplerate=samplerate)
+    columns, keys = np.empty(len(paths), COLUMNS), np.empty(len(paths), np.int64)
+    readable, unreadable = np.ones(len(paths), np.bool_), []
+    for i, (found, keys[i]) in enumerate(_map_in_threads(examine, paths)):
+        if isinstance(found, Recording):
+            columns[i] = _row(found)
+        else:
+            readable[i] = False
+            unreadable.append((paths[i], found))
+    _refuse_twice(paths, keys)
+    if not readable.any():
+        path, reason = unreadable[0]
         raise ValueError(
-            f"none of the files found, {len(bad)} in all, can be read as audio ({path}: {reason}); "
-            f"give others"
+            f"none of the files found, {len(unreadable)} in all, can be read as audio ({path}: "
+            f"{reason}); give others"
         )
-    return Recordings(good, bad)
+    if unreadable:
+        columns, paths = columns[readable], paths.where(readable)
+    recordings = Recordings._of(columns, paths, folder, unreadable)
+    recordings._check_rates()
+    return recordings
+
+
+def _examine(
+    path: str, folder: str, channel: int | Literal["mix"], samplerate: int | None
+) -> tuple[Recording | str, int]:
+    """A recording, or why it is none; and a number that is the same for the same file."""
+    key = hash(path)
+    try:
+        path.encode()
+        try:
+            status = os.stat(path)
+        except OSError:
+            key = hash(os.path.realpath(path))
+            raise
+        key = hash((status.st_dev, status.st_ino))
+        if not S_ISREG(status.st_mode):
+            return "it is not a file", key
+        header = probe(Path(path), samplerate)
+    except UnicodeEncodeError:
+        return "its name is not UTF-8", key
+    except OSError as error:
+        return error.strerror or str(error), key
+    if channel != "mix" and channel >= header.channels:
+        allowed = "0" if header.channels == 1 else f"0 to {header.channels - 1}"
+        raise ValueError(
+            f"channel {channel} was asked for, but {path} has {header.channels}; give "
+            f"--channel {allowed}, or mix"
+        )
+    rate, location = samplerate or header.samplerate, os.path.join(folder, path)
+    found = Recording(path, header, channel, rate, status.st_size, status.st_mtime_ns, location)
+    if (
+        max(header.n_samples, found.n_samples) > MOST_SAMPLES
+        or max(header.samplerate, header.channels) > MOST
+    ):
+        return (
+            f"it claims {header.n_samples} samples of {header.channels} channels at "
+            f"{header.samplerate} Hz, which cannot be"
+        ), key
+    return found, key
+
+
+def _map_in_threads(function: Callable[[str], T], paths: Paths) -> Iterator[T]:
+    """Results for all paths in their order; only some are asked for ahead."""
+    waiting: deque[Future[list[T]]] = deque()
+    pool = ThreadPoolExecutor(PROBING)
+    step = min(PROBED_AT_ONCE, 1 + len(paths) // PROBED_AT_ONCE)
+    try:
+        for low in range(0, len(paths), step):
+            some = paths[low : low + step]
+            waiting.append(pool.submit(lambda some: [function(path) for path in some], some))
+            if len(waiting) > 2 * PROBING:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _refuse_twice(paths: Paths, keys: Indices) -> None:
+    """Refuse a file that has several paths; hard links are files of their own."""
+    order = np.argsort(keys, kind="stable")
+    same = np.diff(keys[order]) == 0
+    suspects = np.sort(order[np.append(same, False) | np.append(False, same)])
+    count = Counter(os.path.realpath(paths[int(i)]) for i in suspects)
+    for path, times in count.most_common(1):
+        if times > 1:
+            raise ValueError(f"{path} is among the sources {times} times; name each file once")
 
 
 def check_request(channel: int | str, samplerate: int | None) -> None:
@@ -321,73 +482,3 @@ def check_request(channel: int | str, samplerate: int | None) -> None:
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _expand(source: str) -> list[str]:
-    """The files that a source names."""
-    path = Path(source)
-    if source and path.is_dir():
-        found = sorted(_search(path))
-        if not found:
-            raise ValueError(f"{source} is a folder with no audio in it; give one that has some")
-        return found
-    if source and path.exists():
-        if not path.is_file():
-            raise ValueError(f"{source} is neither a file nor a folder; give one")
-        return _read_manifest(path) if path.suffix.lower() == ".csv" else [source]
-    if glob.has_magic(source):
-        matches = sorted(glob.glob(source, recursive=True))
-        matches = [
-            match
-            for match in matches
-            if not any(map(_is_store, [Path(match), *Path(match).parents]))
-            and not match.endswith("-lbl.npy")
-        ]
-        if not matches:
-            raise FileNotFoundError(f"nothing fits the glob {source}; give another")
-        return [file for match in matches for file in _expand(match)]
-    raise FileNotFoundError(
-        f"{source or 'an empty path'} does not exist; give a file, a folder, a glob or a manifest"
-    )
-
-
-def _search(folder: Path) -> Iterator[str]:
-    """Audio files below a folder; stores of features are not looked into."""
-    known = suffixes()
-    for where, folders, files in os.walk(folder):
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and not _is_store(Path(where, name))
-        ]
-        for name in files:
-            path = Path(where, name)
-            audio = path.suffix.lower() in known and not name.startswith(".")
-            if audio and not name.endswith("-lbl.npy") and not _is_store(path):
-                yield str(path)
-
-
-def _is_store(path: Path) -> bool:
-    return path.suffix in (".zarr", ".parts") or Path(f"{path}.parts").is_dir()
-
-
-def _read_manifest(path: Path) -> list[str]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            header, *rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row] or [
-                []
-            ]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path} is not a CSV file ({error}); give one with a column path"
-        ) from None
-    columns = [name.lower() for name in header]
-    if "path" not in columns:
-        given = ", ".join(header) or "nothing"
-        raise ValueError(f"{path} is no manifest: it has {given}, but no column 'path'; add one")
-    column = columns.index("path")
-    paths = [row[column] if column < len(row) else "" for row in rows]
-    if not paths or "" in paths:
-        where = f"in row {paths.index('') + 1}" if paths else "at all"
-        raise ValueError(f"{path} names no path {where}; name one in each row")
-    return [os.path.join(path.parent, name) for name in paths]

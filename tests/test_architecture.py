@@ -17,14 +17,15 @@ PACKAGE = Path(pipeline.__file__).parent
 
 ORDER = [
     *("grid", "features", "labels", "layout"),
-    *("ogg", "arrays", "readers", "label_files", "resampling", "sources", "recordings", "windows"),
+    *("ogg", "arrays", "sound_files", "readers", "label_files"),
+    *("resampling", "sources", "recordings", "windows"),
     *("record", "lock", "zarr_store", "hdf5_store", "store"),
     *("config", "cluster", "plan", "creation", "regions", "attempts", "report", "job"),
     *("verify", "batches", "summary", "plots", "demo", "cli", "__init__", "__main__"),
 ]
 
 DOORS = {
-    "soundfile": {"readers"},
+    "soundfile": {"sound_files", "readers"},
     "soxr": {"resampling"},
     "zarr": {"zarr_store"},
     "tensorstore": {"zarr_store"},

@@ -13,9 +13,9 @@ import pytest
 
 from pipeline.config import Settings
 from pipeline.features import Spectrogram
+from pipeline.label_files import load_labels, read_label
 from pipeline.labels import Labels, check_count, make_labels
 from pipeline.plan import Inputs, Plan
-from pipeline.readers import load_labels, read_label
 
 Write = Callable[..., Path]
 Array = npt.NDArray[Any]

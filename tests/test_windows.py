@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import dask
+import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import Write
+import soundfile
+from conftest import Sequential, Write
 from hypothesis import given
 from hypothesis import strategies as st
 
 import pipeline.recordings
 from pipeline import Spectrogram, WindowGrid, map_windows, open_windows, scan
 from pipeline.readers import Reader
-from pipeline.recordings import Recordings
+from pipeline.recordings import OpenRecording, Recordings
 from pipeline.windows import compute_features, read_windows, why_unreadable
 
 Array = npt.NDArray[Any]
@@ -103,8 +106,6 @@ _NOISE: dict[str, Recordings] = {}
 
 @pytest.fixture(scope="module", autouse=True)
 def _noise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    import soundfile
-
     folder = tmp_path_factory.mktemp("noise")
     rng = np.random.default_rng(3)
     for i, n in enumerate([100, 8000, 33333, 8001, 1]):
@@ -202,8 +203,6 @@ def _read_alone(recordings: Recordings, grid: WindowGrid, t: int) -> npt.NDArray
 
 
 def test_samples_that_are_not_finite_mask_their_window(tmp_path: Path) -> None:
-    import soundfile
-
     samples = np.zeros(32000, np.float32)
     samples[9000], samples[25000] = np.nan, np.inf
     soundfile.write(tmp_path / "x.wav", samples, 8000, subtype="FLOAT")
@@ -220,8 +219,6 @@ def test_a_file_that_is_gone_is_an_error_not_a_mask(recordings: Recordings) -> N
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_a_damaged_page_of_ogg_is_masked_and_shifts_nothing(tmp_path: Path, subtype: str) -> None:
-    import soundfile
-
     rng = np.random.default_rng(0)
     path = tmp_path / "x.ogg"
     with soundfile.SoundFile(path, "w", 16000, 1, subtype, format="OGG") as file:
@@ -260,8 +257,6 @@ def test_a_feature_s_axes_must_fit_its_shape(recordings: Recordings) -> None:
 def test_overlapping_windows_of_mp3_are_decoded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import soundfile
-
     import pipeline.readers
 
     samples = np.random.default_rng(0).standard_normal(90 * 16000) / 10
@@ -270,14 +265,182 @@ def test_overlapping_windows_of_mp3_are_decoded_once(
     grid = WindowGrid(recordings, 1.0, 0.4)
     whole = read_windows(recordings, grid)
     opened = 0
-    true_open = pipeline.readers._open_sequential
+    true_open = pipeline.readers.open_sequential
 
     def counting(path: Path) -> Any:
         nonlocal opened
         opened += 1
         return true_open(path)
 
-    monkeypatch.setattr(pipeline.readers, "_open_sequential", counting)
+    monkeypatch.setattr(pipeline.readers, "open_sequential", counting)
     blocks = open_windows(recordings, grid, block=16).compute(scheduler="synchronous")
     assert np.array_equal(blocks, whole)
     assert opened <= 2
+
+
+def _read_in_order(path: Path) -> int:
+    """Samples that libsndfile gives, from the first on."""
+    n, piece = 0, np.empty((256, 2), np.float32)
+    with Sequential(path) as file:
+        try:
+            while got := len(file.read(out=piece)):
+                n += got
+        except soundfile.LibsndfileError:
+            pass
+    return n
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, float, float]]:
+    """Files of 12 s, and between which seconds each is damaged."""
+    folder, found = tmp_path_factory.mktemp("damaged"), {}
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (12 * 16000, 2))
+    for suffix in ("wav", "flac", "mp3"):
+        for percent in (35, 70):
+            path = folder / f"{percent}.{suffix}"
+            soundfile.write(path, samples, 16000)
+            os.truncate(path, path.stat().st_size * percent // 100)
+            found[path.name] = path, _read_in_order(path) / 16000, np.inf
+    with h5py.File(folder / "x.h5", "w") as file:
+        audio = file.create_dataset("audio", data=samples, chunks=(24000, 2), fletcher32=True)
+        audio.attrs["sampling_rate"] = 16000
+        place = audio.id.get_chunk_info(3).byte_offset + 1000
+    data = bytearray((folder / "x.h5").read_bytes())
+    data[place] ^= 1
+    (folder / "x.h5").write_bytes(data)
+    return {**found, "x.h5": (folder / "x.h5", 4.5, 6.0)}
+
+
+@given(
+    name=st.sampled_from(["35.wav", "35.flac", "70.flac", "35.mp3", "70.mp3", "x.h5"]),
+    window=st.sampled_from([0.3, 1.0]),
+    hop=st.sampled_from([0.21, 0.5, 1.0, 1.7]),
+    samplerate=st.sampled_from([None, 8000, 11025]),
+    channel=st.sampled_from([0, 1, "mix"]),
+    tail=st.sampled_from(["pad", "drop"]),
+    block=st.integers(1, 20),
+)
+def test_windows_of_damage_are_masked_and_those_before_and_behind_are_not(
+    name: str,
+    window: float,
+    hop: float,
+    samplerate: int | None,
+    channel: Any,
+    tail: Any,
+    block: int,
+    damaged: dict[str, tuple[Path, float, float]],
+) -> None:
+    path, first, last = damaged[name]
+    recordings = scan(path, samplerate=samplerate, channel=channel)
+    assert recordings.seconds == pytest.approx(12, abs=0.2)
+    grid = WindowGrid(recordings, window, hop, tail)
+    read = np.concatenate(
+        [read_windows(recordings, grid[t : t + block]) for t in range(0, len(grid), block)]
+    )
+    masked = np.isnan(read).all(axis=1)
+    assert np.array_equal(masked, np.isnan(read).any(axis=1))
+    # A filter spreads the damage; the last frames of a cut MP3 may not be given.
+    reach = 0.0 if samplerate is None else 0.1
+    reach += 0.2 if path.suffix == ".mp3" else 0.0
+    # An array gives nothing of a read that fails, and segments of 2 s are resampled.
+    far = reach + 2.2 if path.suffix == ".h5" and samplerate is not None else reach
+    _, start, n_samples = grid.locate()
+    begin, end = start / grid.samplerate, (start + n_samples) / grid.samplerate
+    assert not masked[(end <= first - far) | (begin >= last + far)].any()
+    assert masked[(begin < last - reach) & (end > first + reach)].all()
+    assert 0 < masked.sum() < len(masked)
+
+
+class _Unreadable:
+    """What a reader makes of an error of the disk."""
+
+    def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
+        return np.full((stop - start, 1), np.nan, np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_error_of_the_system_is_raised_and_not_masked(
+    recordings: Recordings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Path("/proc/self/mem")  # at its beginning there is nothing, which is an EIO
+    if not memory.is_file():
+        pytest.skip("this system has no file that gives an input/output error")
+    monkeypatch.setattr(pipeline.recordings, "open_reader", lambda _: _Unreadable())
+    status = memory.stat()
+    changed = {"size": status.st_size, "modified": status.st_mtime_ns, "location": str(memory)}
+    failing = Recordings([replace(recordings[1], **changed)])
+    for _ in range(2):  # it is not remembered
+        with pytest.raises(OSError, match=r"1\.wav: Input/output error"):
+            read_windows(failing, WindowGrid(failing))
+        with pytest.raises(OSError, match=r"1\.wav: Input/output error"):
+            why_unreadable(failing, WindowGrid(failing), 0)
+
+
+@pytest.mark.parametrize("name", ["x.wav", "x.mp3", "x.h5"])
+@pytest.mark.parametrize("samplerate", [None, 5000])
+def test_an_error_that_passes_is_gone_when_it_is_read_again(
+    name: str, samplerate: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 8 * 16000)
+    if name == "x.h5":
+        with h5py.File(tmp_path / name, "w") as file:
+            file["audio"] = samples
+            file["audio"].attrs["sampling_rate"] = 16000
+    else:
+        soundfile.write(tmp_path / name, samples, 16000)
+    recordings = scan(tmp_path / name, samplerate=samplerate)
+    grid = WindowGrid(recordings)[1:5]
+    expected = read_windows(recordings, grid)
+    assert np.isfinite(expected).all()
+    true_open, errors = pipeline.recordings.open_reader, [_Unreadable()]
+
+    def opened(path: Path) -> Reader:
+        return errors.pop() if errors else true_open(path)
+
+    monkeypatch.setattr(pipeline.recordings, "open_reader", opened)
+    assert np.array_equal(read_windows(recordings, grid), expected)
+    assert not errors
+    with pytest.raises(OSError, match=f"{name}: samples .* are not always read alike"):
+        why_unreadable(recordings, grid, 2)
+
+
+@pytest.mark.parametrize("hop", [0.5, 1.5])
+@pytest.mark.parametrize("name", ["x.wav", "x.flac", "x.mp3"])
+def test_a_file_that_is_cut_while_it_is_read_is_an_error_not_a_mask(
+    name: str, hop: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / name
+    # Longer than what waits in a pipe.
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 90 * 16000), 16000)
+    recordings = scan(path)
+    grid = WindowGrid(recordings, 1.0, hop)
+    true_read, cut = OpenRecording.read, []
+
+    def read(self: OpenRecording, start: int, stop: int) -> npt.NDArray[np.float32]:
+        if not cut:
+            true_read(self, 0, 10)
+            os.truncate(path, path.stat().st_size // 3)
+            cut.append(path)
+        return true_read(self, start, stop)
+
+    monkeypatch.setattr(OpenRecording, "read", read)
+    with pytest.raises(OSError, match=f"{name}: it has changed since it was scanned"):
+        read_windows(recordings, grid)
+    assert cut
+
+
+def test_a_damaged_file_is_read_through_once(
+    damaged: dict[str, tuple[Path, float, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path, *_ in damaged.values():
+        recordings = scan(path)
+        grid = WindowGrid(recordings, 0.5)
+        checks = pipeline.recordings._read_through
+        before, sizes = checks.cache_info().misses, []
+        for t in range(len(grid)):
+            if np.isnan(read_windows(recordings, grid[t : t + 1])).any():
+                sizes.append(why_unreadable(recordings, grid, t))
+        assert len(sizes) > 2
+        assert checks.cache_info().misses <= before + 1

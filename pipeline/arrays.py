@@ -1,0 +1,158 @@
+"""Arrays on disk as audio: NumPy files and HDF5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["HDF5_SUFFIXES", "ArrayReader", "open_hdf5", "open_npy"]
+
+Array = npt.NDArray[Any]
+Samples = npt.NDArray[np.float32]
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+AUDIO_DTYPES = ("int16", "int32", "float32", "float64")  # labels are often int64
+
+
+class ArrayReader:
+    """An array on disk, (sample, channel) or (sample,).
+
+    Parameters
+    ----------
+    audio : numpy.ndarray or h5py.Dataset
+        The samples that are there.
+    n_samples : int
+        How many the file announces in each channel.
+    samplerate : int
+        In Hz; 0 where the file does not tell it.
+    file : h5py.File, optional
+        What is to be closed with the reader.
+
+    Raises
+    ------
+    OSError
+        If the array has not the shape and dtype of audio.
+    """
+
+    def __init__(
+        self, audio: Any, n_samples: int, samplerate: int = 0, file: h5py.File | None = None
+    ) -> None:
+        if audio.dtype.name not in AUDIO_DTYPES or audio.ndim not in (1, 2):
+            raise OSError(
+                f"it has shape {audio.shape} and dtype {audio.dtype}; audio has shape "
+                f"(sample, channel) and dtype {', '.join(AUDIO_DTYPES)}"
+            )
+        self._audio, self._file = audio, file
+        self.n_samples, self.samplerate = n_samples, samplerate
+        self.channels = 1 if audio.ndim == 1 else int(audio.shape[1])
+
+    def read(self, start: int, stop: int) -> Samples:
+        """Samples start to stop - 1, shape (sample, channel); NaN where there are none."""
+        samples = np.full((stop - start, self.channels), np.nan, np.float32)
+        try:
+            values = np.asarray(self._audio[start:stop])
+        except (OSError, RuntimeError):  # h5py raises either
+            return samples
+        # Whole numbers are scaled to -1 up to 1, as soundfile does.
+        scale = -float(np.iinfo(values.dtype).min) if values.dtype.kind == "i" else 1.0
+        values = values.reshape(len(values), self.channels)
+        with np.errstate(over="ignore"):  # what is no float32 is not finite, and masked
+            samples[: len(values)] = values / scale if scale > 1 else values
+        return samples
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._audio = None
+        if self._file is not None:
+            self._file.close()
+
+
+def open_npy(path: Path) -> ArrayReader:
+    """Map a NumPy array.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it is none, or no audio.
+    """
+    try:
+        loaded = np.load(path, mmap_mode="r")
+        n_samples = len(loaded)
+    except ValueError:
+        n_samples, loaded = _map_cut(path)
+    if not isinstance(loaded, np.ndarray):
+        loaded.close()
+        raise OSError("it is damaged, or not what its name says: it holds several arrays")
+    if loaded.ndim == 2 and loaded.shape[1] > n_samples > 0:
+        raise OSError(
+            f"it has shape {(n_samples, *loaded.shape[1:])}; audio has shape (sample, channel)"
+        )
+    return ArrayReader(loaded, n_samples)
+
+
+def _map_cut(path: Path) -> tuple[int, Array]:
+    """What is there of an array that is shorter than its header says, which is believed.
+
+    Raises
+    ------
+    ValueError
+        If that is not what is wrong with it.
+    """
+    with open(path, "rb") as file:
+        versions = {(1, 0): np.lib.format.read_array_header_1_0}
+        versions[2, 0] = np.lib.format.read_array_header_2_0
+        version = np.lib.format.read_magic(file)
+        if version not in versions:
+            raise ValueError(f"its format is {version}")
+        shape, fortran, dtype = versions[version](file)
+        offset = file.tell()
+    if dtype.hasobject:
+        raise ValueError("it holds objects")
+    row = int(np.prod(shape[1:], dtype=object)) * dtype.itemsize
+    size = path.stat().st_size
+    there = (size - offset) // row if row else 0
+    # Columns that follow each other are not cut row by row.
+    by_columns = fortran and shape[1:] not in ((), (1,))
+    if by_columns or there < 1:
+        raise ValueError(f"it has {size} bytes, too few for the shape {shape}")
+    if not is_believable(shape[0] * row, size):
+        raise ValueError(f"it has {size} bytes, but announces the shape {shape}")
+    return shape[0], np.memmap(path, dtype, "r", offset, (min(there, shape[0]), *shape[1:]))
+
+
+def is_believable(announced: int, there: int) -> bool:
+    """Whether a file of so many bytes may be the rest of one that was so much longer.
+
+    More than 4 GiB of which not a hundredth is there comes from a damaged
+    number: it would mask years that nobody recorded.
+    """
+    return announced <= max(1 << 32, 100 * there)
+
+
+def open_hdf5(path: Path) -> ArrayReader:
+    """Open the dataset ``audio`` of an HDF5 file.
+
+    Raises
+    ------
+    OSError, KeyError, TypeError, ValueError
+        If it has none, or one that is no audio.
+    """
+    file = h5py.File(path, "r")
+    try:
+        if "audio" not in file:
+            raise OSError("it has no dataset 'audio'")
+        audio = file["audio"]
+        rate = audio.attrs.get("sampling_rate", file.attrs.get("sampling_rate"))
+        if rate is None:
+            raise OSError("its dataset 'audio' has no attribute 'sampling_rate'")
+        number = float(np.asarray(rate).item()) if np.size(rate) == 1 else 0.0
+        if number < 1 or not number.is_integer():
+            raise OSError(f"its sampling_rate is {rate}; it must be one whole number of Hz")
+        return ArrayReader(audio, audio.shape[0] if audio.shape else 0, int(number), file)
+    except BaseException:
+        file.close()
+        raise

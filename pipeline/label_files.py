@@ -1,0 +1,96 @@
+"""Labels as files: NumPy arrays, HDF5 and CSV."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.arrays import HDF5_SUFFIXES
+from pipeline.readers import as_os_error
+
+__all__ = ["load_labels", "read_label"]
+
+Array = npt.NDArray[Any]
+
+
+def read_label(path: Path) -> Array | None:
+    """The labels stored with a recording: HDF5 ``label``, or ``NAME-lbl.npy``.
+
+    Returns
+    -------
+    numpy.ndarray of shape (window,) or (window, class), or None
+        None if there are none.
+
+    Raises
+    ------
+    OSError
+        If they cannot be read.
+    """
+    with as_os_error(path):
+        if path.suffix.lower() in HDF5_SUFFIXES:
+            with h5py.File(path, "r") as file:
+                return _hdf5_labels(file) if "label" in file else None
+        beside = path.with_name(f"{path.stem}-lbl.npy")
+        if path.suffix.lower() == ".npy" and beside.exists():
+            return np.asarray(np.load(beside))
+        return None
+
+
+def load_labels(path: Path) -> Array | list[str]:
+    """Read a file of labels, one for each window.
+
+    Parameters
+    ----------
+    path : path
+        ``.npy``; HDF5 with a dataset ``label``; or text with one label a row:
+        a single column, or a CSV file with a column ``label``.
+
+    Returns
+    -------
+    numpy.ndarray of shape (window,) or (window, class), or list of str
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If there are no labels in it.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; give a file of labels")
+    try:
+        with as_os_error(path):
+            if path.suffix.lower() == ".npy":
+                return np.asarray(np.load(path))
+            if path.suffix.lower() in HDF5_SUFFIXES:
+                with h5py.File(path, "r") as file:
+                    return _hdf5_labels(file)
+            with open(path, newline="", encoding="utf-8-sig") as file:
+                rows = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise OSError(
+            f"{path} cannot be read as labels ({error}); give .npy, HDF5 with 'label', or CSV"
+        ) from None
+    while rows and not any(rows[-1]):
+        rows.pop()
+    header = [name.strip().lower() for name in rows[0]] if rows else []
+    column = header.index("label") if "label" in header else 0
+    if "label" not in header and any(len(row) > 1 for row in rows):
+        raise ValueError(
+            f"{path} has several columns, but none is named 'label'; name one of them so"
+        )
+    labels = [row[column].strip() if column < len(row) else "" for row in rows["label" in header :]]
+    if not labels or "" in labels:
+        where = f"in row {labels.index('') + 1}" if labels else "at all"
+        raise ValueError(f"{path} has no label {where}; give one for each window")
+    return labels
+
+
+def _hdf5_labels(file: h5py.File) -> Array:
+    label = file["label"]
+    return np.asarray(label.asstr()[...] if h5py.check_string_dtype(label.dtype) else label)

@@ -1,0 +1,289 @@
+"""Sound files, as libsndfile opens them: never sought in unasked, and their true length."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from pipeline.arrays import is_believable
+from pipeline.ogg import begins_whole, last_granule
+
+__all__ = ["SequentialFile", "count_announced", "count_cut_off", "empty_piece", "open_sequential"]
+
+Samples = npt.NDArray[np.float32]
+
+PIECE = 1 << 16
+# What libsndfile logs of a header that announces more than there is: in bytes,
+# then in samples. It says nothing of Ogg, IRCAM, PAF, PVF, VOC and XI.
+BYTES_LOGGED = (
+    r"^ *(?:RIFF|RIFX|riff|Riff size|FORM|data|Data Size|BODY) *: (\d+) \(should be (\d+)\)",
+    r"^Data length (\d+) should be (\d+)",
+    r"^\*\*\* File seems to be truncated\. (\d+) <--> (\d+)",
+)
+SAMPLES_LOGGED = {
+    "AVR": r"^  Frames +: (\d+)",
+    "MPC2K": r"^  Frames +: (\d+)",
+    "MAT5": r"Cols : (\d+)\n.*\n    Name : wavedata",
+}
+UNKNOWN_BYTES = (1 << 31, 1 << 32)
+BLOCK_CUT = "*** Warning : short read ("
+BLOCK_LOGGED = r"Samples/Block *: (\d+)"
+LONGEST_BLOCK = 320  # of those that do not log it
+SDS_LOGGED = r"Frames +: (\d+)"
+
+
+class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
+    """A sound file that is not sought in behind the reader's back.
+
+    `soundfile.SoundFile` seeks after every read of a seekable file, which
+    costs MP3 its exactness and FLAC the samples before a damaged place.
+    """
+
+    ended = False
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek_to(self, start: int) -> None:
+        self.ended = False
+        soundfile.SoundFile.seek(self, start)
+
+    def decode(self, samples: Samples) -> bool:
+        """Read all of `samples`; if that fails they are NaN."""
+        try:
+            if len(self.read(out=samples)) == len(samples):
+                return True
+        except soundfile.LibsndfileError:
+            pass
+        samples[...] = np.nan
+        return False
+
+    def fill(self, samples: Samples, start: int) -> None:
+        """Read from sample `start` on, where the file is; what cannot be read is NaN."""
+        samples[...] = np.nan
+        if self.ended:  # MPEG may go on behind damage, but not at the place where it was
+            return
+        self.ended = len(samples) > 0
+        with suppress(soundfile.LibsndfileError):
+            got = len(self.read(out=samples))
+            # Behind its end libsndfile may have filled up with zeros.
+            samples[got:], self.ended = np.nan, got < len(samples)
+        samples[max(0, self._whole_blocks() - start) :] = np.nan
+
+    def _whole_blocks(self) -> int:
+        """Samples up to a block that is cut, which libsndfile fills up with what was before."""
+        there = int(self.frames)
+        if self.format == "SDS" and (found := re.search(SDS_LOGGED, self.extra_info)):
+            there = min(there, int(found[1]))
+        # Of MS_ADPCM only whole blocks are counted, whatever is logged.
+        if there < self.frames or (self.subtype != "MS_ADPCM" and BLOCK_CUT in self.extra_info):
+            block = re.search(BLOCK_LOGGED, self.extra_info)
+            there -= int(block[1]) if block else LONGEST_BLOCK
+        return there
+
+
+class _Extended(io.FileIO):
+    """A file that says it is as long as its header says.
+
+    Zeros are where nothing is; as a damaged header may have libsndfile search
+    through all of them, it ends after so many reads.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        super().__init__(path)
+        self._size, self._place, self._left = size, 0, 10_000
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._place = (0, self._place, self._size)[whence] + offset
+        return self._place
+
+    def tell(self) -> int:
+        return self._place if self._left > 0 else self._size
+
+    def readinto(self, buffer: Any) -> int:
+        self._left -= 1
+        if self._left < 0 or not 0 <= self._place < self._size:
+            return 0
+        super().seek(self._place)
+        wanted = min(len(buffer), self._size - self._place)
+        buffer[:wanted] = super().read(wanted).ljust(wanted, b"\0")
+        self._place += wanted
+        return wanted
+
+
+def _mpeg_start(file: BinaryIO) -> int | None:
+    """Where MPEG audio begins, behind its tags; None if this is something else."""
+    head, start = file.read(10), 0
+    while head[:3] == b"ID3" and len(head) == 10:
+        size = sum(
+            (byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)
+        )
+        start = file.seek(start + 10 + size + (10 if head[5] & 0x10 else 0))
+        head = file.read(10)
+    # Eleven bits of sync, and a layer: AAC has the same sync without one.
+    mpeg = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06
+    return start if mpeg else None
+
+
+def open_sequential(path: Path) -> SequentialFile:
+    """Open a file; MPEG through a pipe, where libsndfile does not guess its length.
+
+    Parameters
+    ----------
+    path : path
+        Of a file that libsndfile reads.
+
+    Returns
+    -------
+    SequentialFile
+
+    Raises
+    ------
+    OSError, soundfile.LibsndfileError
+        If it cannot be opened.
+    """
+    file = open(path, "rb")  # noqa: SIM115 - a thread will close it
+    start = _mpeg_start(file)
+    if start is None:
+        file.close()
+        return SequentialFile(path)
+    file.seek(start)
+    out, into = os.pipe()
+
+    def feed() -> None:
+        with file, suppress(BrokenPipeError), open(into, "wb", buffering=0) as pipe:
+            while piece := file.read(PIECE):
+                pipe.write(piece)
+
+    threading.Thread(target=feed, daemon=True).start()
+    try:
+        return SequentialFile(out, closefd=True)  # it is closed also where it cannot be opened
+    except soundfile.LibsndfileError:
+        return SequentialFile(path)
+
+
+def count_announced(file: SequentialFile, path: Path) -> int:
+    """Samples that a file should hold.
+
+    Parameters
+    ----------
+    file : SequentialFile
+        At its beginning; where nothing says how long it is, it is decoded.
+    path : path
+        Of the same file.
+
+    Returns
+    -------
+    int
+        In each channel, those that are not there included.
+    """
+    if file.frames >= np.iinfo(np.int64).max:
+        return _count(file)
+    return max(int(file.frames), _announced(file, path)) + count_cut_off(file, path)
+
+
+def _count(file: SequentialFile) -> int:
+    """Samples that a file holds, by decoding it."""
+    piece, n_samples = empty_piece(file), 0
+    with suppress(soundfile.LibsndfileError):
+        while got := len(file.read(out=piece)):
+            n_samples += got
+    return n_samples
+
+
+def _announced(file: SequentialFile, path: Path) -> int:
+    """Samples that the header announces, where there are fewer; 0 where it does not say.
+
+    libsndfile goes by what is there, and notes in its log what should be.
+    How many samples that makes it is asked again, of a file of that length.
+    """
+    size = path.stat().st_size
+    if file.format == "NIST":
+        with open(path, "rb") as text:
+            found = re.search(rb"sample_count -i (\d+)", text.read(1024))
+        n_samples = int(found[1]) if found else 0
+    elif file.format in SAMPLES_LOGGED:
+        found_text = re.search(SAMPLES_LOGGED[file.format], file.extra_info, re.MULTILINE)
+        n_samples = int(found_text[1]) if found_text else 0
+    else:
+        missing = _missing_bytes(file.extra_info, size)
+        if not missing or file.subtype.startswith("DWVW"):  # it has no constant rate
+            return 0
+        with (
+            suppress(soundfile.LibsndfileError),
+            _Extended(path, size + missing) as extended,
+            soundfile.SoundFile(extended) as whole,
+        ):
+            return int(whole.frames)
+        return 0
+    return n_samples if is_believable(n_samples * file.channels, size) else 0
+
+
+def count_cut_off(file: SequentialFile, path: Path) -> int:
+    """Samples before the first page of Ogg that is whole.
+
+    Where the first is damaged or missing, the decoder counts from 0 all the same.
+
+    Parameters
+    ----------
+    file : SequentialFile
+        Any.
+    path : path
+        Of the same file.
+
+    Returns
+    -------
+    int
+        In each channel; 0 of other formats.
+    """
+    if file.format != "OGG" or begins_whole(os.fspath(path)):
+        return 0
+    n_samples = last_granule(os.fspath(path))
+    if file.subtype == "OPUS":  # its count includes what is skipped at the beginning
+        with open(path, "rb") as opened:
+            head = opened.read(PIECE)
+        place = head.find(b"OpusHead")
+        skipped = int.from_bytes(head[place + 10 : place + 12], "little") if place >= 0 else 0
+        n_samples = (n_samples - skipped) * file.samplerate // 48000
+    return max(0, n_samples - int(file.frames))
+
+
+def _missing_bytes(log: str, size: int) -> int:
+    """How much longer a file should be, by the log of libsndfile.
+
+    A writer that cannot go back, as to a pipe, does not know the length, and
+    gives the highest that there can be: 4 GiB or 2 GiB, less a header, a block
+    or 16 MiB. That says nothing; such a file is as long as it is.
+    """
+    missing = 0
+    for pattern in BYTES_LOGGED:
+        for found in re.finditer(pattern, log, re.MULTILINE):
+            low, high = sorted(map(int, found.groups()))
+            unknown = any(-(1 << 24) <= high - limit <= 1 << 16 for limit in UNKNOWN_BYTES)
+            if not unknown and is_believable(high, size):
+                missing = max(missing, high - low)
+    return missing
+
+
+def empty_piece(file: SequentialFile) -> Samples:
+    """Room for some samples, and for few of them where there are many channels.
+
+    Parameters
+    ----------
+    file : SequentialFile
+        That is to be read.
+
+    Returns
+    -------
+    numpy.ndarray of float32, shape (sample, channel)
+    """
+    return np.empty((max(1, PIECE // file.channels), file.channels), np.float32)

@@ -1,0 +1,228 @@
+"""Sources: the audio files that paths, folders, globs and manifests name."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.readers import suffixes
+
+__all__ = ["PathLike", "Paths", "find_files"]
+
+PathLike = str | os.PathLike[str]
+STORES = (".zarr", ".parts")
+AT_ONCE = 4096  # paths of which the places in the buffer are Python numbers
+
+
+class Paths(Sequence[str]):
+    """Paths in one buffer, which takes little more than their characters.
+
+    A slice of step 1 is a view; it pickles with no more than its own paths.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        In their order.
+    """
+
+    def __init__(self, paths: Iterable[str] = ()) -> None:
+        characters, ends = bytearray(), array("q", [0])
+        for path in paths:
+            # What is not UTF-8 in a name is a surrogate here.
+            characters += path.encode("utf-8", "surrogatepass")
+            ends.append(len(characters))
+        self._characters = np.frombuffer(characters, np.uint8)
+        self._ends = np.frombuffer(ends, np.int64)
+
+    @classmethod
+    def _of(cls, characters: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> Paths:
+        made = cls.__new__(cls)
+        made._characters, made._ends = characters, ends
+        return made
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Paths:
+        """The paths for which `mask`, of shape (path,), is true."""
+        lengths = np.diff(self._ends)
+        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths[mask])])
+        return self._of(self._characters[np.repeat(mask, lengths)], ends)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __iter__(self) -> Iterator[str]:
+        first = int(self._ends[0])
+        for low in range(0, len(self), AT_ONCE):
+            ends = (self._ends[low : low + AT_ONCE + 1] - first).tolist()
+            text = self._characters[ends[0] : ends[-1]].tobytes()
+            for a, b in pairwise(ends):
+                yield text[a - ends[0] : b - ends[0]].decode("utf-8", "surrogatepass")
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Paths: ...
+
+    def __getitem__(self, index: int | slice) -> str | Paths:
+        places = range(len(self))[index]
+        if isinstance(places, int):
+            (path,) = self._part(places, places + 1)
+            return path
+        if places.step != 1:
+            return Paths(self[i] for i in places)
+        return self._part(places.start, max(places.start, places.stop))
+
+    def _part(self, start: int, stop: int) -> Paths:
+        ends = self._ends[start : stop + 1]
+        first, last = ends[[0, -1]] - self._ends[0]
+        return self._of(self._characters[first:last], ends)
+
+
+def find_files(sources: PathLike | Iterable[PathLike]) -> Paths:
+    """The files that the sources name; none of them is opened but manifests.
+
+    Parameters
+    ----------
+    sources : path or iterable of paths
+        As for `scan`.
+
+    Returns
+    -------
+    Paths
+        In the order of the sources.
+
+    Raises
+    ------
+    OSError
+        If a source does not exist, nothing fits a glob, or a folder cannot be
+        searched.
+    ValueError
+        If there is no source, a folder has no audio in it, or a manifest
+        names no files.
+    """
+    if isinstance(sources, str | os.PathLike):
+        sources = [sources]
+    paths = Paths(path for source in sources for path in _expand(os.fspath(source)))
+    if not len(paths):
+        raise ValueError("no source is given; give a file, a folder, a glob or a manifest CSV")
+    return paths
+
+
+def _expand(source: str) -> Iterator[str]:
+    """The files that a source names."""
+    try:
+        mode = os.stat(source).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        mode = None
+    if mode is None and glob.has_magic(source):
+        for match in _match(source):
+            yield from _expand(match)
+    elif mode is None:
+        raise FileNotFoundError(
+            f"{source or 'an empty path'} does not exist; give a file, a folder, a glob or a "
+            f"manifest"
+        )
+    elif S_ISDIR(mode):
+        found = False
+        for path in _search(str(Path(source)), suffixes()):
+            found = True
+            yield path
+        if not found:
+            raise ValueError(f"{source} is a folder with no audio in it; give one that has some")
+    elif not S_ISREG(mode):
+        raise ValueError(f"{source} is neither a file nor a folder; give one")
+    elif os.path.splitext(source)[1].lower() == ".csv":
+        yield from _read_manifest(Path(source))
+    else:
+        yield source
+
+
+def _match(pattern: str) -> Iterator[str]:
+    """What fits a glob, in order of name, without stores and what is in them."""
+
+    @cache
+    def stored(path: Path) -> bool:
+        return _is_store(path) or (path != path.parent and stored(path.parent))
+
+    found = False
+    for match in sorted(glob.iglob(pattern, recursive=True)):
+        path = Path(match)
+        if not (match.endswith("-lbl.npy") or _is_store(path) or stored(path.parent)):
+            found = True
+            yield match
+    if not found:
+        raise FileNotFoundError(f"nothing fits the glob {pattern}; give another")
+
+
+def _search(folder: str, known: frozenset[str]) -> Iterator[str]:
+    """Audio files below a folder; stores of features are not looked into.
+
+    They come in order of their whole paths, and no more than the entries of a
+    folder are held: what lies in a folder sorts as its name with a slash does.
+    """
+    try:
+        with os.scandir(folder) as found:
+            entries = {entry.name: _is_folder(entry) for entry in found if entry.name[0] != "."}
+    except FileNotFoundError:  # it went away
+        return
+    except OSError as error:
+        raise OSError(f"{folder} cannot be searched: {error.strerror}; give what can be") from None
+    prefix = "" if folder == "." else os.path.join(folder, "")
+    for name in sorted(entries, key=lambda name: f"{name}/" if entries[name] else name):
+        suffix = os.path.splitext(name)[1]
+        if suffix in STORES or entries.get(f"{name}.parts"):
+            continue
+        if entries[name]:
+            if not os.path.islink(prefix + name):
+                yield from _search(prefix + name, known)
+        elif suffix.lower() in known and not name.endswith("-lbl.npy"):
+            yield prefix + name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _is_store(path: Path) -> bool:
+    return path.suffix in STORES or Path(f"{path}.parts").is_dir()
+
+
+def _read_manifest(path: Path) -> Iterator[str]:
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = ([cell.strip() for cell in row] for row in csv.reader(file) if row)
+            header: Any = next(rows, [])
+            column = _path_column(path, header)
+            number = 0
+            for number, row in enumerate(rows, 1):
+                if column >= len(row) or not row[column]:
+                    raise ValueError(f"{path} names no path in row {number}; name one in each row")
+                yield os.path.join(path.parent, row[column])
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} is not a CSV file ({error}); give one with a column path"
+        ) from None
+    if not number:
+        raise ValueError(f"{path} names no path at all; name one in each row")
+
+
+def _path_column(path: Path, header: list[str]) -> int:
+    columns = [name.lower() for name in header]
+    if "path" not in columns:
+        given = ", ".join(header) or "nothing"
+        raise ValueError(f"{path} is no manifest: it has {given}, but no column 'path'; add one")
+    return columns.index("path")
