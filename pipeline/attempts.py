@@ -44,8 +44,8 @@ def attempt_all(
         Makes the task of a region.
     retries : int
         How often a region is tried again, with growing pauses, that failed for
-        what may pass. One whose worker died is tried alone the last time, for
-        its neighbours are in doubt as long as they run beside it.
+        what may pass. One whose worker died is given up only when it was tried
+        alone, for its neighbours are in doubt as long as they run beside it.
 
     Yields
     ------
@@ -57,6 +57,7 @@ def attempt_all(
     tries, deaths = Counter[int](), Counter[int]()
     later: list[tuple[float, int]] = []
     alone: deque[int] = deque()
+    single: int | None = None
     most_deaths = min(DEATHS, retries + 1)
 
     def submit(region: int) -> None:
@@ -66,7 +67,8 @@ def attempt_all(
 
     try:
         while True:
-            while len(running) < engine.slots():
+            slots = engine.slots()
+            while len(running) < slots:
                 if later and later[0][0] <= time.monotonic():
                     submit(heappop(later)[1])
                 elif (region := next(regions, None)) is not None:
@@ -76,9 +78,11 @@ def attempt_all(
             if not running and not later:
                 if not alone:
                     return
-                submit(alone.popleft())
+                single = alone.popleft()
+                submit(single)
             try:
-                due = max(0.0, later[0][0] - time.monotonic()) if later else None
+                pauses = later and len(running) < slots  # else it waits for one that ends
+                due = max(0.0, later[0][0] - time.monotonic()) if pauses else None
                 future = ended.get(timeout=due)
             except Empty:
                 continue
@@ -87,10 +91,12 @@ def attempt_all(
             tries[region] += 1
             deaths[region] += died
             passing = isinstance(result, Failure) and result.passing
-            if not passing or tries[region] > retries or deaths[region] >= most_deaths:
+            was_alone, single = single == region, None
+            last = tries[region] > retries or deaths[region] >= most_deaths - 1
+            if not passing or (was_alone if died else tries[region] > retries):
                 yield Outcome(region, result, tries.pop(region))
                 del deaths[region]
-            elif died and deaths[region] == most_deaths - 1:
+            elif died and last:
                 alone.append(region)
             else:
                 heappush(later, (time.monotonic() + PAUSE * 2 ** (tries[region] - 1), region))
@@ -107,6 +113,9 @@ def _settle(future: Future[Done | Failure], engine: Engine) -> tuple[Done | Fail
         return Failure("the scheduler was lost, and with it what was running", fatal=True), 0
     except Exception as error:
         if died := engine.deaths(error):
-            reason = "the worker that computed it died; one of its files may crash the decoder"
+            reason = (
+                "the worker that computed it died; one of its files may crash the decoder, or the "
+                "worker had too little memory"
+            )
             return Failure(reason, passing=True), died
-        return Failure(f"{type(error).__name__}: {error}"), 0
+        return Failure(f"{type(error).__name__}: {error}", passing=isinstance(error, OSError)), 0

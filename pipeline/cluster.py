@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
+from multiprocessing import resource_tracker
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +32,13 @@ T = TypeVar("T")
 PACKAGES = ("dask", "distributed", "dask_jobqueue", "dask_kubernetes", "dask_gateway")
 THREADS_SECONDS = 1.0  # how long the scheduler's answer is used
 IN_FLIGHT = 2  # tasks for each thread: one that runs, one that waits
+# When a worker dies, they log that tasks failed which are in fact tried again; what
+# becomes of them, the job says itself. Up to which level they are not listened to:
+QUIET = {
+    "distributed.scheduler": logging.ERROR,
+    "distributed.client": logging.ERROR,
+    "distributed.nanny": logging.WARNING,
+}
 
 
 @dataclass(frozen=True)
@@ -191,15 +201,21 @@ def _distributed(cluster: Cluster, stack: ExitStack) -> Engine:
     import dask
     from distributed import Client, KilledWorker
 
+    for name, level in QUIET.items():
+        stack.enter_context(_quiet(logging.getLogger(name), level))
     if cluster.manager is not None:
         # Whether a task whose worker died is tried again is decided here, not there.
-        with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+        with dask.config.set({"distributed.scheduler.allowed-failures": 0}), _deaf_children():
             manager = stack.enter_context(_start_manager(cluster))
         if cluster.adapt is not None:
             manager.adapt(**cluster.adapt)
-        elif cluster.scale is not None:
+        else:
+            # One that takes longer to come back would be given up, and nothing replace it.
+            stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}))
+        if cluster.scale is not None:
             manager.scale(cluster.scale)
         client = stack.enter_context(Client(manager, set_as_default=False))
+        client.register_worker_callbacks(_quiet_worker)
     else:
         try:
             client = stack.enter_context(
@@ -210,11 +226,14 @@ def _distributed(cluster: Cluster, stack: ExitStack) -> Engine:
                 f"no Dask scheduler answers at {cluster.address} ({error}); start one with "
                 f"'dask scheduler', or give the address of one that runs"
             ) from None
-    executor = stack.enter_context(client.get_executor(pure=False))
+    # Interrupted in here, distributed would log an error of its own: a thread is not.
+    asker = stack.enter_context(ThreadPoolExecutor(1))
     expected = max(cluster.scale or 0, (cluster.adapt or {}).get("maximum") or 0, 1)
 
     def submit(function: Callable[..., T], *arguments: Any) -> Future[T]:
-        future: Future[T] = executor.submit(_on_worker, function, *arguments)
+        future: Future[T] = Future()
+        remote = client.submit(_on_worker, function, *arguments, pure=False)
+        remote.add_done_callback(partial(_pass_on, future))
         return future
 
     threads, asked = 0, 0.0
@@ -222,13 +241,42 @@ def _distributed(cluster: Cluster, stack: ExitStack) -> Engine:
     def slots() -> int:
         nonlocal threads, asked
         if time.monotonic() - asked > THREADS_SECONDS or not threads:
-            threads, asked = _threads_of(client), time.monotonic()
+            threads, asked = asker.submit(_threads_of, client).result(), time.monotonic()
         return IN_FLIGHT * max(expected, threads)
 
     def deaths(error: BaseException) -> int:
         return error.allowed_failures + 1 if isinstance(error, KilledWorker) else 0
 
     return Engine(submit, slots, deaths, client.dashboard_link)
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Let threads begun in the block, and processes that they ever start, not hear Ctrl-C.
+
+    A terminal sends it to every process of the job, but it is the client that
+    ends the workers; each would report, as an error, that it was interrupted.
+    """
+    resource_tracker.ensure_running()  # whichever thread started it would hear again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _quiet(logger: logging.Logger, level: int) -> Iterator[None]:
+    """Drop what a logger itself, none below it, says up to a level."""
+
+    def matters(record: logging.LogRecord) -> bool:
+        return record.levelno > level
+
+    logger.addFilter(matters)
+    try:
+        yield
+    finally:
+        logger.removeFilter(matters)
 
 
 def check_manager(cluster: Cluster) -> None:
@@ -295,6 +343,19 @@ def one_blas_thread() -> Iterator[None]:
                 limit.restore_original_limits()
 
 
+def _pass_on(future: Future[T], remote: Any) -> None:
+    """End a future as Dask's ends.
+
+    Its own executor never ends one whose result was lost with a worker, and
+    whose next worker died, too.
+    """
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(remote.result())
+        except BaseException as error:
+            future.set_exception(error)
+
+
 def _on_worker(function: Callable[..., T], *arguments: Any) -> T:
     _one_blas_thread()
     return function(*arguments)
@@ -307,6 +368,13 @@ _blas_limits: list[Any] = []
 @cache
 def _one_blas_thread() -> None:
     threadpool_limits(1, user_api="blas")
+
+
+def _quiet_worker(dask_worker: Any) -> None:
+    """Let a worker speak of its memory only: of the rest, it is closed with work left to do."""
+    if dask_worker.nanny is not None:  # else it is in the client's process
+        logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
+        logging.getLogger("distributed.worker.memory").setLevel(logging.WARNING)
 
 
 def _cores() -> int:

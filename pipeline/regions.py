@@ -81,17 +81,25 @@ def run_region(task: Task) -> Done | Failure:
         unreadable = tuple(_unreadable(task, valid))
     except OSError as error:
         if not _is_of(task.store, error):
-            return Failure(str(error), passing=True)
+            return Failure(_text(error), passing=True)
         fatal = error.errno in HOPELESS
         return Failure(f"{error.filename}: {error.strerror}", passing=not fatal, fatal=fatal)
     except _ElsewhereError as error:
         return Failure(str(error), passing=True)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a feature that exits ends no job
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
-        return Failure(f"{type(error).__name__}: {error} ({where})")
+        return Failure(f"{type(error).__name__}: {_text(error)} ({where})")
     seconds = round(time.monotonic() - began, 3)
     return Done(task.region, tuple(files), unreadable, seconds)
+
+
+def _text(error: BaseException) -> str:
+    """What an error says; some cannot even do that."""
+    try:
+        return str(error)
+    except Exception as another:
+        return f"it says nothing, for {type(another).__name__}"
 
 
 def _check_store(task: Task) -> None:
@@ -142,7 +150,8 @@ def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
                 # By its name, "synchronous", dask would load distributed first.
                 block = features.blocks[i].compute(scheduler=get_sync)
             except OSError as error:
-                raise _ElsewhereError(str(error)) from None
+                raise _ElsewhereError(_text(error)) from None
+            _check_store(task)  # computing may have taken long, and more so if it was stopped
             region.write(start + i * task.shard, block)
     return region.files
 

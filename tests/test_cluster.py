@@ -113,7 +113,7 @@ def test_threads_do_not_fight_over_blas_threads() -> None:
 
 @pytest.mark.parametrize("wanted", [{"scale": 1}, {"adapt": {"minimum": 1, "maximum": 1}}, {}])
 def test_a_manager_is_given_its_options_and_scaled(wanted: dict[str, Any]) -> None:
-    options: dict[str, Any] = {"threads_per_worker": 3, "dashboard_address": None}
+    options: dict[str, Any] = {"threads_per_worker": 3, "dashboard_address": "127.0.0.1:0"}
     options["n_workers"] = 0 if wanted else 1
     cluster = Cluster("a", manager="dask.distributed.LocalCluster", options=options, **wanted)
     assert cluster.threads_per_worker == 3
@@ -126,7 +126,7 @@ def test_a_manager_is_given_its_options_and_scaled(wanted: dict[str, Any]) -> No
 
 
 def test_an_error_on_a_worker_comes_back_as_it_was() -> None:
-    options = {"n_workers": 1, "processes": False, "dashboard_address": None}
+    options = {"n_workers": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
     cluster = Cluster("a", manager="distributed.LocalCluster", options=options)
     with started(cluster) as engine:
         assert isinstance(engine.submit(int, "x").exception(), ValueError)
