@@ -1,0 +1,144 @@
+"""Kill a job anywhere, give the same command again: it goes on, and loses nothing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import Write, record_folder, stored, wait_until
+
+import pipeline as pl
+from pipeline.verify import verify
+
+ROOT = Path(__file__).parents[1]
+KILLS = {"threads": 12, "local": 8}
+INTERRUPTED = "interrupted; the same command goes on where it was"
+SLOW = """
+import os
+import time
+
+import numpy as np
+
+
+class Slow:
+    shape = (16,)  # so many that a region has 4096 windows
+    frequencies = np.arange(16.0)
+    times = None
+
+    def __call__(self, windows):
+        time.sleep(float(os.environ.get("SLOW", 0)))
+        return windows[:, :16]
+"""
+
+
+@pytest.fixture(scope="module")
+def killing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """The script at work for each engine, while other tests wait for what they do."""
+    processes = {}
+    for engine, kills in KILLS.items():
+        command = [sys.executable, f"{ROOT}/scripts/kill", "--kills", str(kills)]
+        command += ["--engine", engine, "--folder", str(tmp_path_factory.mktemp(engine))]
+        command += ["--minutes", "20"]
+        processes[engine] = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
+        )
+    yield processes
+    for process in processes.values():
+        with process, suppress(psutil.NoSuchProcess):
+            own = psutil.Process(process.pid)
+            for one in [*own.children(recursive=True), own]:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+
+
+def session(leader: int) -> list[list[str]]:
+    """Commands of the living processes that a process started."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.cmdline())
+        except (ProcessLookupError, psutil.Error):
+            continue
+    return found
+
+
+def begun(out: Path) -> int:
+    """How many regions are recorded, the last line not being whole perhaps."""
+    logs = record_folder(out).glob("log/*.jsonl")
+    return sum(log.read_bytes().count(b'"kind":"done"') for log in logs)
+
+
+@pytest.mark.usefixtures("killing")
+@pytest.mark.parametrize(
+    ("engine", "ending", "number"),
+    [
+        ("threads", "zarr", signal.SIGTERM),
+        ("threads", "h5", signal.SIGINT),
+        ("local", "zarr", signal.SIGINT),
+        ("local", "h5", signal.SIGTERM),
+    ],
+)
+def test_a_job_that_is_interrupted_says_so_and_goes_on(
+    write_wav: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+    ending: str,
+    number: signal.Signals,
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    monkeypatch.syspath_prepend(tmp_path)
+    slow = importlib.import_module("slow").Slow()
+    source, out = write_wav(seconds=2000.3, samplerate=1000), tmp_path / f"x.{ending}"
+    command = [sys.executable, "-m", "pipeline", "extract", str(source), "--out", str(out)]
+    command += ["--feature", "slow:Slow", "--window", "0.05"]
+    command += ["--cluster", f"{ROOT}/cluster.yaml:{engine}"]
+    environ = environment(SLOW="0.2", PYTHONPATH=f"{ROOT}:{tmp_path}")
+    running = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=environ, start_new_session=True
+    )
+    while running.poll() is None and not begun(out):
+        time.sleep(0.01)
+    if number == signal.SIGINT:  # as a terminal does at Ctrl-C
+        os.killpg(running.pid, number)
+    else:
+        running.send_signal(number)
+    _, err = running.communicate()
+    assert err.strip() == INTERRUPTED
+    assert running.returncode == 130
+    assert wait_until(lambda: not session(running.pid))
+    assert list(tmp_path.glob(".*")) == []
+    before = begun(out)
+    report = pl.extract(source, out, slow, window=0.05)
+    assert report.ok
+    assert report.computed == report.regions - before
+    whole = tmp_path / "whole" / out.name
+    assert pl.extract(source, whole, slow, window=0.05).ok
+    assert stored(out) == stored(whole)
+    assert verify(out) == []
+
+
+@pytest.mark.parametrize("engine", KILLS)
+def test_a_job_that_is_killed_goes_on_and_loses_nothing(
+    killing: dict[str, subprocess.Popen[str]], engine: str
+) -> None:
+    printed, _ = killing[engine].communicate()
+    assert killing[engine].returncode == 0, printed
+    targets = {"client"} if engine == "threads" else {"client", "worker", "workers"}
+    rows = [line.split() for line in printed.splitlines()]
+    assert {row[2] for row in rows if row and row[0] == engine and row[2].isalpha()} == targets
+    assert next(int(row[-1]) for row in rows if row and row[0] == "all") >= KILLS[engine]
