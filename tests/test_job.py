@@ -103,7 +103,9 @@ def test_every_engine_stores_the_same_bits(
     sources: list[Path], tmp_path: Path, ending: str
 ) -> None:
     kept = {}
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as running:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+    ) as running:
         engines = {
             "one thread": Cluster(threads=1),
             "three threads": Cluster(threads=3),
