@@ -135,7 +135,7 @@ def _variables(plan: Plan) -> dict[str, Variable]:
 
 def _attrs(plan: Plan) -> dict[str, Any]:
     identity = plan.identity
-    return {
+    attrs = {
         "Conventions": "CF-1.11",
         "title": feature_name(plan.feature),
         "samplerate": plan.grid.samplerate,
@@ -147,6 +147,7 @@ def _attrs(plan: Plan) -> dict[str, Any]:
         "versions": json.dumps({name: version(name) for name in PACKAGES}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    return dict(sorted(attrs.items()))  # as they come back from a store
 
 
 def _more(plan: Plan, attrs: dict[str, Any]) -> dict[str, Any]:

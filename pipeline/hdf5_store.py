@@ -7,11 +7,12 @@ aside and renamed, and the master holds a virtual dataset over all of them.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ Array = npt.NDArray[Any]
 
 MASTER = "master"
 OPEN_PARTS = 64
+UNITS = ("region", "shard", "chunk")
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,15 @@ class _Shapes:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     region: int
+    shard: int
     chunk: int
     packed: bool
 
 
 class Hdf5Store:
     """Reads and writes an HDF5 store at `path`; see `pipeline.store.Store`."""
+
+    written_last = MASTER
 
     def __init__(self, path: Path, parts: Path | None = None) -> None:
         self.path = path
@@ -67,8 +72,12 @@ class Hdf5Store:
             )
         remove(self.record_folder)  # of a job that was killed in here
         self.parts.mkdir(exist_ok=True)
-        with self.remaking(layout, variables, attrs) as made:
-            yield made
+        try:
+            with self.remaking(layout, variables, attrs) as made:
+                yield made
+        except BaseException:
+            remove(self.parts)
+            raise
 
     @contextmanager
     def remaking(
@@ -76,7 +85,7 @@ class Hdf5Store:
     ) -> Iterator[Hdf5Store]:
         """Make all but the regions and the record again; it takes its place when the block ends."""
         with put_in_place(self.path) as aside:
-            with h5py.File(aside, "w") as file:
+            with _written(aside, "w") as (file, _):
                 file.attrs.update(attrs)
                 for name, variable in variables.items():
                     if name == "features":
@@ -88,15 +97,22 @@ class Hdf5Store:
         self._known = None
 
     def _create_virtual(self, file: h5py.File, variable: Variable, layout: Layout) -> None:
-        virtual = h5py.VirtualLayout(variable.shape, variable.dtype)
+        options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        options.set_obj_track_times(False)  # made again, it must be the same to the last bit
+        options.set_fill_value(np.array(np.nan, variable.dtype))
         for region in range(layout.n_regions):
             start, stop = layout.bounds(region)
             part = f"{self.parts.name}/{_part_name(region)}"
             shape = (stop - start, *layout.shape)
-            virtual[start:stop] = h5py.VirtualSource(part, "features", shape, variable.dtype)
-        features = file.create_virtual_dataset("features", virtual, fillvalue=np.nan)
+            here = h5py.h5s.create_simple(variable.shape)
+            here.select_hyperslab((start, *[0] * len(layout.shape)), shape)
+            there = h5py.h5s.create_simple(shape)
+            options.set_virtual(here, part.encode(), b"features", there)
+        kind, space = h5py.h5t.py_create(variable.dtype), h5py.h5s.create_simple(variable.shape)
+        features = h5py.Dataset(h5py.h5d.create(file.id, b"features", kind, space, options))
         features.attrs.update(variable.attrs)
-        features.attrs["region"], features.attrs["chunk"] = layout.region, layout.chunk
+        for name in UNITS:
+            features.attrs[name] = getattr(layout, name)
 
     def remove(self) -> None:
         """Remove the store."""
@@ -114,7 +130,11 @@ class Hdf5Store:
     def attrs(self) -> dict[str, Any]:
         """The attributes of the store."""
         with h5py.File(self.path, "r") as file:
-            return dict(file.attrs)
+            # Numbers come as those of NumPy, which JSON does not know.
+            return {
+                key: value.item() if isinstance(value, np.generic) else value
+                for key, value in file.attrs.items()
+            }
 
     def files(self) -> Iterator[str]:
         """Names of all files of the store, but for those of the record."""
@@ -145,7 +165,7 @@ class Hdf5Store:
 
     def fill(self, name: str, start: int, values: Array) -> None:
         """Write values of a small variable, from `start` on."""
-        with h5py.File(self.path, "r+") as file:
+        with _written(self.path, "r+") as (file, _):
             file[name][start : start + len(values)] = values
 
     def get(self, name: str, start: int = 0, stop: int | None = None) -> Array | None:
@@ -163,7 +183,10 @@ class Hdf5Store:
         """Write windows start to stop - 1 aside; the part appears when the block ends."""
         shapes = self._shapes
         part = self.parts / _part_name(start // shapes.region)
-        with put_in_place(part) as aside, h5py.File(aside, "w", libver="latest") as file:
+        with (
+            put_in_place(part) as aside,
+            _written(aside, "w", libver="latest") as (file, check),
+        ):
             features = file.create_dataset(
                 "features",
                 (stop - start, *shapes.shape[1:]),
@@ -172,7 +195,7 @@ class Hdf5Store:
                 fletcher32=True,
                 fillvalue=np.nan,
             )
-            region = Hdf5Region(features, start)
+            region = Hdf5Region(features, start, check)
             yield region
         region.files.append(stored_file(part, part.name))
 
@@ -205,7 +228,10 @@ class Hdf5Store:
         for run in sorted(runs, key=lambda run: int(windows[run[0]])):
             part, row = divmod(int(windows[run[0]]), length)
             places = np.s_[int(run[0]) : int(run[-1]) + 1]
-            self._part(part).read_direct(result, np.s_[row : row + len(run)], places)
+            try:
+                self._part(part).read_direct(result, np.s_[row : row + len(run)], places)
+            except (KeyError, RuntimeError, TypeError) as error:  # h5py, of what is damaged
+                raise OSError(str(error)) from None
         return result
 
     def pack(self, path: Path) -> None:
@@ -213,7 +239,7 @@ class Hdf5Store:
         shapes, step = self._shapes, max(1, self._shapes.region)
         with put_in_place(path) as aside:
             shutil.copyfile(self.path, aside)
-            with h5py.File(aside, "r+", libver="latest") as file:
+            with _written(aside, "r+", libver="latest") as (file, check):
                 attrs, dims = dict(file["features"].attrs), _dimensions(file)
                 _detach_scales(file["features"])
                 del file["features"]
@@ -233,17 +259,37 @@ class Hdf5Store:
                     stop = min(start + step, shapes.shape[0])
                     for a in range(start, stop, shapes.chunk * 16):
                         b = min(a + shapes.chunk * 16, stop)
-                        features[a:b] = self.read(np.arange(a, b))
+                        try:
+                            block = self.read(np.arange(a, b))
+                        except OSError as error:
+                            raise OSError(
+                                f"windows {a} to {b - 1}, in {self.locate(self.file_of(a))}, are "
+                                f"damaged: {error}; verify --repair and extract again compute them "
+                                f"anew"
+                            ) from None
+                        features[a:b] = block
+                        check()
+
+    @property
+    def shard(self) -> int:
+        """How many windows are stored side by side, and fastest read together."""
+        return self._shapes.shard
 
     @property
     def packed(self) -> bool:
-        """Whether all is in one plain file."""
-        return self._shapes.packed
+        """Whether all is in one plain file; that of a job never is, be its master damaged."""
+        return not self.record_folder.exists() and self._shapes.packed
 
     def _part(self, number: int) -> h5py.Dataset:
         if number not in self._open:
             path = self.path if self.packed else self.parts / _part_name(number)
-            self._open[number] = h5py.File(path, "r")
+            while number not in self._open:
+                try:
+                    self._open[number] = h5py.File(path, "r")
+                except OSError as error:
+                    if error.errno != errno.EMFILE or not self._open:
+                        raise
+                    self._open.popitem(last=False)[1].close()
             if len(self._open) > OPEN_PARTS:
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end(number)
@@ -254,9 +300,9 @@ class Hdf5Store:
         if self._known is None:
             with h5py.File(self.path, "r") as file:
                 features = file["features"]
-                region, chunk = (int(features.attrs[name]) for name in ("region", "chunk"))
+                region, shard, chunk = (int(features.attrs[name]) for name in UNITS)
                 packed = not features.is_virtual
-                self._known = _Shapes(features.shape, features.dtype, region, chunk, packed)
+                self._known = _Shapes(features.shape, features.dtype, region, shard, chunk, packed)
         return self._known
 
     def __getstate__(self) -> dict[str, Any]:
@@ -266,15 +312,99 @@ class Hdf5Store:
 class Hdf5Region:
     """Writes one region of an HDF5 store, block by block."""
 
-    def __init__(self, features: h5py.Dataset, start: int) -> None:
+    def __init__(self, features: h5py.Dataset, start: int, check: Callable[[], None]) -> None:
         self.start = start
         self.files: list[StoredFile] = []
-        self._features = features
+        self._features, self._check = features, check
 
     def write(self, start: int, block: Array) -> None:
         """Store the features of consecutive windows, from `start` on."""
         row = start - self.start
         self._features[row : row + len(block)] = block
+        self._check()
+
+
+class _Patient:
+    """A file that takes whatever it is given, and tells afterwards what could not be written.
+
+    HDF5 crashes the process, when that ends at the latest, if the system
+    refuses what is written as a file is closed: its disk is full, or gone.
+    """
+
+    def __init__(self, path: Path, new: bool) -> None:
+        flags = os.O_RDWR | (os.O_CREAT | os.O_TRUNC if new else 0)
+        self._handle, self._at = os.open(path, flags, 0o666), 0
+        self._error: OSError | None = None
+        self._lost: list[tuple[int, bytes]] = []
+
+    def check(self) -> None:
+        """Raise what the system has refused, if anything."""
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        os.close(self._handle)
+        self._handle = -1  # the number may be that of another file soon
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> None:
+        if whence == os.SEEK_END:
+            ends = (start + len(data) for start, data in self._lost)
+            offset += max([os.fstat(self._handle).st_size, *ends])
+        self._at = offset
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int) -> bytearray:
+        found = bytearray(os.pread(self._handle, size, self._at).ljust(size, b"\0"))
+        for start, data in self._lost:
+            first, last = max(start, self._at), min(start + len(data), self._at + size)
+            if first < last:
+                found[first - self._at : last - self._at] = data[first - start : last - start]
+        return found
+
+    def write(self, data: bytearray) -> None:
+        at, rest = self._at, memoryview(data)
+        try:
+            while rest:
+                length = os.pwrite(self._handle, rest, at)
+                at, rest = at + length, rest[length:]
+        except OSError as error:
+            self._refused(error)
+            self._lost.append((at, bytes(rest)))
+
+    def truncate(self, size: int) -> None:
+        try:
+            os.ftruncate(self._handle, size)
+        except OSError as error:
+            self._refused(error)
+
+    def flush(self) -> None:
+        """There is nothing here that is not written yet."""
+
+    def _refused(self, error: OSError) -> None:
+        self._error = self._error or error
+
+
+@contextmanager
+def _written(
+    path: Path, mode: str, **options: Any
+) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """Open an HDF5 file to write to, with a function that raises what was refused so far.
+
+    Raises
+    ------
+    OSError
+        If the system refuses to open it or, when the block ends, has refused
+        any of what was written.
+    """
+    patient = _Patient(path, mode == "w")
+    try:
+        with h5py.File(patient, mode, **options) as file:
+            yield file, patient.check
+        patient.check()
+    finally:
+        patient.close()
 
 
 def _part_name(region: int) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -18,12 +19,7 @@ from pipeline.features import Feature, Spectrogram
 from pipeline.layout import COORDINATE_CHUNK
 from pipeline.lock import Lock, locked
 from pipeline.plan import LabelsLike, Plan
-from pipeline.record import (
-    Failed,
-    Record,
-    Standing,
-    StoredFile,
-)
+from pipeline.record import Failed, Record, Standing, StoredFile, stored_file
 from pipeline.recordings import PathLike
 from pipeline.regions import Failure, Task
 from pipeline.report import Progress, Report
@@ -116,7 +112,7 @@ def run(
     """
     store = new_store(plan.out)
     find_begun(plan, overwrite)  # refused before anything is touched
-    with locked(store.path) as lock:
+    with _named(store), locked(store.path) as lock:
         store.sweep()
         begun = find_begun(plan, overwrite)
         record = Record(store.record_folder)
@@ -131,6 +127,20 @@ def run(
         if not (job.stop_at_once and plan.recordings.unreadable):
             job.do(cluster, begun, overwrite)
         return job.report()
+
+
+@contextmanager
+def _named(store: Store) -> Iterator[None]:
+    """Name the store in what the operating system says of it before anything is computed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # a sentence of our own
+            raise
+        raise OSError(
+            f"{store.path} cannot be written to: {os.strerror(error.errno)}; mend that, and give "
+            f"the same command again"
+        ) from None
 
 
 class _Job:
@@ -171,7 +181,7 @@ class _Job:
                 try:
                     self._record.reopen()
                     task = partial(_task, self._plan, self._store)
-                    regions, retries = iter(pending.tolist()), self._plan.settings.retries
+                    regions, retries = map(int, pending), self._plan.settings.retries
                     for outcome in attempt_all(engine, regions, task, retries):
                         self._lock.check()
                         self._take(outcome)
@@ -210,6 +220,10 @@ class _Job:
 
     def _finish(self) -> None:
         layout, runs = self._plan.layout, list(self._standing.masked())
+        self._lock.check()
+        self._store.sweep()  # what workers that were killed have left
+        if not self._made_holds():  # what will be recorded anew must not be damaged
+            remake(self._plan, self._store, self._record)
         with self._store.finishing() as aside:
             for a in range(0, layout.n_windows, COORDINATE_CHUNK):
                 b = min(a + COORDINATE_CHUNK, layout.n_windows)
@@ -223,6 +237,12 @@ class _Job:
                 aside.fill("valid", a, valid)
         self._record.add(made(self._store))
         self._record.finish()
+
+    def _made_holds(self) -> bool:
+        """Whether the files of no region are, to the last byte, as they were made."""
+        locate = self._store.locate
+        files = self._standing.made or ()
+        return all(stored_file(locate(file.name), file.name) == file for file in files)
 
     def report(self) -> Report:
         """How it ended."""

@@ -23,8 +23,8 @@ LEASE_SECONDS = 30.0
 class Lock:
     """The right to write to a store."""
 
-    def __init__(self, lease: SoftFileLease) -> None:
-        self._lease = lease
+    def __init__(self, lease: SoftFileLease, handle: int) -> None:
+        self._lease, self._handle = lease, handle
 
     def check(self) -> None:
         """Refuse to go on when another job has taken over.
@@ -34,7 +34,9 @@ class Lock:
         PermissionError
             If this process was stopped for so long that others took it for dead.
         """
-        if self._lease.compromise is not None:
+        # The lease itself sees it when it next shows a sign of life. Who takes over
+        # removes the file, which moves along when a folder above it is renamed.
+        if self._lease.compromise is not None or not os.fstat(self._handle).st_nlink:
             raise PermissionError(
                 "the lock was lost: this job was stopped for so long that another took it for dead"
             )
@@ -81,10 +83,14 @@ def locked(path: Path) -> Iterator[Lock]:
             f"another job ({_describe(lease)}) is writing to {path}; wait until it has ended, or "
             f"stop it, and give the same command again"
         ) from None
+    handle = None
     try:
-        yield Lock(lease)
+        handle = os.open(lease.lock_file, os.O_RDONLY)
+        yield Lock(lease, handle)
     finally:
         lease.release()
+        if handle is not None:
+            os.close(handle)
 
 
 def holder(path: Path) -> str | None:

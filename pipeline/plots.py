@@ -73,8 +73,9 @@ def _draw(
     attrs = store.attrs()
     length = float(attrs["window"])
     first, last = start[near[0]], start[near[-1]] + length
-    inputs = Record(store.record_folder).inputs()
-    scanned = next(item for item in inputs if item[0] == source)
+    # Of a packed copy it is not known what was read, and so not whether it is still there.
+    inputs = iter(()) if store.packed else Record(store.record_folder).inputs()
+    scanned = next((item for item in inputs if item[0] == source), None)
     waveform = _waveform(source, scanned, attrs, first, last)
     labels = store.get("label")
     panels = ["label"] * (labels is not None) + ["waveform"] * (waveform is not None) + ["features"]
@@ -117,7 +118,7 @@ def _get(store: Store, name: str) -> npt.NDArray[Any]:
 
 
 def _waveform(
-    source: str, scanned: list[Any], attrs: dict[str, Any], first: float, last: float
+    source: str, scanned: list[Any] | None, attrs: dict[str, Any], first: float, last: float
 ) -> npt.NDArray[np.float32] | None:
     """The samples that the windows were cut from; None if they are no longer there."""
     settings = json.loads(attrs["settings"])

@@ -53,7 +53,7 @@ Unreadable = tuple[int, int, str, str]
 
 @dataclass(frozen=True)
 class StoredFile:
-    """One file of the store as it was when it was written."""
+    """One file of the store as it was when it was written; see `stored_file`."""
 
     name: str
     size: int
@@ -61,12 +61,20 @@ class StoredFile:
 
 
 def stored_file(path: Path, name: str) -> StoredFile:
-    """Size and CRC-32C of a file as it now is on disk, under its name in the store."""
-    size = crc = 0
+    """Size and checksum of a file as it now is on disk, under its name in the store.
+
+    The checksum is the CRC-32C of the file, followed by the sum of its words of
+    64 bits: a shard holds its own CRC-32Cs, and so that of the whole of it is the
+    same for all shards of the same lengths, and would not tell one from another.
+    """
+    size = crc = total = 0
     with open(path, "rb") as file:
         while piece := file.read(PIECE):
             size += len(piece)
             crc = google_crc32c.extend(crc, piece)
+            words = np.frombuffer(piece.ljust(-(-len(piece) // 8) * 8, b"\0"), "<u8")
+            total += int(words.sum(dtype=np.uint64))
+    crc = google_crc32c.extend(crc, (total % 2**64).to_bytes(8, "little"))
     return StoredFile(name, size, crc)
 
 
@@ -282,6 +290,7 @@ class Record:
         with put_in_place(self._inputs) as aside, open(aside, "wb") as file:
             file.writelines(map(_line, inputs))
         job = {"fingerprint": fingerprint(identity), "identity": identity, **more}
+        job["check"] = fingerprint(job)
         with put_in_place(self._job) as aside:
             aside.write_text(json.dumps(job, indent=1))
 
@@ -301,9 +310,9 @@ class Record:
         """
         try:
             job: dict[str, Any] = json.loads(self._job.read_text())
-            if job["fingerprint"] == fingerprint(job["identity"]):
+            if job.pop("check") == fingerprint(job):
                 return job
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             pass
         raise ValueError(
             f"{self._job} is damaged; give the command of the job again, which mends it"
@@ -328,9 +337,10 @@ class Record:
         except (OSError, ValueError, KeyError):
             return [self._job]
         try:
-            if digest_lines(self.inputs()) != job["identity"]["inputs"]:
-                found.append(self._inputs)
-        except (OSError, ValueError):
+            with open(self._inputs, "rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != job["identity"]["inputs"]:
+                    found.append(self._inputs)
+        except OSError:
             found.append(self._inputs)
         return found
 
@@ -401,7 +411,7 @@ class Record:
 def _plain(entry: Entry) -> dict[str, Any]:
     values = {item.name: getattr(entry, item.name) for item in dataclasses.fields(entry)}
     if "files" in values:
-        values["files"] = [dataclasses.astuple(file) for file in values["files"]]
+        values["files"] = [(file.name, file.size, file.crc32c) for file in values["files"]]
     return values
 
 

@@ -51,10 +51,13 @@ class Store(Protocol):
         Where the job's record is.
     packed : bool
         Whether it is a plain copy, which no job goes on with.
+    written_last : str
+        How the names of files begin that `finishing` writes.
     """
 
     path: Path
     record_folder: Path
+    written_last: str
 
     @property
     def packed(self) -> bool: ...
@@ -111,6 +114,10 @@ class Store(Protocol):
     def finishing(self) -> AbstractContextManager[Store]:
         """Fill `valid` of the store that is given; it is in place when the block ends."""
 
+    @property
+    def shard(self) -> int:
+        """How many windows are stored side by side, and fastest read together."""
+
     def check(self) -> None:
         """Refuse a store that would read wrong in silence."""
 
@@ -154,6 +161,11 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     if not store.exists():
         raise FileNotFoundError(f"{path} does not exist; extract makes it")
     if not Record(store.record_folder).begun() and not _is_packed(store):
+        if isinstance(store, Hdf5Store) and not store.parts.exists() and _has_fingerprint(store):
+            raise FileNotFoundError(
+                f"{path} is there, but not {store.parts}, which holds its features and its record; "
+                f"put that back beside it, or remove {path}"
+            )
         raise ValueError(f"{path} exists, but is not a store that extract made; give another path")
     return store
 
@@ -162,6 +174,13 @@ def _is_packed(store: Store) -> bool:
     try:
         return store.packed
     except (OSError, KeyError):
+        return False
+
+
+def _has_fingerprint(store: Store) -> bool:
+    try:
+        return "fingerprint" in store.attrs()
+    except OSError:
         return False
 
 
@@ -186,7 +205,11 @@ def pack(path: str | os.PathLike[str], file: str | os.PathLike[str]) -> None:
         raise ValueError(f"{path} was to be packed into {file}; both must end in .h5 or .hdf5")
     if copy.path.exists() or copy.parts.exists():
         raise ValueError(f"{file} exists; give another path to pack into")
-    store.pack(copy.path)
+    try:
+        store.pack(copy.path)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(f"{path} cannot be packed into {file}: {why}") from None
 
 
 def open_finished(path: str | os.PathLike[str]) -> Store:

@@ -19,6 +19,8 @@ from pipeline.store import Store, open_store
 __all__ = ["Damage", "verify"]
 
 AT_ONCE = 8  # files read at a time, so that a disk has something to do
+# What writers leave that are at work, or were killed; going on removes it.
+UNFINISHED = (".partial", ".__lock")
 PLACES = 3  # of the recordings in a damaged file, so many are named
 
 
@@ -115,7 +117,15 @@ def _damages(store: Store) -> Iterator[Damage]:
     if made is None:
         yield Damage(str(store.path), "stale")
     else:
-        yield from _check(store, layout, made.files)
+        # A job that ended as it finished has written these; it looks at them again.
+        last_step = not finished and (last >= 0).all()
+        files = (
+            file
+            for file in made.files
+            if not (last_step and file.name.startswith(store.written_last))
+            or not store.locate(file.name).exists()
+        )
+        yield from _check(store, layout, files)
     holding = (
         file
         for number, entry in enumerate(record.entries())
@@ -129,7 +139,8 @@ def _damages(store: Store) -> Iterator[Damage]:
             yield _of_region(store, layout, name, "stale", layout.bounds(region))
     for name in store.files():
         known = store.windows_of(name, layout) is not None or name in small
-        unrecorded = made is None or (not finished and name.startswith("valid/"))
+        known |= not finished and name.endswith(UNFINISHED)
+        unrecorded = made is None or (not finished and name.startswith(store.written_last))
         if not (known or unrecorded):
             yield Damage(str(store.locate(name)), "foreign")
 

@@ -34,6 +34,7 @@ class ZarrStore:
     """Reads and writes a Zarr store at `path`; see `pipeline.store.Store`."""
 
     packed = False
+    written_last = "valid/"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -109,7 +110,7 @@ class ZarrStore:
 
     def file_of(self, window: int) -> str:
         """Name of the file that holds the features of a window."""
-        return f"features/c/{window // self._shard}" + "/0" * (self.features.ndim - 1)
+        return f"features/c/{window // self.shard}" + "/0" * (self.features.ndim - 1)
 
     def attrs(self) -> dict[str, Any]:
         """The attributes of the store."""
@@ -153,7 +154,8 @@ class ZarrStore:
         return result
 
     @property
-    def _shard(self) -> int:
+    def shard(self) -> int:
+        """How many windows are stored side by side, and fastest read together."""
         return int(self.features.chunk_layout.write_chunk.shape[0])  # type: ignore[index,arg-type]
 
     @property
@@ -200,7 +202,7 @@ class ZarrRegion:
 
     def write(self, start: int, block: Array) -> None:
         """Store the features of consecutive windows, from `start` on."""
-        array, shard = self._store.features, self._store._shard
+        array, shard = self._store.features, self._store.shard
         stop = start + len(block)
         if start % shard or (stop % shard and stop != array.shape[0]):
             raise ValueError(
@@ -224,7 +226,10 @@ class ZarrRegion:
             writing.result()
         except ValueError as error:
             raise _os_error(error) from None
-        self.files += [stored_file(self._store.locate(name), name) for name in names]
+        try:
+            self.files += [stored_file(self._store.locate(name), name) for name in names]
+        except FileNotFoundError:  # an attempt that nobody waits for any more is at it, too
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
 
 
 def _os_error(error: ValueError) -> OSError:
