@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import warnings
@@ -50,7 +51,7 @@ class ZarrStore:
         self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
     ) -> Iterator[ZarrStore]:
         """Make the store aside; it appears at `path`, whole, when the block ends."""
-        with put_in_place(self.path) as aside:
+        with put_in_place(self.path) as aside, _quiet_failure():
             _create_group(aside, layout, variables, attrs)
             yield ZarrStore(aside)
 
@@ -237,6 +238,20 @@ def _os_error(error: ValueError) -> OSError:
     found = re.search(r"os_error_code='(\d+)'", str(error))
     number = int(found[1]) if found else errno.EIO
     return OSError(number, os.strerror(number) if found else str(error))
+
+
+@contextmanager
+def _quiet_failure() -> Iterator[None]:
+    """Let one error speak for all: zarr writes several files at a time.
+
+    What else was under way fails when what was made aside is removed, and
+    asyncio would report that whenever the garbage collector finds it.
+    """
+    try:
+        yield
+    except OSError:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        raise
 
 
 def _create_group(
