@@ -9,9 +9,10 @@ from itertools import chain
 from typing import Any
 
 from pipeline.features import feature_name
+from pipeline.files import stored_file
 from pipeline.layout import COORDINATE_CHUNK, Variable, coordinate_values, describe
 from pipeline.plan import Plan
-from pipeline.record import Made, Record, stored_file
+from pipeline.record import Made, Record
 from pipeline.store import Store, new_store, open_store
 
 __all__ = ["create", "find_begun", "made", "remake"]

@@ -22,8 +22,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.files import StoredFile, put_in_place, remove, stored_file, sweep, walk
+from pipeline.hdf5_file import written
 from pipeline.layout import COORDINATE_CHUNK, Layout, Variable
-from pipeline.record import StoredFile, put_in_place, remove, stored_file, sweep, walk
 
 __all__ = ["Hdf5Store"]
 
@@ -85,7 +86,7 @@ class Hdf5Store:
     ) -> Iterator[Hdf5Store]:
         """Make all but the regions and the record again; it takes its place when the block ends."""
         with put_in_place(self.path) as aside:
-            with _written(aside, "w") as (file, _):
+            with written(aside, "w") as (file, _):
                 file.attrs.update(attrs)
                 for name, variable in variables.items():
                     if name == "features":
@@ -165,7 +166,7 @@ class Hdf5Store:
 
     def fill(self, name: str, start: int, values: Array) -> None:
         """Write values of a small variable, from `start` on."""
-        with _written(self.path, "r+") as (file, _):
+        with written(self.path, "r+") as (file, _):
             file[name][start : start + len(values)] = values
 
     def get(self, name: str, start: int = 0, stop: int | None = None) -> Array | None:
@@ -185,7 +186,7 @@ class Hdf5Store:
         part = self.parts / _part_name(start // shapes.region)
         with (
             put_in_place(part) as aside,
-            _written(aside, "w", libver="latest") as (file, check),
+            written(aside, "w", libver="latest") as (file, check),
         ):
             features = file.create_dataset(
                 "features",
@@ -239,7 +240,7 @@ class Hdf5Store:
         shapes, step = self._shapes, max(1, self._shapes.region)
         with put_in_place(path) as aside:
             shutil.copyfile(self.path, aside)
-            with _written(aside, "r+", libver="latest") as (file, check):
+            with written(aside, "r+", libver="latest") as (file, check):
                 attrs, dims = dict(file["features"].attrs), _dimensions(file)
                 _detach_scales(file["features"])
                 del file["features"]
@@ -322,89 +323,6 @@ class Hdf5Region:
         row = start - self.start
         self._features[row : row + len(block)] = block
         self._check()
-
-
-class _Patient:
-    """A file that takes whatever it is given, and tells afterwards what could not be written.
-
-    HDF5 crashes the process, when that ends at the latest, if the system
-    refuses what is written as a file is closed: its disk is full, or gone.
-    """
-
-    def __init__(self, path: Path, new: bool) -> None:
-        flags = os.O_RDWR | (os.O_CREAT | os.O_TRUNC if new else 0)
-        self._handle, self._at = os.open(path, flags, 0o666), 0
-        self._error: OSError | None = None
-        self._lost: list[tuple[int, bytes]] = []
-
-    def check(self) -> None:
-        """Raise what the system has refused, if anything."""
-        if self._error is not None:
-            raise self._error
-
-    def close(self) -> None:
-        os.close(self._handle)
-        self._handle = -1  # the number may be that of another file soon
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> None:
-        if whence == os.SEEK_END:
-            ends = (start + len(data) for start, data in self._lost)
-            offset += max([os.fstat(self._handle).st_size, *ends])
-        self._at = offset
-
-    def tell(self) -> int:
-        return self._at
-
-    def read(self, size: int) -> bytearray:
-        found = bytearray(os.pread(self._handle, size, self._at).ljust(size, b"\0"))
-        for start, data in self._lost:
-            first, last = max(start, self._at), min(start + len(data), self._at + size)
-            if first < last:
-                found[first - self._at : last - self._at] = data[first - start : last - start]
-        return found
-
-    def write(self, data: bytearray) -> None:
-        at, rest = self._at, memoryview(data)
-        try:
-            while rest:
-                length = os.pwrite(self._handle, rest, at)
-                at, rest = at + length, rest[length:]
-        except OSError as error:
-            self._refused(error)
-            self._lost.append((at, bytes(rest)))
-
-    def truncate(self, size: int) -> None:
-        try:
-            os.ftruncate(self._handle, size)
-        except OSError as error:
-            self._refused(error)
-
-    def flush(self) -> None:
-        """There is nothing here that is not written yet."""
-
-    def _refused(self, error: OSError) -> None:
-        self._error = self._error or error
-
-
-@contextmanager
-def _written(
-    path: Path, mode: str, **options: Any
-) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
-    """Open an HDF5 file to write to, with a function that raises what was refused so far.
-
-    Raises
-    ------
-    OSError
-        If the system refuses to open it or, when the block ends, has refused
-        any of what was written.
-    """
-    patient = _Patient(path, mode == "w")
-    try:
-        with h5py.File(patient, mode, **options) as file:
-            yield file, patient.check
-        patient.check()
-    finally:
-        patient.close()
 
 
 def _part_name(region: int) -> str:

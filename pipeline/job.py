@@ -16,10 +16,11 @@ from pipeline.cluster import Cluster, load_cluster, started
 from pipeline.config import Settings
 from pipeline.creation import create, find_begun, made, remake
 from pipeline.features import Feature, Spectrogram
+from pipeline.files import StoredFile, stored_file
 from pipeline.layout import COORDINATE_CHUNK
 from pipeline.lock import Lock, locked
 from pipeline.plan import LabelsLike, Plan
-from pipeline.record import Failed, Record, Standing, StoredFile, stored_file
+from pipeline.record import Failed, Record, Standing
 from pipeline.recordings import PathLike
 from pipeline.regions import Failure, Task
 from pipeline.report import Progress, Report

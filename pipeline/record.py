@@ -12,12 +12,9 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -27,6 +24,8 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.files import StoredFile, put_in_place
+
 __all__ = [
     "Done",
     "Entry",
@@ -35,47 +34,13 @@ __all__ = [
     "Made",
     "Record",
     "Standing",
-    "StoredFile",
     "Unreadable",
     "digest_lines",
     "fingerprint",
-    "put_in_place",
-    "remove",
-    "stored_file",
-    "sweep",
-    "walk",
 ]
 
-PIECE = 1 << 18  # what stays in the cache between reading it and adding it up
 
 Unreadable = tuple[int, int, str, str]
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """One file of the store as it was when it was written; see `stored_file`."""
-
-    name: str
-    size: int
-    crc32c: int
-
-
-def stored_file(path: Path, name: str) -> StoredFile:
-    """Size and checksum of a file as it now is on disk, under its name in the store.
-
-    The checksum is the CRC-32C of the file, followed by the sum of its words of
-    64 bits: a shard holds its own CRC-32Cs, and so that of the whole of it is the
-    same for all shards of the same lengths, and would not tell one from another.
-    """
-    size = crc = total = 0
-    with open(path, "rb") as file:
-        while piece := file.read(PIECE):
-            size += len(piece)
-            crc = google_crc32c.extend(crc, piece)
-            words = np.frombuffer(piece.ljust(-(-len(piece) // 8) * 8, b"\0"), "<u8")
-            total += int(words.sum(dtype=np.uint64))
-    crc = google_crc32c.extend(crc, (total % 2**64).to_bytes(8, "little"))
-    return StoredFile(name, size, crc)
 
 
 def _here() -> str:
@@ -197,46 +162,6 @@ class Standing:
             last = run
         if last is not None:
             yield last
-
-
-@contextmanager
-def put_in_place(path: Path) -> Iterator[Path]:
-    """Make a file or folder aside; it appears at `path`, whole, when the block ends.
-
-    Yields
-    ------
-    pathlib.Path
-        Where to make it. Nothing is left there if the block fails.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
-    try:
-        yield aside
-        os.replace(aside, path)
-    except BaseException:
-        remove(aside)
-        raise
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder; nothing if there is none."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def sweep(folder: Path, name: str = "*") -> None:
-    """Remove what killed writers have left in a folder, of `put_in_place` at a name."""
-    for path in folder.glob(f".{name}.*.partial"):
-        remove(path)
-
-
-def walk(folder: Path, but: set[Path]) -> Iterator[str]:
-    """Names, relative to a folder, of the files below it, but for those below others."""
-    for where, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if Path(where, name) not in but]
-        inside = os.path.relpath(where, folder)
-        yield from (os.path.normpath(os.path.join(inside, name)) for name in names)
 
 
 def fingerprint(identity: Any) -> str:

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from dask.local import get_sync
 
 from pipeline.features import Feature
+from pipeline.files import StoredFile
 from pipeline.grid import WindowGrid
-from pipeline.record import Done, Record, StoredFile, Unreadable
+from pipeline.record import Done, Record, Unreadable
 from pipeline.recordings import Recordings
 from pipeline.store import Store
 from pipeline.windows import map_windows, open_windows, read_windows, why_unreadable

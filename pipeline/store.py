@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.files import StoredFile
 from pipeline.hdf5_store import Hdf5Store
 from pipeline.layout import Layout, Variable
-from pipeline.record import Record, StoredFile
+from pipeline.record import Record
 from pipeline.zarr_store import ZarrStore
 
 __all__ = ["Region", "Store", "new_store", "open_finished", "open_store", "pack"]

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.files import StoredFile, remove, stored_file
 from pipeline.layout import Layout
 from pipeline.lock import locked
-from pipeline.record import Done, Forgotten, Made, Record, StoredFile, remove, stored_file
+from pipeline.record import Done, Forgotten, Made, Record
 from pipeline.store import Store, open_store
 
 __all__ = ["Damage", "verify"]

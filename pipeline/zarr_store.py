@@ -19,8 +19,8 @@ import zarr
 import zarr.errors
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from pipeline.files import StoredFile, put_in_place, remove, stored_file, sweep, walk
 from pipeline.layout import COORDINATE_CHUNK, NAMES, Layout, Variable
-from pipeline.record import StoredFile, put_in_place, remove, stored_file, sweep, walk
 
 __all__ = ["ZarrStore"]
 

@@ -11,19 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.record import (
-    Done,
-    Entry,
-    Failed,
-    Forgotten,
-    Made,
-    Record,
-    Standing,
-    StoredFile,
-    put_in_place,
-    stored_file,
-    sweep,
-)
+from pipeline.files import StoredFile, put_in_place, stored_file, sweep
+from pipeline.record import Done, Entry, Failed, Forgotten, Made, Record, Standing
 
 IDENTITY = {"settings": {"window": 1.0}, "inputs": ""}
 
