@@ -195,7 +195,7 @@ def verify(out: str, repair: bool, as_json: bool) -> int:
     else:
         for damage in found:
             click.echo(str(damage))
-        click.echo(f"{len(found)} files are damaged" if found else "all is as it was written")
+        click.echo(f"damaged: {len(found)}" if found else "all is as it was written")
     if found and repair:
         click.echo("marked to be done again: give the command of extract again", err=True)
     return FAILED if found else 0

@@ -243,6 +243,17 @@ class Record:
             f"{self._job} is damaged; give the command of the job again, which mends it"
         )
 
+    def stamp(self) -> tuple[int, int]:
+        """What changes when another job begins here.
+
+        Raises
+        ------
+        FileNotFoundError
+            If no job began here.
+        """
+        status = os.stat(self._job)
+        return status.st_ino, status.st_mtime_ns
+
     def inputs(self) -> Iterator[list[Any]]:
         """Path, size and modification time of each file."""
         with open(self._inputs, "rb") as file:

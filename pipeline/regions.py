@@ -76,8 +76,6 @@ def run_region(task: Task) -> Done | Failure:
     began = time.monotonic()
     valid = np.zeros(len(task.grid), np.bool_)
     try:
-        with _storing(task.store):
-            _check_store(task)
         files = _compute(task, valid)
         unreadable = tuple(_unreadable(task, valid))
     except OSError as error:
@@ -103,14 +101,22 @@ def _text(error: BaseException) -> str:
         return f"it says nothing, for {type(another).__name__}"
 
 
-def _check_store(task: Task) -> None:
-    """A store that was removed would be made again in part, and another's be mixed into."""
+def _check_store(task: Task, known: tuple[int, int] | None = None) -> tuple[int, int]:
+    """A store that was removed would be made again in part, and another's be mixed into.
+
+    Gives what its record is known by, so that the next check need not read it.
+    """
+    record = Record(task.store.record_folder)
+    found = record.stamp()
+    if found == known:
+        return found
     try:
-        theirs = Record(task.store.record_folder).job()["fingerprint"]
+        theirs = record.job()["fingerprint"]
     except ValueError as error:
         raise OSError(errno.EIO, str(error)) from None
     if theirs != task.fingerprint:
         raise OSError(errno.ENOENT, "another job has taken its place")
+    return found
 
 
 class _ElsewhereError(Exception):
@@ -143,16 +149,18 @@ def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
 
     audio = open_windows(task.recordings, task.grid, block=task.shard, reader=read)
     features = map_windows(task.feature, audio, task.grid, task.dtype)
+    with _storing(task.store):
+        known = _check_store(task)
     with _storing(task.store), task.store.region(start, stop) as region:
         # One graph a block: those of a larger one would be computed in any order,
         # but some formats can only be decoded forwards.
-        for i in range(features.numblocks[0]):
+        for i, delayed in enumerate(features.to_delayed().ravel()):
             try:
                 # By its name, "synchronous", dask would load distributed first.
-                block = features.blocks[i].compute(scheduler=get_sync)
+                block = delayed.compute(scheduler=get_sync)
             except OSError as error:
                 raise _ElsewhereError(_text(error)) from None
-            _check_store(task)  # computing may have taken long, and more so if it was stopped
+            _check_store(task, known)  # computing may take long, and more so if it was stopped
             region.write(start + i * task.shard, block)
     return region.files
 

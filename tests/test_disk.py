@@ -341,7 +341,7 @@ def test_removed_while_it_is_written(
     elif removed == ("",):
         found = place.run("verify", out)
         assert found.code == 1
-        assert found.out.splitlines() == [f"missing: {out}", "1 files are damaged"]
+        assert found.out.splitlines() == [f"missing: {out}", "damaged: 1"]
         again = place.extract(out).wait()
         assert f"{REGIONS - done_regions(out)} computed now" in again.err
         kept = REGIONS

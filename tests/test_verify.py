@@ -121,7 +121,7 @@ def found_and_mended(
     found = cli("verify", made.out)
     assert (found.code, found.err) == (1, "")
     lines = found.out.splitlines()
-    assert lines.pop() == f"{len(lines)} files are damaged"
+    assert lines.pop() == f"damaged: {len(lines)}"
     for path in damaged:
         mine = [line for line in lines if f"{path}" in line]
         assert mine, (path, lines)
