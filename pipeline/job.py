@@ -117,12 +117,11 @@ def run(
         store.sweep()
         begun = find_begun(plan, overwrite)
         record = Record(store.record_folder)
-        in_place = partial(_in_place, store)
-        standing = record.standing(plan.layout.n_regions, in_place)
-        if not begun:
-            standing = Standing.of(plan.layout.n_regions)
-        elif record.damaged():
-            standing.made = None  # what mends it mends the record, too
+        standing = Standing.of(plan.layout.n_regions)
+        if begun:
+            standing = record.standing(plan.layout.n_regions, partial(_in_place, store))
+            if record.damaged():
+                standing.made = None  # what mends it mends the record, too
         job = _Job(plan, store, record, standing, lock, progress)
         job.tell()
         if not (job.stop_at_once and plan.recordings.unreadable):

@@ -236,6 +236,17 @@ def test_while_one_job_writes_another_is_refused(
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
+@pytest.mark.parametrize("ending", ["zarr", "h5"])
+def test_a_store_of_more_regions_is_overwritten_too(
+    sources: list[Path], tmp_path: Path, ending: str
+) -> None:
+    out = tmp_path / f"x.{ending}"
+    assert run(planned(sources, out), Cluster(threads=2)).regions > 1
+    report = run(planned(sources[:1], out), Cluster(threads=2), overwrite=True)
+    assert (report.regions, report.computed, report.ok) == (1, 1, True)
+    assert len(pl.Batches(out).valid) == report.windows
+
+
 def test_streams_give_the_blas_threads_back(sources: list[Path]) -> None:
     before = [pool["num_threads"] for pool in threadpool_info()]
     first, second = (pl.stream(sources, FEATURE, threads=1) for _ in range(2))
