@@ -237,7 +237,7 @@ class Hdf5Store:
 
     def pack(self, path: Path) -> None:
         """Copy all into one plain file, which appears at `path`, whole, at the end."""
-        shapes, step = self._shapes, max(1, self._shapes.region)
+        shapes = self._shapes
         with put_in_place(path) as aside:
             shutil.copyfile(self.path, aside)
             with written(aside, "r+", libver="latest") as (file, check):
@@ -256,20 +256,16 @@ class Hdf5Store:
                         features.attrs[key] = value
                 features.attrs["region"] = shapes.shape[0]
                 _attach_scales(file, {"features": dims["features"]}, dims)
-                for start in range(0, shapes.shape[0], step):
-                    stop = min(start + step, shapes.shape[0])
-                    for a in range(start, stop, shapes.chunk * 16):
-                        b = min(a + shapes.chunk * 16, stop)
-                        try:
-                            block = self.read(np.arange(a, b))
-                        except OSError as error:
-                            raise OSError(
-                                f"windows {a} to {b - 1}, in {self.locate(self.file_of(a))}, are "
-                                f"damaged: {error}; verify --repair and extract again compute them "
-                                f"anew"
-                            ) from None
-                        features[a:b] = block
-                        check()
+                for a in range(0, shapes.shape[0], shapes.shard):
+                    b = min(a + shapes.shard, shapes.shape[0])
+                    try:
+                        features[a:b] = self.read(np.arange(a, b))
+                    except OSError as error:
+                        raise OSError(
+                            f"windows {a} to {b - 1}, in {self.locate(self.file_of(a))}, are "
+                            f"damaged: {error}; verify --repair and extract again compute them anew"
+                        ) from None
+                    check()
 
     @property
     def shard(self) -> int:
