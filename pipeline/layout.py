@@ -63,6 +63,11 @@ class Layout:
                 f"each must be a multiple of the one before"
             )
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Layout:
+        """The layout of such values, as a record has them."""
+        return cls(**{**values, "shape": tuple(values["shape"])})
+
     @property
     def window_bytes(self) -> int:
         """Bytes of one window's features, uncompressed."""

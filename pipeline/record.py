@@ -119,15 +119,12 @@ class Standing:
         The regions that were given up.
     made : tuple of StoredFile or None
         The files of no region, if they are as they were made.
-    bad_lines : int
-        Lines that are damaged, or were cut off when their writer was killed.
     """
 
     done: npt.NDArray[np.bool_]
     unreadable: dict[int, tuple[Unreadable, ...]] = field(default_factory=dict)
     failed: dict[int, Failed] = field(default_factory=dict)
     made: tuple[StoredFile, ...] | None = None
-    bad_lines: int = 0
 
     @classmethod
     def of(cls, n_regions: int) -> Standing:
@@ -260,11 +257,6 @@ class Record:
             for line in file:
                 yield json.loads(line)
 
-    def files(self) -> Iterator[Path]:
-        """The files of the record itself."""
-        yield from (self._job, self._inputs, self._finished)
-        yield from self._logs.glob("*.jsonl")
-
     def damaged(self) -> list[Path]:
         """Which of its own files are damaged, as far as lines of the log do not say."""
         found = []
@@ -323,11 +315,9 @@ class Record:
         """
         standing = Standing.of(n_regions)
         for entry in self.entries():
-            if entry is None:
-                standing.bad_lines += 1
-            elif isinstance(entry, Done | Made):
+            if isinstance(entry, Done | Made):
                 standing.add(entry, in_place is None or in_place(entry.files))
-            else:
+            elif entry is not None:  # a damaged line is no line: its region is done again
                 standing.add(entry)
         return standing
 

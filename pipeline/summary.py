@@ -101,8 +101,7 @@ def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{path} is a packed copy, which no job is at work on; see info")
     record = Record(store.record_folder)
     job = record.job()
-    values = job["identity"]["layout"]
-    layout = Layout(**{**values, "shape": tuple(values["shape"])})
+    layout = Layout.from_json(job["identity"]["layout"])
     standing = record.standing(layout.n_regions)
     done = int(standing.done.sum())
     return {

@@ -103,8 +103,7 @@ def _damages(store: Store) -> Iterator[Damage]:
         job = record.job()
     except (OSError, ValueError):
         return  # without it nothing else can be known; extract writes it again
-    values = job["identity"]["layout"]
-    layout = Layout(**{**values, "shape": tuple(values["shape"])})
+    layout = Layout.from_json(job["identity"]["layout"])
     finished, last, made = record.finished(), np.full(layout.n_regions, -1), None
     for number, entry in enumerate(record.entries()):
         if isinstance(entry, Done):
