@@ -297,7 +297,10 @@ def _batches(
                     _complain(problem, settings)
                 labels = inputs.labels
                 y = None if labels is None else labels.values[start : start + len(X)]
-                for a in range(0, len(X), size):
+                if len(X) <= size and batch_size is not None:
+                    yield X, None if y is None else y.copy()
+                    continue
+                for a in range(0, len(X), size):  # copies, so that none keeps all of X
                     part = a if batch_size is None else slice(a, a + size)
                     yield X[part].copy(), None if y is None else y[part].copy()
     finally:

@@ -22,6 +22,7 @@ GROUP = 16  # windows that are normalised at a time
 FINEST = 1e-30  # well within float32
 
 Floats = npt.NDArray[np.floating[Any]]
+Singles = npt.NDArray[np.float32]
 
 
 @runtime_checkable
@@ -269,24 +270,24 @@ class Spectrogram:
         if n_samples is None:
             n_samples = np.full(len(windows), self._window_samples)
         kernel = _kernel(self)
-        scratch = np.empty(self.shape, np.float32)
+        scratch = np.empty((2, *self.shape), np.float32)
         for start in range(0, len(windows), GROUP):
             rows = slice(start, start + GROUP)
             prepared, n_frames = self._prepare(windows[rows], n_samples[rows])
             for samples, n, result in zip(prepared, n_frames, out[rows], strict=True):
                 if n:
-                    target = result if out.dtype == np.float32 else scratch
-                    kernel(samples, target)
+                    target = result if out.dtype == np.float32 else scratch[0]
+                    kernel(samples, target, scratch[1])
                     self._finish(target)
-                    if target is scratch:
-                        _round(scratch, result)
+                    if target is not result:
+                        _round(target, result)
                 if n < self._n_frames:
                     result[:, n:] = self.floor
         return out
 
     def _prepare(
         self, windows: Floats, n_samples: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.float32], list[int]]:
+    ) -> tuple[Singles, list[int]]:
         """Normalise windows over the samples they have; how many frames each gives."""
         n_frames = np.clip(
             (n_samples - self._frame_length) // self._hop_length + 1, 0, self._n_frames
@@ -306,7 +307,7 @@ class Spectrogram:
             prepared[rows, :n] = values
         return prepared, n_frames.tolist()
 
-    def _finish(self, power: npt.NDArray[np.float32]) -> None:
+    def _finish(self, power: Singles) -> None:
         if self.log_offset is not None:
             np.add(power, np.float32(self.log_offset), out=power)
             np.log(power, out=power)
@@ -318,25 +319,37 @@ def _as_tuple(value: Any) -> Any:
 
 
 class _MatrixKernel:
-    """The DFT of short frames as one matrix product.
+    """The DFT of short frames as two matrix products.
 
-    Detrend, taper, zero padding, DFT and scale are linear: one matrix takes
-    the samples of a frame to the real and the imaginary parts.
+    Detrend, taper, zero padding, DFT and scale are linear. The power does not
+    change when time is counted from the middle of the frame; the real part is
+    then of the frame's even half alone, the imaginary part of its odd half.
     """
 
     def __init__(self, feature: Spectrogram) -> None:
         self.frames = _Frames(feature)
-        unit = np.eye(self.frames.length)
-        spectrum = (
-            np.sqrt(_scale(feature))[:, None]
-            * np.fft.rfft(_detrended(unit, feature.detrend) * _taper(feature), feature.n_fft).T
+        length = self.frames.length
+        prepared = _detrended(np.eye(length), feature.detrend) * _taper(feature)
+        even, odd = prepared + prepared[:, ::-1], prepared - prepared[:, ::-1]
+        self.n_even = (length + 1) // 2
+        even[:, length // 2 : self.n_even] /= 2  # the middle sample is its own mirror image
+        halves = [even[:, : self.n_even], odd[:, : length // 2]]
+        self.halves = np.concatenate(halves, axis=1).T.astype(np.float32)
+        angles = np.outer(
+            2 * np.pi * np.arange(feature.n_fft // 2 + 1) / feature.n_fft,
+            (length - 1) / 2 - np.arange(self.n_even),
         )
-        self.matrix = np.concatenate([spectrum.real, spectrum.imag]).astype(np.float32)
+        scale = np.sqrt(_scale(feature))[:, None]
+        self.cosines = (scale * np.cos(angles)).astype(np.float32)
+        self.sines = (scale * np.sin(angles))[:, : length // 2].astype(np.float32)
 
-    def __call__(self, samples: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
-        parts = self.matrix @ self.frames(samples).T
-        np.multiply(parts, parts, out=parts)
-        np.add(parts[: len(out)], parts[len(out) :], out=out)
+    def __call__(self, samples: Singles, out: Singles, scratch: Singles) -> None:
+        halves = self.halves @ self.frames(samples).T
+        np.matmul(self.cosines, halves[: self.n_even], out=out)
+        np.matmul(self.sines, halves[self.n_even :], out=scratch)
+        np.multiply(out, out, out=out)
+        np.multiply(scratch, scratch, out=scratch)
+        np.add(out, scratch, out=out)
 
 
 class _FourierKernel:
@@ -349,7 +362,7 @@ class _FourierKernel:
         self.taper = _taper(feature).astype(np.float32)
         self.scale = _scale(feature).astype(np.float32)
 
-    def __call__(self, samples: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
+    def __call__(self, samples: Singles, out: Singles, scratch: Singles) -> None:
         frames = _detrended(self.frames(samples), self.detrend) * self.taper
         spectrum = scipy.fft.rfft(frames, self.n_fft, overwrite_x=True, workers=1)
         power = np.square(spectrum.real)
@@ -365,7 +378,7 @@ class _Frames:
         self.length, self.hop = feature._frame_length, feature._hop_length
         self.count = feature._n_frames
 
-    def __call__(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def __call__(self, samples: Singles) -> Singles:
         if self.hop == self.length:
             return samples[: self.count * self.length].reshape(self.count, self.length)
         view = np.lib.stride_tricks.sliding_window_view(samples, self.length)
@@ -374,9 +387,9 @@ class _Frames:
 
 @lru_cache(maxsize=16)
 def _kernel(feature: Spectrogram) -> _MatrixKernel | _FourierKernel:
-    # A product of L samples with 2 n_fft columns costs as much as the FFT of
-    # n_fft points near L = 9 log2(n_fft): see scripts/benchmark-choices.
-    short = feature._frame_length <= 9 * math.log2(feature.n_fft)
+    # Products of L samples with n_fft columns cost as much as the FFT of
+    # n_fft points near L = 13 log2(n_fft): see scripts/benchmark-choices.
+    short = feature._frame_length <= 13 * math.log2(feature.n_fft)
     return _MatrixKernel(feature) if short else _FourierKernel(feature)
 
 

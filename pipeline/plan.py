@@ -30,7 +30,7 @@ from pipeline.windows import bind_to_grid
 __all__ = ["Inputs", "LabelsLike", "Plan"]
 
 LabelsLike = PathLike | Labels | Sequence[Any] | npt.NDArray[Any] | None
-FORMAT = 2
+FORMAT = 3
 # Measured by scripts/benchmark: what Python and the libraries take; how often a
 # thread holds a block of features while it is computed, encoded and written (Zarr
 # encodes one block while the next is computed); and what a kernel works in.

@@ -275,7 +275,7 @@ def _create_array(group: zarr.Group, name: str, variable: Variable, layout: Layo
             "chunks": (layout.chunk, *layout.shape),
             "shards": (layout.shard, *layout.shape),
             "compressors": [
-                BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle", typesize=itemsize),
+                BloscCodec(cname="lz4", clevel=1, shuffle="shuffle", typesize=itemsize),
                 Crc32cCodec(),
             ],
             "fill_value": np.nan,  # what was never written must not look like audio
