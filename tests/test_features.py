@@ -14,7 +14,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.features import Spectrogram, bind
+from pipeline.features import Spectrogram, _round, bind
 
 Array = npt.NDArray[Any]
 FLOOR = np.log(1e-6)
@@ -127,6 +127,19 @@ def test_more_frames_than_400_a_second_are_left_out_by_default() -> None:
     assert Spectrogram(samplerate=44100).shape == (257, 400)
     assert Spectrogram(samplerate=2500, window=2.0).shape == (257, 800)
     assert Spectrogram(samplerate=2500, frame_length=6).shape == (257, 416)
+
+
+def test_every_number_is_rounded_to_float16_as_numpy_does() -> None:
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
+    every = np.sort(every[np.isfinite(every)])
+    between = (every[1:] + every[:-1]) / 2  # exact in float32: half of them go up, half down
+    rng = np.random.default_rng(0)
+    anything = rng.integers(0, 2**32, 100_000, dtype=np.uint32).view(np.float32)
+    for values in (every, between, np.nextafter(between, 1), anything[np.isfinite(anything)]):
+        out = np.empty(values.shape, np.float16)
+        _round(values, out)
+        expected = np.clip(values, -65504, 65504).astype(np.float16)
+        assert np.array_equal(out.view(np.uint16), expected.view(np.uint16))
 
 
 def test_float16_is_the_rounded_float32() -> None:
