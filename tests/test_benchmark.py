@@ -1,0 +1,48 @@
+"""The benchmark runs, in small, and says what it should."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+def run(script: str, *options: str) -> str:
+    command = [sys.executable, "-W", "error", str(SCRIPTS / script), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_table_json_and_figures(tmp_path: Path) -> None:
+    said = run(
+        *("benchmark", "--folder", str(tmp_path), "--minutes", "0.5", "--rounds", "1"),
+        *("--only", "Zarr", "--lengths", "0.1", "0.2"),
+    )
+    found = json.loads((tmp_path / "benchmark.json").read_text())
+    (computing,) = found["computing"]
+    assert computing.keys() == {"extract to Zarr", "extract to Zarr, float16"}
+    for one in computing.values():
+        assert one["windows"] == 30
+        assert one["peak"] > 50 * 2**20
+        assert f"{one['seconds'] / 30 * 1e3:.3f} (" in said
+    (curve,) = found["lengths"].values()
+    assert [hours * 60 for hours, *_ in curve] == pytest.approx([0.1, 0.2])
+    for name in ("time", "memory"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    left = {path.name for path in tmp_path.iterdir()}
+    assert not {name for name in left if name.startswith("out")}
+
+
+def test_a_long_job_is_compared_with_its_own_beginning(tmp_path: Path) -> None:
+    said = run("benchmark-length", "--folder", str(tmp_path), "--hours", "0.5")
+    assert len(re.findall(r"^\d+/10 +\d+ windows/s +\d+ MB$", said, re.MULTILINE)) >= 8
+    assert "1800 windows in" in said
+    assert re.search(r"last three tenths against the first three: \d\.\d{3}$", said, re.MULTILINE)
+    assert not list(tmp_path.iterdir())
