@@ -10,12 +10,12 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-import scipy.signal
+import scipy  # which loads scipy.signal, half a second, when it is first used
 
 __all__ = ["Feature", "Spectrogram", "bind", "feature_floor", "feature_name"]
 
 ARTICLE_RATE = 8000
+DEFAULT_TAPER = "tukey", 0.25
 SEGMENTS_PER_SECOND = 400
 LARGEST = 2**31
 GROUP = 16  # windows that are normalised at a time
@@ -119,7 +119,7 @@ class Spectrogram:
     n_fft: int = 512
     frame_length: int | None = None
     hop_length: int | None = None
-    taper: str | tuple[Any, ...] = ("tukey", 0.25)
+    taper: str | tuple[Any, ...] = DEFAULT_TAPER
     scaling: Literal["density", "spectrum"] = "density"
     detrend: Literal["constant", "linear"] | None = "constant"
     normalize: bool = True
@@ -174,6 +174,8 @@ class Spectrogram:
                 f"frame_length is {length} samples, more than the {self._window_samples} of a "
                 f"window; give a shorter frame_length or a longer window"
             )
+        if self.taper == DEFAULT_TAPER:  # known to be good
+            return
         try:
             taper = scipy.signal.get_window(self.taper, length)
         except (ValueError, TypeError) as error:
