@@ -200,9 +200,10 @@ class Plan(Inputs):
             )
         room = shutil.disk_usage(folder).free
         if not Path(self.out).exists() and self.n_bytes > room:
+            smaller = ", or --dtype float16" if self.layout.dtype == "float32" else ""
             raise OSError(
                 f"{self.out} may need up to {self.n_bytes / 1e9:.1f} GB, but {folder} has "
-                f"{room / 1e9:.1f} GB free; free some, give another path, or --dtype float16"
+                f"{room / 1e9:.1f} GB free; free some, or give another path{smaller}"
             )
 
     @cached_property

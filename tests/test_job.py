@@ -369,7 +369,7 @@ def test_a_job_that_cannot_fit_is_refused(
         plan.check_fits(threads=100_000)
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(OSError, match=r"may need up to .* --dtype float16"):
+    with pytest.raises(OSError, match=r"may need up to .*, or --dtype float16"):
         plan.check_fits(threads=2)
 
 
