@@ -19,7 +19,7 @@ ORDER = [
     *("grid", "features", "labels", "layout"),
     *("ogg", "arrays", "sound_files", "readers", "label_files"),
     *("resampling", "sources", "recordings", "windows"),
-    *("files", "record", "lock", "zarr_store", "hdf5_file", "hdf5_store", "store"),
+    *("files", "record", "lock", "shards", "zarr_store", "hdf5_file", "hdf5_store", "store"),
     *("config", "cluster", "plan", "creation", "regions", "attempts", "report", "job"),
     *("verify", "batches", "summary", "plots", "demo", "cli", "__init__", "__main__"),
 ]
@@ -30,7 +30,8 @@ DOORS = {
     "zarr": {"zarr_store"},
     "tensorstore": {"zarr_store"},
     "h5py": {"arrays", "label_files", "hdf5_file", "hdf5_store", "demo"},
-    "google_crc32c": {"files", "record"},
+    "google_crc32c": {"files", "record", "shards"},
+    "numcodecs": {"shards"},
     "filelock": {"lock"},
     "dask": {"windows", "regions", "cluster"},
     "distributed": {"cluster"},
