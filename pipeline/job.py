@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.attempts import Outcome, attempt_all
-from pipeline.cluster import Cluster, load_cluster, started
+from pipeline.cluster import Cluster, load_cluster
 from pipeline.config import Settings
+from pipeline.connection import StartError
 from pipeline.creation import create, find_begun, made, remake
+from pipeline.engine import Engine, started
 from pipeline.features import Feature, Spectrogram
 from pipeline.files import StoredFile, stored_file
 from pipeline.layout import COORDINATE_CHUNK
 from pipeline.lock import Lock, locked
+from pipeline.needs import check_workers
 from pipeline.plan import LabelsLike, Plan
 from pipeline.record import Failed, Record, Standing
 from pipeline.recordings import PathLike
@@ -86,6 +90,8 @@ def run(
     *,
     overwrite: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
+    notice: Callable[[str], None] = lambda _: None,
+    performance_report: Path | None = None,
 ) -> Report:
     """Do what is still to be done of a plan.
 
@@ -99,6 +105,10 @@ def run(
         Start anew, and remove the store that is in the way.
     progress : callable
         Called with a `Progress` at the start and after each region.
+    notice : callable
+        Called with a sentence for people, where a cluster has something to say.
+    performance_report : path, optional
+        File that Dask's own report of the run is written to.
 
     Returns
     -------
@@ -125,7 +135,10 @@ def run(
         job = _Job(plan, store, record, standing, lock, progress)
         job.tell()
         if not (job.stop_at_once and plan.recordings.unreadable):
-            job.do(cluster, begun, overwrite)
+            try:
+                job.do(started(cluster, notice, performance_report), begun, overwrite)
+            except StartError as error:
+                job.stop(str(error))
         return job.report()
 
 
@@ -169,11 +182,12 @@ class _Job:
         layout = self._plan.layout
         self._progress(Progress(self._regions, layout.n_regions, self._windows, layout.n_windows))
 
-    def do(self, cluster: Cluster, begun: bool, overwrite: bool) -> None:
+    def do(self, starting: AbstractContextManager[Engine], begun: bool, overwrite: bool) -> None:
         """Compute what is not recorded, and finish the store when all is."""
         pending = np.flatnonzero(~self._standing.done)
         if len(pending) or self._standing.made is None or not begun:
-            with started(cluster) as engine:
+            with starting as engine:
+                check_workers(engine, self._plan)
                 if not begun:
                     create(self._plan, self._store, overwrite)
                 elif self._standing.made is None:
@@ -194,6 +208,10 @@ class _Job:
                 self._finish()
             except OSError as error:
                 self._stopped = self._why(error)
+
+    def stop(self, reason: str) -> None:
+        """Take note of why no more is done."""
+        self._stopped = reason
 
     def _take(self, outcome: Outcome) -> None:
         region, result = outcome.region, outcome.result

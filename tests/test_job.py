@@ -221,13 +221,13 @@ def test_while_one_job_writes_another_is_refused(
     true_started = pipeline.job.started
 
     @contextmanager
-    def slowly(cluster: Cluster) -> Iterator[Any]:
+    def slowly(cluster: Cluster, *more: Any) -> Iterator[Any]:
         for one in (plan, other):
             with pytest.raises(
                 ValueError, match=rf"another job \(process {os.getpid()} on .*\) is"
             ):
                 run(one, cluster, overwrite=True)
-        with true_started(cluster) as engine:
+        with true_started(cluster, *more) as engine:
             yield engine
 
     monkeypatch.setattr(pipeline.job, "started", slowly)
