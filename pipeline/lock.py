@@ -1,30 +1,36 @@
-"""The lock: one job at a time writes to a store, and a killed one blocks no other for long."""
+"""The lock: who may write to a store; a killed job blocks no other for long."""
 
 from __future__ import annotations
 
+import glob
 import os
+import secrets
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from filelock import SoftFileLease
 
-__all__ = ["Lock", "holder", "locked"]
+__all__ = ["Lock", "holders", "locked", "shared"]
 
 # A job shows a sign of life three times in this time. One of another host that
 # shows none for so long is taken for dead; one of this host is known to be.
 LEASE_SECONDS = 30.0
+LOOK_SECONDS = 0.25  # how often somebody who waits looks again
+# In so much, a job of this host that wants the store for itself has seen whether it may.
+PAUSE_SECONDS = 2.0
 
 
 class Lock:
     """The right to write to a store."""
 
-    def __init__(self, lease: SoftFileLease, handle: int) -> None:
-        self._lease, self._handle = lease, handle
+    def __init__(self, lease: SoftFileLease) -> None:
+        self._lease = lease
+        self._handle = os.open(lease.lock_file, os.O_RDONLY)
 
     def check(self) -> None:
         """Refuse to go on when another job has taken over.
@@ -41,10 +47,56 @@ class Lock:
                 "the lock was lost: this job was stopped for so long that another took it for dead"
             )
 
+    @contextmanager
+    def alone(self, leaving: bool = False) -> Iterator[list[str]]:
+        """Hold off others that begin or end, while the store is made, mended or finished.
+
+        Parameters
+        ----------
+        leaving : bool
+            Give the right back at the end of the block, so that of several that
+            leave there is one that knows itself to be the last.
+
+        Yields
+        ------
+        list of str
+            Which others are at work; each leaves in a later block.
+        """
+        yield []
+
+    def release(self) -> None:
+        """Give the right back."""
+        self._lease.release()
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+class _Share(Lock):
+    """The right to write some regions of a store, while others write others."""
+
+    def __init__(self, lease: SoftFileLease, path: Path) -> None:
+        super().__init__(lease)
+        self._path = path
+
+    @contextmanager
+    def alone(self, leaving: bool = False) -> Iterator[list[str]]:
+        self.check()
+        turn = _lease(_turn_of(self._path))
+        try:
+            turn.acquire(poll_interval=LOOK_SECONDS)
+            own = Path(self._lease.lock_file).name
+            others = [other for other in _shares_of(self._path) if other.name != own]
+            yield [_name(other) for other in others if not _is_dead(_lease(other))]
+            if leaving:
+                self.release()
+        finally:
+            turn.release()
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[Lock]:
-    """Hold the lock of a store; it need not exist yet.
+    """Hold the lock of a store, for this job alone; the store need not exist yet.
 
     Parameters
     ----------
@@ -58,7 +110,7 @@ def locked(path: Path) -> Iterator[Lock]:
     Raises
     ------
     ValueError
-        If another job holds it.
+        If another job holds it, or a share of it.
 
     Notes
     -----
@@ -70,7 +122,7 @@ def locked(path: Path) -> Iterator[Lock]:
     from filelock import Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    lease = _lease(path)
+    lease = _lease(_lock_of(path))
     try:
         try:
             lease.acquire(timeout=0)
@@ -79,36 +131,150 @@ def locked(path: Path) -> Iterator[Lock]:
                 raise
             lease.acquire(timeout=LEASE_SECONDS * 4 / 3)
     except Timeout:
-        raise ValueError(
-            f"another job ({_describe(lease)}) is writing to {path}; wait until it has ended, or "
-            f"stop it, and give the same command again"
-        ) from None
-    handle = None
+        raise _refusal(path, _describe(lease)) from None
+    with ExitStack() as stack:
+        stack.callback(lease.release)
+        _await_end_of_shares(path)
+        lock = Lock(lease)
+        stack.callback(lock.release)
+        yield lock
+
+
+@contextmanager
+def shared(path: Path, share: str) -> Iterator[Lock]:
+    """Hold the lock of a store together with others that share it.
+
+    Parameters
+    ----------
+    path : path
+        Of the store.
+    share : str
+        What this one does of it, such as "0/4".
+
+    Yields
+    ------
+    Lock
+        Good for nothing but regions, outside of its `alone`.
+
+    Raises
+    ------
+    ValueError
+        If another job has the store for itself.
+
+    Notes
+    -----
+    Each share has a lease of its own, and takes it before it looks for the lock
+    of the store, while who wants that lock takes it before it looks for shares:
+    of any two, at least one sees the other.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number, _, count = share.partition("/")
+    name = f".{path.name}.{number}-{count}-{secrets.token_hex(4)}.share"
+    lease = _lease(path.with_name(name))
+    lease.acquire(timeout=0)
+    with ExitStack() as stack:
+        stack.callback(lease.release)
+        _await_no_lock(path)
+        lock = _Share(lease, path)
+        stack.callback(lock.release)
+        yield lock
+
+
+def holders(path: Path) -> list[str]:
+    """Who writes to a store and has shown a sign of life lately, for people."""
+    lock = _lease(_lock_of(path))
+    found = [_describe(lock)] if _lives(lock) else []
+    return found + [_name(share) for share in _shares_of(path) if _lives(_lease(share))]
+
+
+def _await_no_lock(path: Path) -> None:
+    """Refuse if another job has the lock of a store, and keeps it."""
+    from filelock import Timeout
+
+    lease = _lease(_lock_of(path))
+    if not Path(lease.lock_file).exists():  # many shares would be in each other's way
+        return
     try:
-        handle = os.open(lease.lock_file, os.O_RDONLY)
-        yield Lock(lease, handle)
-    finally:
-        lease.release()
-        if handle is not None:
-            os.close(handle)
+        # A job that came after this share sees it, and gives the lock back.
+        lease.acquire(timeout=PAUSE_SECONDS if _is_local(lease) else LEASE_SECONDS * 4 / 3)
+    except Timeout:
+        raise _refusal(path, _describe(lease)) from None
+    lease.release()
 
 
-def holder(path: Path) -> str | None:
-    """Who holds the lock of a store, for people; None if nobody has shown a sign of life lately."""
-    lease = _lease(path)
+def _await_end_of_shares(path: Path) -> None:
+    """Refuse if a share of a store is at work; remove what dead ones have left."""
+    leases = {share: _lease(share) for share in _shares_of(path)}
+    until = time.monotonic() + LEASE_SECONDS * 4 / 3
+    while leases:
+        for share, lease in list(leases.items()):
+            if _is_dead(lease):
+                del leases[share]
+        alive = [share for share, lease in leases.items() if _is_local(lease)]
+        if alive or (leases and time.monotonic() > until):
+            first, *others = alive or leases
+            more = f", and {len(others)} more" if others else ""
+            raise _refusal(path, _name(first) + more)
+        if leases:
+            time.sleep(LOOK_SECONDS)
+    _is_dead(_lease(_turn_of(path)))
+
+
+def _refusal(path: Path, holder: str) -> ValueError:
+    return ValueError(
+        f"another job ({holder}) is writing to {path}; wait until it has ended, or "
+        f"stop it, and give the same command again"
+    )
+
+
+def _is_dead(lease: SoftFileLease) -> bool:
+    """Whether the holder is known to be dead, or gone; its lease then is gone, too."""
+    from filelock import Timeout
+
+    try:
+        lease.acquire(timeout=0)
+    except Timeout:
+        return False
+    lease.release()
+    return True
+
+
+def _lives(lease: SoftFileLease) -> bool:
+    """Whether somebody holds it, and has shown a sign of life lately."""
     try:
         age = time.time() - os.stat(lease.lock_file).st_mtime
     except FileNotFoundError:
-        return None
+        return False
     owner = lease.owner
     dead = owner is not None and _is_local(lease) and not Path(f"/proc/{owner.pid}").exists()
-    return None if dead or age > LEASE_SECONDS else _describe(lease)
+    return not dead and age <= LEASE_SECONDS
 
 
-def _lease(path: Path) -> SoftFileLease:
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def _turn_of(path: Path) -> Path:
+    """Held by the one share that makes, mends or finishes the store."""
+    return path.with_name(f".{path.name}.turn")
+
+
+def _shares_of(path: Path) -> list[Path]:
+    """The leases of all shares of a store."""
+    pattern = f".{glob.escape(path.name)}.*-*-????????.share"
+    return sorted(path.parent.glob(pattern))
+
+
+def _lease(file: Path) -> SoftFileLease:
     from filelock import SoftFileLease
 
-    return SoftFileLease(path.with_name(f".{path.name}.lock"), lease_duration=LEASE_SECONDS)
+    return SoftFileLease(file, lease_duration=LEASE_SECONDS)
+
+
+def _name(share: Path) -> str:
+    """Which share a lease is of, and who holds it."""
+    number, count, _ = share.stem.rpartition(".")[2].split("-")
+    return f"share {number}/{count}, {_describe(_lease(share))}"
 
 
 def _describe(lease: SoftFileLease) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.layout import Layout
-from pipeline.lock import holder
+from pipeline.lock import holders
 from pipeline.record import Record
 from pipeline.store import open_store
 
@@ -107,7 +107,7 @@ def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
     return {
         "path": os.fspath(path),
         "finished": record.finished(),
-        "running": holder(store.path),
+        "running": holders(store.path),
         "windows": layout.n_windows,
         "regions": layout.n_regions,
         "done": done,

@@ -19,7 +19,7 @@ import zarr
 import zarr.errors
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from pipeline.files import StoredFile, put_in_place, remove, stored_file, sweep, walk
+from pipeline.files import StoredFile, aside_of, put_in_place, remove, stored_file, sweep, walk
 from pipeline.layout import COORDINATE_CHUNK, NAMES, Layout, Variable
 
 __all__ = ["ZarrStore"]
@@ -60,7 +60,7 @@ class ZarrStore:
         self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
     ) -> Iterator[ZarrStore]:
         """Make all but the regions and the record again; it takes its place when the block ends."""
-        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        aside = aside_of(self.path)
         try:
             _create_group(aside, layout, variables, attrs)
             made = ZarrStore(aside)
@@ -73,7 +73,7 @@ class ZarrStore:
 
     def remove(self) -> None:
         """Remove the store."""
-        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        aside = aside_of(self.path)
         os.replace(self.path, aside)  # killed in the middle, it is gone all the same
         remove(aside)
 
