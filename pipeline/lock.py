@@ -9,13 +9,14 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from filelock import SoftFileLease
 
-__all__ = ["Lock", "holders", "locked", "shared"]
+__all__ = ["Holder", "Lock", "holders", "locked", "shared"]
 
 # A job shows a sign of life three times in this time. One of another host that
 # shows none for so long is taken for dead; one of this host is known to be.
@@ -23,6 +24,17 @@ LEASE_SECONDS = 30.0
 LOOK_SECONDS = 0.25  # how often somebody who waits looks again
 # In so much, a job of this host that wants the store for itself has seen whether it may.
 PAUSE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who writes to a store: a process, and which share of it, if not the whole."""
+
+    name: str
+    share: str | None = None
+
+    def __str__(self) -> str:
+        return f"share {self.share} by {self.name}" if self.share else self.name
 
 
 class Lock:
@@ -48,7 +60,7 @@ class Lock:
             )
 
     @contextmanager
-    def alone(self, leaving: bool = False) -> Iterator[list[str]]:
+    def alone(self, leaving: bool = False) -> Iterator[list[Holder]]:
         """Hold off others that begin or end, while the store is made, mended or finished.
 
         Parameters
@@ -59,7 +71,7 @@ class Lock:
 
         Yields
         ------
-        list of str
+        list of Holder
             Which others are at work; each leaves in a later block.
         """
         yield []
@@ -80,14 +92,14 @@ class _Share(Lock):
         self._path = path
 
     @contextmanager
-    def alone(self, leaving: bool = False) -> Iterator[list[str]]:
+    def alone(self, leaving: bool = False) -> Iterator[list[Holder]]:
         self.check()
         turn = _lease(_turn_of(self._path))
         try:
             turn.acquire(poll_interval=LOOK_SECONDS)
             own = Path(self._lease.lock_file).name
             others = [other for other in _shares_of(self._path) if other.name != own]
-            yield [_name(other) for other in others if not _is_dead(_lease(other))]
+            yield [_holder(other) for other in others if not _is_dead(_lease(other))]
             if leaving:
                 self.release()
         finally:
@@ -131,7 +143,7 @@ def locked(path: Path) -> Iterator[Lock]:
                 raise
             lease.acquire(timeout=LEASE_SECONDS * 4 / 3)
     except Timeout:
-        raise _refusal(path, _describe(lease)) from None
+        raise _refusal(path, str(_holder(_lock_of(path)))) from None
     with ExitStack() as stack:
         stack.callback(lease.release)
         _await_end_of_shares(path)
@@ -180,11 +192,9 @@ def shared(path: Path, share: str) -> Iterator[Lock]:
         yield lock
 
 
-def holders(path: Path) -> list[str]:
-    """Who writes to a store and has shown a sign of life lately, for people."""
-    lock = _lease(_lock_of(path))
-    found = [_describe(lock)] if _lives(lock) else []
-    return found + [_name(share) for share in _shares_of(path) if _lives(_lease(share))]
+def holders(path: Path) -> list[Holder]:
+    """Who writes to a store and has shown a sign of life lately."""
+    return [_holder(file) for file in (_lock_of(path), *_shares_of(path)) if _lives(_lease(file))]
 
 
 def _await_no_lock(path: Path) -> None:
@@ -198,7 +208,7 @@ def _await_no_lock(path: Path) -> None:
         # A job that came after this share sees it, and gives the lock back.
         lease.acquire(timeout=PAUSE_SECONDS if _is_local(lease) else LEASE_SECONDS * 4 / 3)
     except Timeout:
-        raise _refusal(path, _describe(lease)) from None
+        raise _refusal(path, str(_holder(_lock_of(path)))) from None
     lease.release()
 
 
@@ -214,7 +224,7 @@ def _await_end_of_shares(path: Path) -> None:
         if alive or (leases and time.monotonic() > until):
             first, *others = alive or leases
             more = f", and {len(others)} more" if others else ""
-            raise _refusal(path, _name(first) + more)
+            raise _refusal(path, f"{_holder(first)}{more}")
         if leases:
             time.sleep(LOOK_SECONDS)
     _is_dead(_lease(_turn_of(path)))
@@ -231,11 +241,12 @@ def _is_dead(lease: SoftFileLease) -> bool:
     """Whether the holder is known to be dead, or gone; its lease then is gone, too."""
     from filelock import Timeout
 
-    try:
-        lease.acquire(timeout=0)
-    except Timeout:
-        return False
-    lease.release()
+    if Path(lease.lock_file).exists():  # a full disk has no room to try it
+        try:
+            lease.acquire(timeout=0)
+        except Timeout:
+            return False
+        lease.release()
     return True
 
 
@@ -271,15 +282,13 @@ def _lease(file: Path) -> SoftFileLease:
     return SoftFileLease(file, lease_duration=LEASE_SECONDS)
 
 
-def _name(share: Path) -> str:
-    """Which share a lease is of, and who holds it."""
-    number, count, _ = share.stem.rpartition(".")[2].split("-")
-    return f"share {number}/{count}, {_describe(_lease(share))}"
-
-
-def _describe(lease: SoftFileLease) -> str:
-    owner = lease.owner
-    return f"process {owner.pid} on {owner.hostname.partition('?')[0]}" if owner else "unknown"
+def _holder(file: Path) -> Holder:
+    owner = _lease(file).owner
+    name = f"process {owner.pid} on {owner.hostname.partition('?')[0]}" if owner else "unknown"
+    if file.suffix != ".share":
+        return Holder(name)
+    index, count, _ = file.stem.rpartition(".")[2].split("-")
+    return Holder(name, f"{index}/{count}")
 
 
 def _is_local(lease: SoftFileLease) -> bool:

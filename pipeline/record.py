@@ -310,7 +310,7 @@ class Record:
                     yield _parse(line)
 
     def standing(
-        self, n_regions: int, in_place: Callable[[tuple[StoredFile, ...]], bool] | None = None
+        self, n_regions: int, in_place: Callable[[Done | Made], bool] | None = None
     ) -> Standing:
         """What all lines together say.
 
@@ -319,12 +319,12 @@ class Record:
         n_regions : int
             Regions of the job.
         in_place : callable, optional
-            Says whether files are still there; what it denies is not done.
+            Says whether the files of an entry are still there; else it is not done.
         """
         standing = Standing.of(n_regions)
         for entry in self.entries():
             if isinstance(entry, Done | Made):
-                standing.add(entry, in_place is None or in_place(entry.files))
+                standing.add(entry, in_place is None or in_place(entry))
             elif entry is not None:  # a damaged line is no line: its region is done again
                 standing.add(entry)
         return standing

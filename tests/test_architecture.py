@@ -16,12 +16,13 @@ import pipeline
 PACKAGE = Path(pipeline.__file__).parent
 
 ORDER = [
-    *("grid", "features", "labels", "layout"),
+    *("grid", "features", "labels", "layout", "share"),
     *("ogg", "arrays", "sound_files", "readers", "label_files"),
     *("resampling", "sources", "recordings", "windows"),
     *("files", "record", "lock", "zarr_store", "hdf5_file", "hdf5_store", "store"),
-    *("config", "cluster", "plan", "creation", "regions", "attempts", "report", "job"),
-    *("verify", "batches", "summary", "plots", "demo", "cli", "__init__", "__main__"),
+    *("config", "cluster", "plan", "creation", "regions", "attempts", "report"),
+    *("execution", "job", "verify", "batches", "summary", "plots", "demo"),
+    *("cli", "__init__", "__main__"),
 ]
 
 DOORS = {
@@ -44,7 +45,7 @@ DOORS = {
     "scipy": {"features"},
 }
 
-PURE = {"grid", "features", "labels"}
+PURE = {"grid", "features", "labels", "share"}
 PURE_MAY = {"numpy", "scipy", "pipeline"}
 
 

@@ -61,7 +61,7 @@ def test_the_last_word_on_a_region_holds(record: Record) -> None:
     standing = record.standing(9)
     assert np.flatnonzero(standing.done).tolist() == [5]
     assert (standing.failed, standing.made) == ({}, None)
-    gone = record.standing(9, in_place=lambda files: files != (a_file(5),))
+    gone = record.standing(9, in_place=lambda entry: entry.files != (a_file(5),))
     assert not gone.done.any()
 
 
