@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import secrets
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,7 +97,7 @@ class _Share(Lock):
         self.check()
         turn = _lease(_turn_of(self._path))
         try:
-            turn.acquire(poll_interval=LOOK_SECONDS)
+            _take(turn, math.inf)
             own = Path(self._lease.lock_file).name
             others = [other for other in _shares_of(self._path) if other.name != own]
             yield [_holder(other) for other in others if not _is_dead(_lease(other))]
@@ -131,18 +132,16 @@ def locked(path: Path) -> Iterator[Lock]:
     once, that of another host when it was not touched for `LEASE_SECONDS` by
     this host's clock.
     """
-    from filelock import Timeout
-
     path.parent.mkdir(parents=True, exist_ok=True)
     lease = _lease(_lock_of(path))
     try:
         try:
-            lease.acquire(timeout=0)
-        except Timeout:
+            _take(lease, 0)
+        except TimeoutError:
             if _is_local(lease):
                 raise
-            lease.acquire(timeout=LEASE_SECONDS * 4 / 3)
-    except Timeout:
+            _take(lease, LEASE_SECONDS * 4 / 3)
+    except TimeoutError:
         raise _refusal(path, str(_holder(_lock_of(path)))) from None
     with ExitStack() as stack:
         stack.callback(lease.release)
@@ -183,7 +182,7 @@ def shared(path: Path, share: str) -> Iterator[Lock]:
     number, _, count = share.partition("/")
     name = f".{path.name}.{number}-{count}-{secrets.token_hex(4)}.share"
     lease = _lease(path.with_name(name))
-    lease.acquire(timeout=0)
+    _take(lease, 0)
     with ExitStack() as stack:
         stack.callback(lease.release)
         _await_no_lock(path)
@@ -199,15 +198,13 @@ def holders(path: Path) -> list[Holder]:
 
 def _await_no_lock(path: Path) -> None:
     """Refuse if another job has the lock of a store, and keeps it."""
-    from filelock import Timeout
-
     lease = _lease(_lock_of(path))
     if not Path(lease.lock_file).exists():  # many shares would be in each other's way
         return
     try:
         # A job that came after this share sees it, and gives the lock back.
-        lease.acquire(timeout=PAUSE_SECONDS if _is_local(lease) else LEASE_SECONDS * 4 / 3)
-    except Timeout:
+        _take(lease, PAUSE_SECONDS if _is_local(lease) else LEASE_SECONDS * 4 / 3)
+    except TimeoutError:
         raise _refusal(path, str(_holder(_lock_of(path)))) from None
     lease.release()
 
@@ -237,14 +234,40 @@ def _refusal(path: Path, holder: str) -> ValueError:
     )
 
 
-def _is_dead(lease: SoftFileLease) -> bool:
-    """Whether the holder is known to be dead, or gone; its lease then is gone, too."""
-    from filelock import Timeout
+def _take(lease: SoftFileLease, seconds: float) -> None:
+    """Take a lease when it is free, or its holder dead; wait so long for that.
 
-    if Path(lease.lock_file).exists():  # a full disk has no room to try it
+    Raises
+    ------
+    TimeoutError
+        If it is held by another.
+    """
+    until = time.monotonic() + seconds
+    while True:
         try:
             lease.acquire(timeout=0)
-        except Timeout:
+            return
+        except TimeoutError:
+            _remove_stillborn(Path(lease.lock_file))
+            if time.monotonic() >= until:
+                raise
+        time.sleep(LOOK_SECONDS)
+
+
+def _remove_stillborn(file: Path) -> None:
+    """Remove a lease whose holder was killed before it wrote who it is; filelock never does."""
+    with suppress(FileNotFoundError):
+        status = file.stat()
+        if not status.st_size and time.time() - status.st_ctime > LEASE_SECONDS:
+            file.unlink()
+
+
+def _is_dead(lease: SoftFileLease) -> bool:
+    """Whether the holder is known to be dead, or gone; its lease then is gone, too."""
+    if Path(lease.lock_file).exists():  # a full disk has no room to try it
+        try:
+            _take(lease, 0)
+        except TimeoutError:
             return False
         lease.release()
     return True
