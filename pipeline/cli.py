@@ -83,6 +83,7 @@ def _job_options(command: Command) -> Command:
         click.option("--dtype", metavar="float32|float16", help="Of the store: float32."),
         click.option("--on-error", metavar="mask|stop", help="At unreadable audio: mask."),
         click.option("--retries", type=int, metavar="N", help="Of a region that failed: 3."),
+        click.option("--share", metavar="I/N", help="One of N parts, I from 0; others at once."),
     ]
     for field in dataclasses.fields(Spectrogram):
         if field.name not in ("samplerate", "window"):
@@ -152,7 +153,7 @@ def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **given: A
     planned = Plan.make(job.sources, job.out, job.feature, job.labels, job.settings)
     planned.check_fits(cluster.threads_per_worker)
     find_begun(planned, job.overwrite)
-    _print(planned.as_dict(cluster.threads_per_worker), as_json)
+    _print(planned.as_dict(cluster.threads_per_worker, job.share), as_json)
 
 
 @commands.command()
@@ -182,6 +183,7 @@ def extract(
             planned,
             cluster,
             overwrite=job.overwrite,
+            share=job.share,
             progress=progress,
             notice=(lambda _: None) if job.quiet else partial(tqdm.write, file=sys.stderr),
             performance_report=performance,
@@ -202,9 +204,14 @@ def status(out: str, as_json: bool) -> None:
     if as_json:
         _print(values, as_json)
         return
-    failed, masked, unreadable = (values.pop(key) for key in ("failed", "masked", "unreadable"))
-    counts = {"failed": len(failed), "masked": len(masked), "unreadable": len(unreadable)}
-    _print(values | counts, as_json)
+    lists = {name: values.pop(name) for name in ("shares", "failed", "masked", "unreadable")}
+    shares, failed, masked, unreadable = lists.values()
+    _print(values | {name: len(items) for name, items in lists.items()}, as_json)
+    for item in shares:
+        click.echo(
+            f"share {item['share']}: {item['done']} of {item['regions']} regions done, "
+            f"{item['holder']} at work"
+        )
     for item in failed:
         click.echo(f"failed: region {item['region']}: {item['reason']}")
     for item in masked:

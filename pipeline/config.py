@@ -20,6 +20,7 @@ import yaml
 from pipeline.features import Feature, Spectrogram
 from pipeline.grid import Tail
 from pipeline.recordings import check_request
+from pipeline.share import Share
 
 __all__ = [
     "Job",
@@ -240,6 +241,7 @@ class Job:
     settings: Settings
     overwrite: bool = False
     quiet: bool = False
+    share: Share | None = None
 
 
 def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job:
@@ -266,7 +268,7 @@ def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[st
     """
     values = load_yaml(path) if path else {}
     names = [field.name for field in dataclasses.fields(Settings)]
-    others = ("sources", "out", "feature", "labels", "cluster", "overwrite", "quiet")
+    others = ("sources", "out", "feature", "labels", "cluster", "overwrite", "quiet", "share")
     reject_unknown(values, [*others, *names], f"key of {path}")
     feature = values.get("feature") or {}
     feature = {"name": feature} if isinstance(feature, str) else feature
@@ -286,6 +288,7 @@ def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[st
         ("out", str, "a path"),
         ("labels", str, "a path"),
         ("cluster", str, "a path"),
+        ("share", str, "I/N, with I from 0 to N-1"),
         ("overwrite", bool, "true or false"),
         ("quiet", bool, "true or false"),
     ):
@@ -304,4 +307,5 @@ def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[st
         Settings(**{name: values[name] for name in names if name in values}),
         values.get("overwrite") or False,
         values.get("quiet") or False,
+        None if values.get("share") is None else Share.parse(values["share"]),
     )

@@ -1,4 +1,4 @@
-"""Creation: the store of a plan, made, found again, or mended."""
+"""Creation: the store of a plan, made, found again, mended or finished."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from importlib.metadata import version
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from pipeline.features import feature_name
 from pipeline.files import stored_file
 from pipeline.layout import COORDINATE_CHUNK, Variable, coordinate_values, describe
 from pipeline.plan import Plan
-from pipeline.record import Made, Record
+from pipeline.record import Made, Record, Standing
 from pipeline.store import Store, new_store, open_store
 from pipeline.versions import STORED
 
-__all__ = ["create", "find_begun", "made", "remake"]
+__all__ = ["create", "find_begun", "finish", "remake"]
 
 
 def find_begun(plan: Plan, overwrite: bool = False) -> bool:
@@ -97,7 +99,7 @@ def _difference(theirs: dict[str, Any], record: Record, plan: Plan) -> str:
     return "it was made by another version"
 
 
-def create(plan: Plan, store: Store, overwrite: bool) -> None:
+def create(plan: Plan, store: Store, overwrite: bool) -> Made:
     """Make the store, with all but the features and `valid`."""
     if overwrite and store.exists():
         store.remove()
@@ -107,10 +109,12 @@ def create(plan: Plan, store: Store, overwrite: bool) -> None:
         _fill(plan, aside)
         record = Record(aside.record_folder)
         record.begin(plan.identity, _more(plan, attrs), plan.inputs())
-        record.add(made(aside))
+        entry = _made(aside)
+        record.add(entry)
+    return entry
 
 
-def remake(plan: Plan, store: Store, record: Record) -> None:
+def remake(plan: Plan, store: Store, record: Record) -> Made:
     """Make again what `create` made, to the same bits."""
     try:
         attrs = record.job()["attrs"]
@@ -120,7 +124,32 @@ def remake(plan: Plan, store: Store, record: Record) -> None:
         _fill(plan, aside)
     record.begin(plan.identity, _more(plan, attrs), plan.inputs())
     record.reopen()
-    record.add(made(store))
+    entry = _made(store)
+    record.add(entry)
+    return entry
+
+
+def finish(plan: Plan, store: Store, record: Record, standing: Standing) -> None:
+    """Write which windows are valid, when all regions are stored and nobody is at work."""
+    store.sweep()  # what workers that were killed have left
+    files = standing.made
+    holds = files is not None and all(stored_file(store.locate(f.name), f.name) == f for f in files)
+    if not holds:  # what will be recorded anew must not be damaged
+        remake(plan, store, record)
+    n_windows, runs = plan.layout.n_windows, list(standing.masked())
+    with store.finishing() as aside:
+        for a in range(0, n_windows, COORDINATE_CHUNK):
+            b = min(a + COORDINATE_CHUNK, n_windows)
+            valid = np.ones(b - a, np.bool_)
+            while runs and runs[0][1] <= a:
+                del runs[0]
+            for start, stop, *_ in runs:
+                if start >= b:
+                    break
+                valid[max(0, start - a) : stop - a] = False
+            aside.fill("valid", a, valid)
+    record.add(_made(store))
+    record.finish()
 
 
 def _variables(plan: Plan) -> dict[str, Variable]:
@@ -163,7 +192,7 @@ def _fill(plan: Plan, store: Store) -> None:
             store.fill("label", a, plan.labels.values[a : a + COORDINATE_CHUNK])
 
 
-def made(store: Store) -> Made:
+def _made(store: Store) -> Made:
     """The files of a store that are of no region, as they now are."""
     names = sorted(store.small_files())
     return Made(tuple(stored_file(store.locate(name), name) for name in names))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import secrets
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
-__all__ = ["StoredFile", "put_in_place", "remove", "stored_file", "sweep", "walk"]
+__all__ = ["StoredFile", "aside_of", "put_in_place", "remove", "stored_file", "sweep", "walk"]
 
 PIECE = 1 << 18  # what stays in the cache between reading it and adding it up
 
@@ -45,6 +46,11 @@ def stored_file(path: Path, name: str) -> StoredFile:
     return StoredFile(name, size, crc)
 
 
+def aside_of(path: Path) -> Path:
+    """Where to make what is to be at a path; no other thread, process or host has the same."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+
+
 @contextmanager
 def put_in_place(path: Path) -> Iterator[Path]:
     """Make a file or folder aside; it appears at `path`, whole, when the block ends.
@@ -54,7 +60,7 @@ def put_in_place(path: Path) -> Iterator[Path]:
     pathlib.Path
         Where to make it. Nothing is left there if the block fails.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
+    aside = aside_of(path)
     try:
         yield aside
         os.replace(aside, path)
@@ -71,9 +77,9 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sweep(folder: Path, name: str = "*") -> None:
-    """Remove what killed writers have left in a folder, of `put_in_place` at a name."""
-    for path in folder.glob(f".{name}.*.partial"):
+def sweep(folder: Path, name: str | None = None) -> None:
+    """Remove what killed writers have left in a folder, of `aside_of` at a name or at any."""
+    for path in folder.glob(f".{glob.escape(name) if name else '*'}.*.partial"):
         remove(path)
 
 

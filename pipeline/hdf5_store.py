@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.files import StoredFile, put_in_place, remove, stored_file, sweep, walk
+from pipeline.files import StoredFile, aside_of, put_in_place, remove, stored_file, sweep, walk
 from pipeline.hdf5_file import written
 from pipeline.layout import COORDINATE_CHUNK, Layout, Variable
 
@@ -117,7 +117,7 @@ class Hdf5Store:
 
     def remove(self) -> None:
         """Remove the store."""
-        aside = self.parts.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        aside = aside_of(self.path)
         if self.parts.exists():
             os.replace(self.parts, aside)  # killed in the middle, it is gone all the same
         remove(self.path)

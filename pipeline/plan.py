@@ -24,6 +24,7 @@ from pipeline.labels import Labels, check_count, make_labels
 from pipeline.layout import Layout, choose_layout
 from pipeline.record import digest_lines, fingerprint
 from pipeline.recordings import PathLike, Recordings, scan
+from pipeline.share import Share
 from pipeline.store import new_store
 from pipeline.windows import bind_to_grid
 
@@ -234,10 +235,10 @@ class Plan(Inputs):
         for file in self.recordings.files():
             yield [*file]
 
-    def as_dict(self, threads: int) -> dict[str, Any]:
-        """The plan as plain values, for a worker with so many threads."""
+    def as_dict(self, threads: int, share: Share | None = None) -> dict[str, Any]:
+        """The plan as plain values, for a worker with so many threads, or for a share."""
         layout = self.layout
-        return {
+        values = {
             "out": self.out,
             "recordings": len(self.recordings),
             "unreadable": dict(self.recordings.unreadable),
@@ -254,6 +255,11 @@ class Plan(Inputs):
             "labelled": self.labels is not None,
             "feature": describe_feature(self.feature),
         }
+        if share is not None:
+            first, last = share.bounds(layout.n_regions)
+            windows = [min(n * layout.region, layout.n_windows) for n in (first, last)]
+            values["share"] = {"regions": [first, last], "windows": windows}
+        return values
 
 
 def describe_feature(feature: Feature) -> dict[str, Any]:

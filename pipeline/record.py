@@ -15,6 +15,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -140,6 +141,7 @@ class Standing:
             self.made = None if entry.made else self.made
         elif isinstance(entry, Failed):
             self.failed[entry.region] = entry
+            self.done[entry.region] = False  # one that was stored before may be gone
         else:
             self.done[entry.region] = holds
             self.failed.pop(entry.region, None)
@@ -280,19 +282,25 @@ class Record:
         OSError
             If it cannot be written, or the record is no longer there.
         """
-        flags = os.O_WRONLY | os.O_APPEND
         if self._log is None:
-            logs = sorted(path.name for path in self._logs.iterdir())
-            number = 1 + max((int(name[:6]) for name in logs if name[:6].isdigit()), default=0)
-            self._log = self._logs / f"{number:06d}-{socket.gethostname()}-{os.getpid()}.jsonl"
-            flags |= os.O_CREAT
+            self._log = self._new_log()
         line = _checked({"kind": entry.kind, "time": round(time.time(), 3), **_plain(entry)})
-        handle = os.open(self._log, flags, 0o666)
+        handle = os.open(self._log, os.O_WRONLY | os.O_APPEND)
         try:
             if os.write(handle, line) < len(line):
                 os.write(handle, b"\n")  # the disk is full, which this tells
         finally:
             os.close(handle)
+
+    def _new_log(self) -> Path:
+        """A file that no other run writes to, read after all that are there."""
+        while True:
+            logs = [path.name for path in self._logs.iterdir()]
+            number = 1 + max((int(name[:6]) for name in logs if name[:6].isdigit()), default=0)
+            log = self._logs / f"{number:06d}-{socket.gethostname()}-{os.getpid()}.jsonl"
+            with suppress(FileExistsError):  # of a process of the same name, on another host
+                log.touch(exist_ok=False)
+                return log
 
     def entries(self) -> Iterator[Entry | None]:
         """All that was recorded, in order; None for a line that is damaged."""
@@ -302,7 +310,7 @@ class Record:
                     yield _parse(line)
 
     def standing(
-        self, n_regions: int, in_place: Callable[[tuple[StoredFile, ...]], bool] | None = None
+        self, n_regions: int, in_place: Callable[[Done | Made], bool] | None = None
     ) -> Standing:
         """What all lines together say.
 
@@ -311,12 +319,12 @@ class Record:
         n_regions : int
             Regions of the job.
         in_place : callable, optional
-            Says whether files are still there; what it denies is not done.
+            Says whether the files of an entry are still there; else it is not done.
         """
         standing = Standing.of(n_regions)
         for entry in self.entries():
             if isinstance(entry, Done | Made):
-                standing.add(entry, in_place is None or in_place(entry.files))
+                standing.add(entry, in_place is None or in_place(entry))
             elif entry is not None:  # a damaged line is no line: its region is done again
                 standing.add(entry)
         return standing

@@ -28,7 +28,7 @@ class Report:
     out : str
         Path of the store.
     windows, regions : int
-        In the store.
+        In the store, or in the share of it.
     computed : int
         Regions computed by this run; others were done before.
     failed : tuple of (int, str)
@@ -41,6 +41,10 @@ class Report:
         Why the job ended before all regions were tried.
     seconds : float
         How long the run took.
+    share : str or None
+        Which share of the job it was, if not the whole of it.
+    outlook : str or None
+        What becomes of the store after a share.
     """
 
     out: str
@@ -52,6 +56,8 @@ class Report:
     masked: tuple[tuple[int, int, str], ...]
     stopped: str | None
     seconds: float
+    share: str | None = None
+    outlook: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -59,8 +65,9 @@ class Report:
         return not (self.failed or self.unreadable or self.masked or self.stopped)
 
     def __str__(self) -> str:
+        share = f", share {self.share}" if self.share else ""
         lines = [
-            f"{self.out}: {self.windows} windows in {self.regions} regions, "
+            f"{self.out}{share}: {self.windows} windows in {self.regions} regions, "
             f"{self.computed} computed now in {self.seconds:.1f} s"
         ]
         for path, reason in self.unreadable[:SHOWN]:
@@ -79,4 +86,8 @@ class Report:
                 f"stopped: {self.stopped}; what is done is kept: mend that, and give the same "
                 f"command again"
             )
+        if self.share and not (self.computed or self.failed or self.stopped):
+            lines.append("nothing of this share was left to do")
+        if self.outlook:
+            lines.append(self.outlook)
         return "\n".join(lines)

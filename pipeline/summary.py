@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.layout import Layout
-from pipeline.lock import holder
+from pipeline.lock import holders
 from pipeline.record import Record
+from pipeline.share import Share
 from pipeline.store import open_store
 
 __all__ = ["stand", "summarize"]
@@ -88,8 +89,9 @@ def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain values, fit for JSON: regions done, pending and failed, and the
-        recordings that could not be read, whole or in part.
+        Plain values, fit for JSON: who is at work, on which share and how far;
+        regions done, pending and failed; and the recordings that could not be
+        read, whole or in part.
 
     Raises
     ------
@@ -104,10 +106,11 @@ def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
     layout = Layout.from_json(job["identity"]["layout"])
     standing = record.standing(layout.n_regions)
     done = int(standing.done.sum())
+    running = holders(store.path)
     return {
         "path": os.fspath(path),
         "finished": record.finished(),
-        "running": holder(store.path),
+        "running": [holder.name for holder in running],
         "windows": layout.n_windows,
         "regions": layout.n_regions,
         "done": done,
@@ -120,6 +123,17 @@ def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
                 "reason": failed.reason,
             }
             for region, failed in sorted(standing.failed.items())
+        ],
+        "shares": [
+            {
+                "share": holder.share,
+                "holder": holder.name,
+                "regions": stop - start,
+                "done": int(standing.done[start:stop].sum()),
+            }
+            for holder in running
+            if holder.share
+            for start, stop in [Share.parse(holder.share).bounds(layout.n_regions)]
         ],
         "unreadable": job["unreadable"],
         "masked": [

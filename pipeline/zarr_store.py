@@ -20,7 +20,7 @@ import zarr
 import zarr.errors
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from pipeline.files import StoredFile, put_in_place, remove, stored_file, sweep, walk
+from pipeline.files import StoredFile, aside_of, put_in_place, remove, stored_file, sweep, walk
 from pipeline.layout import COORDINATE_CHUNK, NAMES, Layout, Variable
 from pipeline.shards import Shards
 
@@ -62,7 +62,7 @@ class ZarrStore:
         self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
     ) -> Iterator[ZarrStore]:
         """Make all but the regions and the record again; it takes its place when the block ends."""
-        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        aside = aside_of(self.path)
         try:
             _create_group(aside, layout, variables, attrs)
             made = ZarrStore(aside)
@@ -75,7 +75,7 @@ class ZarrStore:
 
     def remove(self) -> None:
         """Remove the store."""
-        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        aside = aside_of(self.path)
         os.replace(self.path, aside)  # killed in the middle, it is gone all the same
         remove(aside)
 
@@ -207,32 +207,41 @@ class ZarrRegion:
     def __init__(self, store: ZarrStore) -> None:
         self.files: list[StoredFile] = []
         self._store = store
-        self._writing: tuple[tensorstore.WriteFutures, list[str]] | None = None
+        self._writing: tuple[tensorstore.WriteFutures, int, Array] | None = None
 
     def write(self, start: int, block: Array) -> None:
         """Store the features of consecutive windows, from `start` on."""
-        array, shard = self._store.features, self._store.shard
+        shape, shard = self._store.features.shape, self._store.shard
         stop = start + len(block)
-        if start % shard or (stop % shard and stop != array.shape[0]):
+        if start % shard or (stop % shard and stop != shape[0]):
             raise ValueError(
                 f"windows {start} to {stop} were to be written; a block must be whole "
                 f"shards of {shard} windows"
             )
         self.finish()
-        names = [self._store.file_of(window) for window in range(start, stop, shard)]
-        for name in names:
-            # What is left of a torn shard would be read before it is written.
-            self._store.locate(name).unlink(missing_ok=True)
-        writing = array[start:stop].write(block, can_reference_source_data_indefinitely=True)
-        self._writing = writing, names
+        self._writing = self._write(start, block), start, block
+
+    def _write(self, start: int, block: Array) -> tensorstore.WriteFutures:
+        target = self._store.features[start : start + len(block)]
+        return target.write(block, can_reference_source_data_indefinitely=True)
 
     def finish(self) -> None:
         """Wait until all is written, and take down what it is."""
         if self._writing is None:
             return
-        (writing, names), self._writing = self._writing, None
+        (writing, start, block), self._writing = self._writing, None
+        windows = range(start, start + len(block), self._store.shard)
+        names = [self._store.file_of(window) for window in windows]
         try:
-            writing.result()
+            try:
+                writing.result()
+            except ValueError as error:
+                if "DATA_LOSS" not in str(error):
+                    raise
+                # The last shard is not full, so it was read first, and what is there is torn.
+                # A whole one is never removed: another share may have recorded it.
+                self._store.locate(names[-1]).unlink(missing_ok=True)
+                self._write(start, block).result()
         except ValueError as error:
             raise _os_error(error) from None
         try:

@@ -16,12 +16,13 @@ import pipeline
 PACKAGE = Path(pipeline.__file__).parent
 
 ORDER = [
-    *("grid", "features", "labels", "layout"),
+    *("grid", "features", "labels", "layout", "share"),
     *("ogg", "arrays", "sound_files", "readers", "label_files"),
     *("resampling", "sources", "recordings", "windows"),
     *("files", "record", "lock", "shards", "zarr_store", "hdf5_file", "hdf5_store", "store"),
     *("blas", "versions", "config", "cluster", "walltime", "security", "managers", "workers"),
-    *("connection", "engine", "plan", "needs", "creation", "regions", "attempts", "report", "job"),
+    *("connection", "engine", "plan", "needs", "creation", "regions", "attempts", "report"),
+    *("execution", "job"),
     *("verify", "batches", "summary", "plots", "demo", "cli", "__init__", "__main__"),
 ]
 
@@ -46,7 +47,7 @@ DOORS = {
     "scipy": {"features"},
 }
 
-PURE = {"grid", "features", "labels"}
+PURE = {"grid", "features", "labels", "share"}
 PURE_MAY = {"numpy", "scipy", "pipeline"}
 
 

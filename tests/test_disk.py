@@ -240,7 +240,7 @@ def test_full_while_the_job_finishes(
 ) -> None:
     out = disk.path / f"x{suffix}"
     (place.folder / "gate").touch()
-    running = place.extract(out, before=GATE + "gate(pipeline.job._Job, '_finish')")
+    running = place.extract(out, before=GATE + "gate(pipeline.execution, 'finish')")
     wait_for((place.folder / "at-gate").exists)
     disk.fill()
     if kept == "files":
@@ -264,7 +264,7 @@ def test_full_after_the_store_was_finished_and_before_that_was_recorded(
     out = tmp_path / "disk" / f"x{suffix}"
     out.parent.mkdir()
     (place.folder / "gate").touch()
-    running = place.extract(out, before=GATE + "gate(pipeline.job._Job, '_finish')")
+    running = place.extract(out, before=GATE + "gate(pipeline.execution, 'finish')")
     wait_for((place.folder / "at-gate").exists)
     log = record_folder(out) / "log"
     lines = {path.name: path.read_bytes() for path in log.iterdir()}

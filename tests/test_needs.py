@@ -17,7 +17,7 @@ from conftest import FEATURE, Write, planned, stored, wait_until
 from distributed import LocalCluster
 
 import pipeline as pl
-import pipeline.job
+import pipeline.execution
 import pipeline.workers
 from pipeline.cluster import Cluster
 from pipeline.job import run
@@ -147,7 +147,7 @@ def test_a_folder_that_is_on_one_machine_only_is_found_out(
 
 def test_other_versions_that_come_later_end_the_job(write_wav: Write, tmp_path: Path) -> None:
     plan = planned(write_wav(), tmp_path / "x.zarr")
-    task = pipeline.job._task(plan, new_store(plan.out), 0)
+    task = pipeline.execution._task(plan, new_store(plan.out), 0)
     other = dataclasses.replace(task, versions=task.versions | {"numpy": "1.0"})
     found = run_region(other)
     assert isinstance(found, Failure)

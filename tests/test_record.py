@@ -61,7 +61,7 @@ def test_the_last_word_on_a_region_holds(record: Record) -> None:
     standing = record.standing(9)
     assert np.flatnonzero(standing.done).tolist() == [5]
     assert (standing.failed, standing.made) == ({}, None)
-    gone = record.standing(9, in_place=lambda files: files != (a_file(5),))
+    gone = record.standing(9, in_place=lambda entry: entry.files != (a_file(5),))
     assert not gone.done.any()
 
 
@@ -136,11 +136,11 @@ def test_what_fails_leaves_nothing_and_what_was_killed_is_swept(tmp_path: Path) 
         (aside / "y").touch()
         raise ZeroDivisionError
     assert [*tmp_path.iterdir()] == []
-    (tmp_path / ".x.123-456.partial").mkdir()
-    (tmp_path / ".x.123-456.partial" / "y").touch()
-    (tmp_path / ".z.123-456.partial").touch()
-    sweep(tmp_path, "x")
-    assert [path.name for path in tmp_path.iterdir()] == [".z.123-456.partial"]
+    (tmp_path / ".x[1].123456.partial").mkdir()
+    (tmp_path / ".x[1].123456.partial" / "y").touch()
+    (tmp_path / ".z.123456.partial").touch()
+    sweep(tmp_path, "x[1]")
+    assert [path.name for path in tmp_path.iterdir()] == [".z.123456.partial"]
     sweep(tmp_path)
     assert [*tmp_path.iterdir()] == []
 

@@ -257,6 +257,18 @@ def test_a_torn_shard_is_written_again(tmp_path: Path, torn: int) -> None:
     assert np.array_equal(store.read(np.arange(23)), FEATURES)
 
 
+def test_a_whole_shard_is_there_while_it_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = new_store(tmp_path / "x.zarr")
+    with store.creating(LAYOUT, variables(), {}):
+        pass
+    write_all(store, [0, 1, 2])
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: pytest.fail("it was removed"))
+    write_all(store, [0, 1, 2])
+    assert np.array_equal(store.read(np.arange(23)), FEATURES)
+
+
 def test_hdf5_that_was_interrupted_while_it_was_created_is_created_again(tmp_path: Path) -> None:
     store = new_store(tmp_path / "x.h5")
     with pytest.raises(KeyboardInterrupt), store.creating(LAYOUT, variables(), {}):  # noqa: PT012

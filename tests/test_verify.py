@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -370,7 +371,7 @@ def test_status_of_a_job_that_runs_is_killed_and_ends(tmp_path: Path, suffix: st
     assert place.run("status", out).code == 2
     running = place.held(out)
     now = status()
-    assert now["running"].startswith(f"process {running.pid} on ")
+    assert now["running"] == [f"process {running.pid} on {socket.gethostname()}"]
     assert [now[name] for name in ("windows", "regions", "done", "pending", "failed")] == [
         *(WINDOWS, REGIONS, 1, REGIONS - 1, [])
     ]
@@ -379,7 +380,7 @@ def test_status_of_a_job_that_runs_is_killed_and_ends(tmp_path: Path, suffix: st
     running.wait()
     place.release()
     now = status()
-    assert (now["running"], now["done"], now["finished"]) == (None, 1, False)
+    assert (now["running"], now["done"], now["finished"]) == ([], 1, False)
     assert verify(tmp_path / out) == []
     fails = "import ramp; ramp.Ramp.__call__ = lambda self, windows: 1 / 0"
     assert place.extract(out, before=fails).wait().code == 1
@@ -391,7 +392,7 @@ def test_status_of_a_job_that_runs_is_killed_and_ends(tmp_path: Path, suffix: st
     now = status()
     assert (now["finished"], now["running"], now["done"], now["failed"]) == (
         True,
-        None,
+        [],
         REGIONS,
         [],
     )
