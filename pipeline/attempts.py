@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from queue import Empty, SimpleQueue
 
-from pipeline.cluster import Engine
+from pipeline.engine import Engine
 from pipeline.record import Done
 from pipeline.regions import Failure, Task, run_region
 

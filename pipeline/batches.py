@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.cluster import one_blas_thread
+from pipeline.blas import one_blas_thread
 from pipeline.config import Settings
 from pipeline.features import Feature, Spectrogram
 from pipeline.plan import Inputs, LabelsLike

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -121,12 +122,29 @@ def demo(hours: float, out: str) -> None:
 
 
 @commands.command()
+@click.argument("entry", metavar="YAML[:NAME]")
+def cluster(entry: str) -> None:
+    """Check an entry of cluster.yaml, and print the job script; submit nothing."""
+    from pipeline.cluster import load_cluster
+    from pipeline.connection import job_script
+
+    loaded = load_cluster(entry)
+    script = job_script(loaded)
+    if script is not None:
+        click.echo(script.rstrip())
+        return
+    where = f"threads: {loaded.threads}" if loaded.threads else loaded.manager or loaded.address
+    click.echo(f"{loaded.name}: {where}; the entry is right, and nothing is submitted for it")
+
+
+@commands.command()
 @_job_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **given: Any) -> None:
     """Say what extract would do; refuse what cannot end well."""
-    from pipeline.cluster import check_manager, load_cluster
+    from pipeline.cluster import load_cluster
     from pipeline.creation import find_begun
+    from pipeline.managers import check_manager
     from pipeline.plan import Plan
 
     job = _job(sources, config, given)
@@ -142,18 +160,34 @@ def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **given: A
 @_job_options
 @click.option("--overwrite", is_flag=True, default=None, help="Remove another job's store.")
 @click.option("--quiet", is_flag=True, default=None, help="No progress, no report.")
-def extract(sources: tuple[str, ...], config: str | None, **given: Any) -> int:
+@click.option("--performance-report", metavar="HTML", help="File for Dask's report of the run.")
+def extract(
+    sources: tuple[str, ...], config: str | None, performance_report: str | None, **given: Any
+) -> int:
     """Compute the features and store them, or go on doing so."""
     from pipeline.cluster import load_cluster
+    from pipeline.engine import check_report
     from pipeline.job import run
+    from pipeline.managers import check_manager
     from pipeline.plan import Plan
 
     job = _job(sources, config, given)
     cluster = load_cluster(job.cluster)
+    check_manager(cluster)
+    performance = Path(performance_report) if performance_report else None
+    check_report(cluster, performance)
     planned = Plan.make(job.sources, job.out, job.feature, job.labels, job.settings)
     planned.check_fits(cluster.threads_per_worker)
     with _progress(job.quiet, planned.grid.hop_samples / planned.grid.samplerate) as progress:
-        report = run(planned, cluster, overwrite=job.overwrite, share=job.share, progress=progress)
+        report = run(
+            planned,
+            cluster,
+            overwrite=job.overwrite,
+            share=job.share,
+            progress=progress,
+            notice=(lambda _: None) if job.quiet else partial(tqdm.write, file=sys.stderr),
+            performance_report=performance,
+        )
     if not job.quiet:
         click.echo(str(report), err=True)
     return 0 if report.ok else FAILED

@@ -130,12 +130,15 @@ def reject_unknown(given: Iterable[str], known: Iterable[str], what: str) -> Non
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that takes 1e-6 for a number, as YAML 1.2 does and PyYAML does not."""
+    """Safe YAML that takes 1e-6 for a number and 12:00:00 for text, as YAML 1.2 does."""
 
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), "-+0123456789"
 )
+for _resolvers in _Loader.yaml_implicit_resolvers.values():
+    # What fits is asked for in order: a time, before it can be a number to the base of 60.
+    _resolvers.insert(0, ("tag:yaml.org,2002:str", re.compile(r"[0-9]+(:[0-5]?[0-9])+$")))
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

@@ -16,10 +16,9 @@ from pipeline.layout import COORDINATE_CHUNK, Variable, coordinate_values, descr
 from pipeline.plan import Plan
 from pipeline.record import Made, Record, Standing
 from pipeline.store import Store, new_store, open_store
+from pipeline.versions import STORED
 
 __all__ = ["create", "find_begun", "finish", "remake"]
-
-PACKAGES = ("dask-audio-pipeline", "numpy", "scipy", "soundfile", "soxr", "h5py", "zarr")
 
 
 def find_begun(plan: Plan, overwrite: bool = False) -> bool:
@@ -174,7 +173,7 @@ def _attrs(plan: Plan) -> dict[str, Any]:
         "settings": json.dumps(identity["settings"]),
         "feature": json.dumps(identity["feature"]),
         "fingerprint": plan.fingerprint,
-        "versions": json.dumps({name: version(name) for name in PACKAGES}),
+        "versions": json.dumps({name: version(name) for name in STORED}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return dict(sorted(attrs.items()))  # as they come back from a store

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.attempts import Outcome, attempt_all
-from pipeline.cluster import Cluster, Engine, started
 from pipeline.creation import create, find_begun, finish, remake
+from pipeline.engine import Engine
 from pipeline.files import StoredFile
 from pipeline.lock import Holder, Lock
+from pipeline.needs import check_workers
 from pipeline.plan import Plan
 from pipeline.record import Done, Failed, Made, Record, Standing
 from pipeline.regions import Failure, Task
@@ -78,13 +80,14 @@ class Execution:
         n_windows = self._plan.layout.length_of(self._own)
         self._progress(Progress(self._regions, int(self._own.sum()), self._windows, n_windows))
 
-    def do(self, cluster: Cluster, overwrite: bool) -> None:
+    def do(self, starting: AbstractContextManager[Engine], overwrite: bool) -> None:
         """Compute what is not recorded, and finish the store when all is."""
         if self._stop_at_once and self._plan.recordings.unreadable:
             return
         pending = self._own & ~self._standing.done
         if pending.any() or self._standing.made is None:
-            with started(cluster) as engine:
+            with starting as engine:
+                check_workers(engine, self._plan)
                 self._make(overwrite)
                 try:
                     self._compute(engine)
@@ -95,6 +98,10 @@ class Execution:
                 self._end()
             except OSError as error:
                 self._stopped = self._why(error)
+
+    def stop(self, reason: str) -> None:
+        """Take note of why no more is done."""
+        self._stopped = reason
 
     def _make(self, overwrite: bool) -> None:
         """Make the store, or mend it, unless another share has done so meanwhile."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pipeline.cluster import Cluster, load_cluster
 from pipeline.config import Settings
+from pipeline.connection import StartError
 from pipeline.creation import find_begun
+from pipeline.engine import started
 from pipeline.execution import Execution
 from pipeline.features import Feature, Spectrogram
 from pipeline.lock import locked, shared
@@ -86,6 +89,8 @@ def run(
     overwrite: bool = False,
     share: Share | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
+    notice: Callable[[str], None] = lambda _: None,
+    performance_report: Path | None = None,
 ) -> Report:
     """Do what is still to be done of a plan.
 
@@ -101,6 +106,10 @@ def run(
         Which part of it to do, while others may be at work on theirs.
     progress : callable
         Called with a `Progress` at the start and after each region.
+    notice : callable
+        Called with a sentence for people, where a cluster has something to say.
+    performance_report : path, optional
+        File that Dask's own report of the run is written to.
 
     Returns
     -------
@@ -124,7 +133,10 @@ def run(
     with _named(store), right as lock:
         execution = Execution(plan, store, lock, share, progress)
         execution.look(overwrite)
-        execution.do(cluster, overwrite)
+        try:
+            execution.do(started(cluster, notice, performance_report), overwrite)
+        except StartError as error:
+            execution.stop(str(error))
         return execution.report()
 
 

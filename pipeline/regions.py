@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from pipeline.grid import WindowGrid
 from pipeline.record import Done, Record, Unreadable
 from pipeline.recordings import Recordings
 from pipeline.store import Store
+from pipeline.versions import difference, versions
 from pipeline.windows import map_windows, open_windows, read_windows, why_unreadable
 
 __all__ = ["Failure", "Task", "run_region"]
@@ -44,6 +46,7 @@ class Task:
     recordings: Recordings
     grid: WindowGrid
     feature: Feature
+    versions: dict[str, str] = field(default_factory=versions)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,9 @@ def run_region(task: Task) -> Done | Failure:
         A failure is a value, so that it comes back from any worker as it is.
     """
     began = time.monotonic()
+    if found := difference(task.versions):  # installed while the job runs, or on another node
+        reason = f"{socket.gethostname()} has {found}; install the same everywhere"
+        return Failure(reason, fatal=True)
     valid = np.zeros(len(task.grid), np.bool_)
     try:
         files = _compute(task, valid)

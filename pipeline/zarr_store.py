@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pipeline.files import StoredFile, aside_of, put_in_place, remove, stored_file, sweep, walk
 from pipeline.layout import COORDINATE_CHUNK, NAMES, Layout, Variable
+from pipeline.shards import Shards
 
 __all__ = ["ZarrStore"]
 
@@ -151,8 +153,14 @@ class ZarrStore:
 
     def read(self, windows: npt.NDArray[np.int64]) -> Array:
         """Features of windows, in the order asked for, as a new array."""
+        if self._shards is not None:
+            return self._shards.read(windows)
         result: Array = self.features[windows].read().result()
         return result
+
+    @cached_property
+    def _shards(self) -> Shards | None:
+        return Shards.of(self.path / "features")
 
     @property
     def shard(self) -> int:

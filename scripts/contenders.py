@@ -195,7 +195,7 @@ def _extract(files: Files, ending: str, **settings: Any) -> int:
 def kernel(files: Files) -> int:
     """The feature alone, on windows in memory, on all cores."""
     import pipeline as pl
-    from pipeline.cluster import one_blas_thread
+    from pipeline.blas import one_blas_thread
 
     feature = pl.Spectrogram(samplerate=RATE, window=1.0)
     windows = np.random.default_rng(0).standard_normal((32, RATE)).astype(np.float32)
@@ -213,7 +213,7 @@ def kernel(files: Files) -> int:
 
 def kernel_one_thread(files: Files) -> int:
     import pipeline as pl
-    from pipeline.cluster import one_blas_thread
+    from pipeline.blas import one_blas_thread
 
     feature = pl.Spectrogram(samplerate=RATE, window=1.0)
     windows = np.random.default_rng(0).standard_normal((32, RATE)).astype(np.float32)

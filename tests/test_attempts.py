@@ -35,8 +35,9 @@ import pipeline as pl
 import pipeline.attempts
 import pipeline.regions
 from pipeline.attempts import Outcome, attempt_all
-from pipeline.cluster import Cluster, Engine
+from pipeline.cluster import Cluster
 from pipeline.config import Settings
+from pipeline.engine import Engine
 from pipeline.job import run
 from pipeline.plan import Plan
 from pipeline.record import Done

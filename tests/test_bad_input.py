@@ -320,12 +320,13 @@ def test_sources_and_out_of_a_wrong_type_in_run_yaml_are_refused(
 
 NO_CLUSTERS = {
     "class: os.system, options: {command: touch called}": "os.system is not a Dask cluster manager",
-    "class: dask.distributed.LocalCluster, options: {n_wokers: 1}": "does not start.*n_wokers",
+    "class: dask.distributed.LocalCluster, options: {n_wokers: 1}": "did you mean 'n_workers'",
     "address: 'tcp://127.0.0.1:1'": "no Dask scheduler answers at tcp://127.0.0.1:1",
     "class: builtins.print": "builtins.print is not a Dask cluster manager",
     "class: dask.array.Array": "dask.array.Array is not a Dask cluster manager",
     "class: dask.no.X": "dask.no.X cannot be imported",
-    "address: nowhere": "no Dask scheduler answers at nowhere",
+    "address: nowhere, security: false": "no Dask scheduler answers at nowhere",
+    "address: 'tcp://10.0.0.7:8786'": "what is sent to tcp://10.0.0.7:8786 could be read",
 }
 
 

@@ -43,7 +43,8 @@ JOB_OPTIONS = re.findall(
 OPTIONS = {
     "demo": ["--hours", "--out"],
     "plan": [*JOB_OPTIONS, "--json"],
-    "extract": [*JOB_OPTIONS, "--overwrite", "--quiet"],
+    "cluster": [],
+    "extract": [*JOB_OPTIONS, "--overwrite", "--quiet", "--performance-report"],
     "status": ["--json"],
     "verify": ["--repair", "--json"],
     "pack": [],

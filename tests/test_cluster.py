@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from threadpoolctl import threadpool_info
 
-from pipeline.cluster import Cluster, load_cluster, started
+from pipeline.cluster import Cluster, load_cluster
+from pipeline.engine import started
 
 SHIPPED = Path(__file__).parents[1] / "cluster.yaml"
 
@@ -45,6 +46,10 @@ def test_the_shipped_file_names_threads_local_and_existing() -> None:
         ("clusters: {a: {threads: 1, scale: 2}}", "a", "scale goes with class, not with threads"),
         ("clusters: {a: {class: x, scale: 1, adapt: {}}}", "a", "both scale and adapt"),
         ("clusters: {a: {class: x, options: [1]}}", "a", "options is [1]"),
+        ("clusters: {a: {class: x, scale: 0}}", "a", "scale is 0; it must be a whole number"),
+        ("clusters: {a: {class: x, scale: two}}", "a", "scale is 'two'; it must be"),
+        ("clusters: {a: {class: x, security: 1.5}}", "a", "security is 1.5; it must be true, fal"),
+        ("clusters: {a: {threads: 1, security: true}}", "a", "security goes with class, not with"),
         ("clusters: {a: }", "a", "it is empty; give threads, class or address"),
         ("clusters: {}", "a", "names no clusters"),
         ("clusters: {a: {threads: 1}", "a", "is not valid YAML at line 1"),
@@ -66,31 +71,6 @@ def test_a_file_that_will_not_do_is_refused(
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"absent\.yaml does not exist"):
         load_cluster(tmp_path / "absent.yaml")
-
-
-@pytest.mark.parametrize(
-    "manager",
-    [
-        "os.system",
-        "subprocess.Popen",
-        "dask.array.Array",
-        "dask.no_such",
-        "distributed.Client",
-        "x",
-    ],
-)
-def test_only_dask_cluster_managers_are_accepted(manager: str) -> None:
-    with (
-        pytest.raises(ValueError, match="is not a Dask cluster manager"),
-        started(Cluster("a", manager=manager)),
-    ):
-        pass
-
-
-def test_a_manager_that_is_not_installed_is_named() -> None:
-    cluster = Cluster("a", manager="dask_yarn.YarnCluster")
-    with pytest.raises(ValueError, match="'a': dask_yarn"), started(cluster):
-        pass
 
 
 def test_an_address_where_nothing_listens_is_named() -> None:

@@ -21,7 +21,7 @@ from distributed import LocalCluster
 from threadpoolctl import threadpool_info
 
 import pipeline as pl
-import pipeline.execution
+import pipeline.job
 from pipeline.cluster import Cluster, load_cluster
 from pipeline.config import Settings
 from pipeline.job import run
@@ -218,19 +218,19 @@ def test_while_one_job_writes_another_is_refused(
 ) -> None:
     plan = planned(sources, tmp_path / f"x.{ending}")
     other = planned(sources, tmp_path / f"x.{ending}", hop=0.5)
-    true_started = pipeline.execution.started
+    true_started = pipeline.job.started
 
     @contextmanager
-    def slowly(cluster: Cluster) -> Iterator[Any]:
+    def slowly(cluster: Cluster, *more: Any) -> Iterator[Any]:
         for one in (plan, other):
             with pytest.raises(
                 ValueError, match=rf"another job \(process {os.getpid()} on .*\) is"
             ):
                 run(one, cluster, overwrite=True)
-        with true_started(cluster) as engine:
+        with true_started(cluster, *more) as engine:
             yield engine
 
-    monkeypatch.setattr(pipeline.execution, "started", slowly)
+    monkeypatch.setattr(pipeline.job, "started", slowly)
     assert run(plan, Cluster(threads=2)).ok
     assert pl.Batches(plan.out).valid.shape == (plan.layout.n_windows,)
     assert [path.name for path in tmp_path.glob(".*")] == []

@@ -1,0 +1,177 @@
+"""The connection: a client of the cluster that an entry describes, started if need be."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cluster import Cluster
+from pipeline.managers import check_manager, find_manager, is_exposed, prepare
+from pipeline.security import given_security, is_loopback, temporary_security
+
+if TYPE_CHECKING:
+    from distributed import Client, Security
+
+__all__ = ["StartError", "connect", "job_script"]
+
+
+class StartError(ConnectionError):
+    """A cluster did not start, though its options may be right."""
+
+
+def connect(cluster: Cluster, stack: ExitStack) -> Client:
+    """A client of what is started, or of the scheduler that runs already.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        The entry.
+    stack : ExitStack
+        Ends it all.
+
+    Raises
+    ------
+    ValueError
+        If the entry will not do.
+    ConnectionError
+        If there is no scheduler at the address.
+    StartError
+        If the cluster does not start.
+    """
+    from distributed import Client
+
+    security = _security(cluster, stack)
+    if cluster.manager is None:
+        try:
+            # One that is given no security asks Dask's configuration.
+            options = {} if security is None else {"security": security}
+            found: Client = stack.enter_context(
+                Client(cluster.address, timeout="10s", set_as_default=False, **options)
+            )
+            return found
+        except (TypeError, RuntimeError) as error:
+            raise ValueError(
+                f"cluster {cluster.name!r}: {cluster.address} and its certificates do not fit "
+                f"({error}); give tls:// and security: {{tls_ca_file, tls_client_cert, "
+                f"tls_client_key}}, or tcp:// and neither"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise ConnectionError(
+                f"no Dask scheduler answers at {cluster.address} ({error}); start one with "
+                f"'dask scheduler', or give the address of one that runs"
+            ) from None
+    manager = _start_manager(cluster, security, stack)
+    client: Client = stack.enter_context(Client(manager, set_as_default=False))
+    _scale(cluster, manager)
+    return client
+
+
+def _security(cluster: Cluster, stack: ExitStack) -> Security | None:
+    """Certificates for an entry, where it needs any."""
+    if isinstance(cluster.security, dict):
+        return given_security(cluster.security)
+    if cluster.security is False:
+        return None
+    if cluster.address is not None:
+        if not (cluster.address.startswith("tls://") or is_loopback(cluster.address)):
+            raise ValueError(
+                f"cluster {cluster.name!r}: what is sent to {cluster.address} could be read and "
+                f"commanded by others; start its scheduler with certificates and give tls://, or "
+                f"give 'security: false' where nobody else reaches the network"
+            )
+        return None
+    if cluster.security is None and not is_exposed(cluster, find_manager(cluster)):
+        return None
+    folder = cluster.options.get("shared_temp_directory")
+    return stack.enter_context(temporary_security(folder))
+
+
+def _start_manager(cluster: Cluster, security: Security | None, stack: ExitStack) -> Any:
+    """Start a cluster, without the workers that `_scale` asks for."""
+    import dask
+
+    check_manager(cluster)
+    found = find_manager(cluster)
+    options, configuration = prepare(cluster, found, security)
+    # Whether a task whose worker died is tried again is decided here, not there.
+    configuration["distributed.scheduler.allowed-failures"] = 0
+    # Dask would cancel one that takes longer to come back, but replace none of a group.
+    stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": "1000d"}))
+    with dask.config.set(configuration), _deaf_children():
+        try:
+            return stack.enter_context(found.make(**options))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"cluster {cluster.name!r}: {cluster.manager} does not start with its options: "
+                f"{_line(error)}; mend them in the cluster file"
+            ) from None
+        except Exception as error:  # each manager has its own
+            raise StartError(
+                f"cluster {cluster.name!r}: {cluster.manager} did not start ({_line(error)})"
+            ) from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error.__cause__ or error).split())
+
+
+def _scale(cluster: Cluster, manager: Any) -> None:
+    """Ask for workers, and for others in the place of those that will be lost."""
+    from distributed import LocalCluster, SpecCluster
+
+    from pipeline.workers import Replacing
+
+    replacing = {}
+    if isinstance(manager, SpecCluster) and not isinstance(manager, LocalCluster):
+        replacing = {"Adaptive": Replacing}
+    if cluster.adapt is not None:
+        manager.adapt(**replacing, **cluster.adapt)
+    elif cluster.scale is not None:
+        scale = cluster.scale if isinstance(cluster.scale, dict) else {"n": cluster.scale}
+        manager.scale(**scale)
+        if replacing:
+            workers = len(manager.plan)  # those of whole jobs
+            manager.adapt(**replacing, minimum=workers, maximum=workers)
+
+
+def job_script(cluster: Cluster) -> str | None:
+    """The script of each job of an entry, as it would be submitted; nothing is.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        The entry.
+
+    Returns
+    -------
+    str or None
+        None where its workers are not jobs of a batch system.
+
+    Raises
+    ------
+    ValueError
+        If the entry will not do.
+    """
+    check_manager(cluster)
+    if cluster.manager is None or find_manager(cluster).kind != "jobqueue":
+        return None
+    with ExitStack() as stack:
+        return str(_start_manager(cluster, _security(cluster, stack), stack).job_script())
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Let threads begun in the block, and processes that they ever start, not hear Ctrl-C.
+
+    A terminal sends it to every process of the job, but it is the client that
+    ends the workers; each would report, as an error, that it was interrupted.
+    """
+    resource_tracker.ensure_running()  # whichever thread started it would hear again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,109 @@
+"""The same job on machines that are reached by SSH: a real sshd, on loopback."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Write, record_lines, stored, wait_until
+
+import pipeline as pl
+from pipeline.cluster import load_cluster
+from pipeline.config import Settings
+from pipeline.job import run
+from pipeline.plan import Plan
+
+SBIN = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+FEATURE = pl.Spectrogram(n_fft=64, frame_length=20, hop_length=50)
+
+
+@pytest.fixture(scope="module")
+def connect_options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """How to log in to an sshd that runs for this file, with keys of its own."""
+    sshd, folder = find_sshd(), tmp_path_factory.mktemp("ssh")
+    for name in ("host", "client"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+        subprocess.run(command, check=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {
+        "ListenAddress": f"127.0.0.1:{port}",
+        "HostKey": folder / "host",
+        "AuthorizedKeysFile": folder / "client.pub",
+        "PidFile": "none",
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "PasswordAuthentication": "no",
+    }
+    (folder / "config").write_text("".join(f"{k} {v}\n" for k, v in settings.items()))
+    kind, key, *_ = (folder / "host.pub").read_text().split()
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {kind} {key}\n")
+    with open(folder / "log", "w") as log:
+        server = subprocess.Popen([sshd, "-D", "-e", "-f", folder / "config"], stderr=log)
+    try:
+        assert wait_until(lambda: "listening" in (folder / "log").read_text())
+        yield {
+            "port": port,
+            "username": getpass.getuser(),
+            "client_keys": [str(folder / "client")],
+            "known_hosts": str(folder / "known_hosts"),
+        }
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def find_sshd() -> str:
+    """The path of sshd, installed if need be and possible."""
+    if not shutil.which("sshd", path=SBIN):
+        if os.geteuid() != 0 or not shutil.which("apt-get"):
+            pytest.skip("sshd is not installed, and only root of a Debian can do so")
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+        install = "apt-get install -qy --no-install-recommends openssh-server"
+        command = ["sh", "-c", f"{install} || (apt-get update && {install})"]
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # where it sheds its rights
+    found = shutil.which("sshd", path=SBIN)
+    assert found
+    return found
+
+
+@pytest.mark.xdist_group("slurm")  # both may have to install packages, one after the other
+def test_a_job_over_ssh_stores_the_same_bits(
+    connect_options: dict[str, Any],
+    tmp_path: Path,
+    write_wav: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = {
+        "hosts": ["127.0.0.1"] * 3,
+        "connect_options": connect_options,
+        "worker_options": {"nthreads": 1},
+    }
+    entry = {"class": "dask.distributed.SSHCluster", "options": options}
+    file = tmp_path / "cluster.yaml"
+    file.write_text(yaml.safe_dump({"clusters": {"ssh": entry, "one": {"threads": 1}}}))
+    source = write_wav(seconds=9000, samplerate=1000)
+    stores = {}
+    for name in ("ssh", "one"):
+        out = tmp_path / name / "x.zarr"
+        plan = Plan.make(source, out, FEATURE, settings=Settings())
+        assert run(plan, load_cluster(f"{file}:{name}")).ok
+        stores[name] = stored(out)
+    assert stores["ssh"] == stores["one"]
+    done = record_lines(tmp_path / "ssh" / "x.zarr")
+    workers = {line["worker"] for line in done if line["kind"] == "done"}
+    assert len(workers) == 2
+    assert not {worker for worker in workers if worker.endswith(f":{os.getpid()}")}
+    assert [path.name for path in tmp_path.glob(".*")] == []
