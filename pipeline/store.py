@@ -140,7 +140,8 @@ def new_store(path: str | os.PathLike[str]) -> Store:
         If it has another ending.
     """
     path = Path(path)
-    path = path.resolve() if path.is_symlink() else path.absolute()
+    # tensorstore refuses "..".
+    path = path.resolve() if path.is_symlink() or ".." in path.parts else path.absolute()
     if path.suffix == ".zarr":
         return ZarrStore(path)
     if path.suffix in (".h5", ".hdf5"):

@@ -22,8 +22,8 @@ ORDER = [
     *("files", "record", "lock", "shards", "zarr_store", "hdf5_file", "hdf5_store", "store"),
     *("blas", "versions", "config", "cluster", "walltime", "security", "managers", "workers"),
     *("connection", "engine", "plan", "needs", "creation", "regions", "attempts", "report"),
-    *("execution", "job"),
-    *("verify", "batches", "summary", "plots", "demo", "cli", "__init__", "__main__"),
+    *("execution", "job", "verify", "batches", "summary", "plots", "demo"),
+    *("cli", "__init__", "__main__"),
 ]
 
 DOORS = {

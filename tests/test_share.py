@@ -75,10 +75,10 @@ def status(place: Workplace, out: Path) -> dict[str, Any]:
     return found
 
 
-def all_of(running: list[Command]) -> list[Ended]:
+def codes(running: list[Command]) -> list[int | None]:
     """Wait for all at once: one that was killed counts as alive until it is waited for."""
     wait_for(lambda: None not in [command.poll() for command in running], 100)
-    return [command.wait() for command in running]
+    return [command.poll() for command in running]
 
 
 def last_line(ended: Ended) -> str:
@@ -126,8 +126,9 @@ def test_plan_says_what_a_share_is(place: Workplace) -> None:
 def test_shares_that_start_at_once_on_nothing_make_one_store(
     place: Workplace, out: Path, whole: dict[str, str]
 ) -> None:
-    ended = all_of([place.extract(out, "--share", f"{i}/4") for i in range(4)])
-    assert [one.code for one in ended] == [0] * 4
+    shares = [place.extract(out, "--share", f"{i}/4") for i in range(4)]
+    assert codes(shares) == [0] * 4
+    ended = [share.wait() for share in shares]
     assert all(", share " in one.err and "2 computed now" in one.err for one in ended)
     assert [last_line(one) for one in ended].count("the store is finished") == 1
     is_whole(out, whole)
@@ -135,7 +136,7 @@ def test_shares_that_start_at_once_on_nothing_make_one_store(
     assert sorted(line["region"] for line in lines if line["kind"] == "done") == [*range(REGIONS)]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_shares_overlap_and_are_killed_at_random(
     place: Workplace, out: Path, whole: dict[str, str], seed: int
 ) -> None:
@@ -151,9 +152,8 @@ def test_shares_overlap_and_are_killed_at_random(
         for share in rng.sample(running, 3):
             time.sleep(rng.uniform(0, 0.4))
             os.kill(share.pid, signal.SIGKILL)
-        assert {one.code for one in all_of(running)} <= {0, -signal.SIGKILL}
-    ended = all_of(start(rng.sample(shares, len(shares))))
-    assert {one.code for one in ended} == {0}
+        assert {*codes(running)} <= {0, -signal.SIGKILL}
+    assert {*codes(start(rng.sample(shares, len(shares))))} == {0}
     assert place.extract(out, before=patience).wait().code == 0
     is_whole(out, whole)
 

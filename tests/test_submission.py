@@ -6,14 +6,16 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import Workplace, wait_for, write_recording
 from conftest import stored
 from slurm import Slurm
 
-from pipeline.record import Record
+from pipeline.record import Done, Record
 from pipeline.store import open_store
 from pipeline.verify import verify
 
@@ -108,8 +110,10 @@ class Queue:
 
 
 @pytest.fixture
-def queue(slurm: Slurm, tmp_path: Path) -> Queue:
-    return Queue(slurm, tmp_path)
+def queue(slurm: Slurm, tmp_path: Path) -> Iterator[Queue]:
+    yield Queue(slurm, tmp_path)
+    if left := slurm.jobs():  # of a test that failed
+        slurm.cancel(*left)
 
 
 def is_whole(out: Path, whole: dict[str, str]) -> None:
@@ -181,6 +185,93 @@ def test_one_allocation_holds_scheduler_client_and_workers(
     assert queue.code(job) == "0:0", queue.logs()[job]
     is_whole(place.folder / "x.zarr", whole)
     assert list(place.folder.glob(".features-*")) == []
-    done = Record(open_store(place.folder / "x.zarr").record_folder).entries()
-    workers = {entry.worker for entry in done if getattr(entry, "worker", None)}
-    assert len(workers) == 2
+    entries = Record(open_store(place.folder / "x.zarr").record_folder).entries()
+    assert len({entry.worker for entry in entries if isinstance(entry, Done)}) == 2
+
+
+TIME = r"(\d+:)?\d+"
+# By option, what may follow it: OpenPBS's qsub(1B), IBM's bsub reference, Grid Engine's qsub(1).
+DOCUMENTED = {
+    "pbs": {
+        "-N": r"[A-Za-z]\w*",
+        "-J": r"0-\d+",
+        "-l": r"(select=1:ncpus=\d+:mem=\d+gb|walltime=\d+:\d\d:\d\d)",
+        "-j": "oe",
+        "-r": "y",
+    },
+    "lsf": {
+        "-J": r'"\w+\[1-\d+\]"',
+        "-n": r"\d+",
+        "-R": r'"span\[hosts=1\]"',
+        "-M": r"\d+(KB|MB|GB)",
+        "-W": TIME,
+        "-wt": TIME,
+        "-wa": r"'[A-Z]+'",
+        "-o": r"\S+%J-%I\S+",
+        "-r": "",
+    },
+    "sge": {
+        "-N": r"[A-Za-z]\w*",
+        "-S": "/bin/bash",
+        "-t": r"1-\d+",
+        "-pe": r"\w+ \d+",
+        "-l": r"h_rt=\d+:\d\d:\d\d,h_vmem=\d+G",
+        "-cwd": "",
+        "-j": "y",
+        "-r": "y",
+    },
+}
+PREFIX = {"pbs": "#PBS", "lsf": "#BSUB", "sge": "#$"}
+# What each system tells a task, counted from 0.
+TOLD: dict[str, Callable[[int], dict[str, Any]]] = {
+    "pbs": lambda i: {"PBS_ARRAY_INDEX": i, "PBS_O_WORKDIR": ".", "NCPUS": 1},
+    "lsf": lambda i: {"LSB_JOBINDEX": i + 1, "LSB_DJOB_NUMPROC": 1},
+    "sge": lambda i: {"SGE_TASK_ID": i + 1, "NSLOTS": 1},
+}
+
+
+@pytest.mark.parametrize("system", DOCUMENTED)
+def test_a_script_of_another_system_asks_for_what_is_documented(system: str) -> None:
+    text = (SCRIPTS / f"{system}.sh").read_text()
+    directives = re.findall(rf"^{re.escape(PREFIX[system])} (-\w+) ?(.*)$", text, re.MULTILINE)
+    assert {option for option, _ in directives} == DOCUMENTED[system].keys()
+    for option, value in directives:
+        assert re.fullmatch(DOCUMENTED[system][option], value), (option, value)
+    shares = re.search(r"^shares=(\d+)", text, re.MULTILINE)
+    assert shares
+    first, last = re.findall(r"^#\S+ -[Jt] .*?(\d+)-(\d+)", text, re.MULTILINE)[0]
+    assert int(last) - int(first) + 1 == int(shares[1])
+
+
+@pytest.mark.parametrize("system", DOCUMENTED)
+def test_tasks_of_another_system_s_array_share_a_job(
+    place: Workplace, whole: dict[str, str], system: str
+) -> None:
+    text = (SCRIPTS / f"{system}.sh").read_text()
+    job = " ".join(["a.wav", "--out", "x.zarr", *OPTIONS])
+    for old, new in {"shares=16": "shares=2", "recordings/ --out features.zarr": job}.items():
+        assert old in text
+        text = text.replace(old, new)
+    (place.folder / "job.sh").write_text(text)
+    environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": f"{ROOT}:{place.folder}"}
+    tasks = [
+        subprocess.Popen(
+            ["bash", "job.sh"],
+            cwd=place.folder,
+            env=environment | {name: str(value) for name, value in TOLD[system](i).items()},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    printed = [task.communicate()[1] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], printed
+    is_whole(place.folder / "x.zarr", whole)
+    assert ["share 0/2: " in printed[0], "share 1/2: " in printed[1]] == [True, True]
+
+
+def test_all_that_is_handed_in_is_read_by_the_shell() -> None:
+    for script in [*SCRIPTS.glob("*.sbatch"), *SCRIPTS.glob("*.sh")]:
+        done = subprocess.run(["bash", "-n", script], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert os.access(script, os.X_OK)
