@@ -6,17 +6,18 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from commands import wait_for
 from conftest import Write, done_regions, record_lines, stored
 from slurm import Slurm
 
 import pipeline as pl
+from pipeline.cluster import Cluster
+from pipeline.engine import Engine, started
 
 ROOT = Path(__file__).parents[1]
 SLOW = """
@@ -78,16 +79,6 @@ class Extract:
         return [line["worker"] for line in record_lines(self.out) if line["kind"] == "done"]
 
 
-def wait_for(
-    condition: Callable[[], object], running: subprocess.Popen[str], seconds: float = 60
-) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert running.poll() is None, running.communicate()
-        assert time.monotonic() < until, "what was waited for did not come"
-        time.sleep(0.1)
-
-
 def test_workers_that_are_cancelled_or_leave_are_replaced_and_the_bits_are_the_same(
     slurm: Slurm,
     tmp_path: Path,
@@ -100,7 +91,8 @@ def test_workers_that_are_cancelled_or_leave_are_replaced_and_the_bits_are_the_s
     job = Extract(tmp_path, source, options, scale=2)
     running = job.start(SLOW="0.25")
     request.addfinalizer(running.kill)
-    wait_for(lambda: done_regions(job.out) >= 2, running)
+    wait_for(lambda: done_regions(job.out) >= 2 or running.poll() is not None)
+    assert running.poll() is None, running.communicate()
     first = slurm.jobs("RUNNING", name="features")
     assert len(first) == 2
     status = subprocess.run(
@@ -120,3 +112,23 @@ def test_workers_that_are_cancelled_or_leave_are_replaced_and_the_bits_are_the_s
     assert "JobState=CANCELLED" in ended[f"JobId={first[0]}"]
     assert "JobState=COMPLETED" in ended[f"JobId={first[1]}"]  # it left by itself
     assert list(tmp_path.glob(".*")) == []  # neither locks nor certificates
+
+
+def test_a_job_of_several_workers_is_replaced_as_a_whole(
+    slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where Slurm puts what a job says
+    options = OPTIONS | {"cores": 2, "processes": 2, "memory": "1GiB", "job_name": "pair"}
+    entry = Cluster("a", None, "dask_jobqueue.SLURMCluster", options, scale=1)
+    with started(entry) as engine:
+        wait_for(lambda: len(workers(engine)) == 2)
+        first = workers(engine)
+        slurm.cancel(*slurm.jobs("RUNNING", name="pair"))
+        wait_for(lambda: len(workers(engine) - first) == 2)
+        assert len(slurm.jobs("RUNNING", name="pair")) == 1
+
+
+def workers(engine: Engine) -> set[str]:
+    """Addresses of the workers there are; waits for one."""
+    assert engine.everywhere is not None
+    return set(engine.everywhere(os.getpid))
