@@ -44,8 +44,15 @@ def main() -> NoReturn:
         print("interrupted; the same command goes on where it was", file=sys.stderr)
         code = INTERRUPTED
     except (ValueError, OSError, MemoryError, ImportError, OverflowError) as error:
-        code = _complain(str(error))
+        code = _complain(_words(error))
     sys.exit(code)
+
+
+def _words(error: Exception) -> str:
+    """What an error says, for people; that of the system names its file first."""
+    if isinstance(error, OSError) and error.errno and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _complain(message: str) -> int:

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from pipeline.attempts import Outcome, attempt_all
 from pipeline.creation import create, find_begun, finish, remake
 from pipeline.engine import Engine
-from pipeline.files import StoredFile
 from pipeline.lock import Holder, Lock
 from pipeline.needs import check_workers
 from pipeline.plan import Plan
@@ -64,10 +63,11 @@ class Execution:
 
     def _read(self, checked: npt.NDArray[np.bool_]) -> None:
         """Take in what the record says; whether it holds is checked of some regions only."""
+        holds = self._store.in_place(self._plan.layout)
 
         def in_place(entry: Done | Made) -> bool:
             unchecked = isinstance(entry, Done) and not checked[entry.region]
-            return unchecked or _in_place(self._store, entry.files)
+            return unchecked or holds(entry.files)
 
         self._standing = self._record.standing(len(self._own), in_place)
         if self._record.damaged():
@@ -196,18 +196,6 @@ class Execution:
             str(share) if share else None,
             self._outlook,
         )
-
-
-def _in_place(store: Store, files: tuple[StoredFile, ...]) -> bool:
-    """Whether files are where, and as long as, they were when they were recorded.
-
-    A machine that lost its power may keep a line of the record and lose data
-    that was written before it.
-    """
-    try:
-        return all(os.stat(store.locate(file.name)).st_size == file.size for file in files)
-    except OSError:
-        return False
 
 
 def _task(plan: Plan, store: Store, region: int) -> Task:

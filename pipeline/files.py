@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import glob
+import io
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,21 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
-__all__ = ["StoredFile", "aside_of", "put_in_place", "remove", "stored_file", "sweep", "walk"]
+from pipeline.remote import AnyPath, PathT, RemotePath
+from pipeline.remote_file import open_whole
+
+__all__ = [
+    "StoredFile",
+    "aside_of",
+    "in_place",
+    "put_in_place",
+    "put_lines",
+    "remove",
+    "stored_bytes",
+    "stored_file",
+    "sweep",
+    "walk",
+]
 
 PIECE = 1 << 18  # what stays in the cache between reading it and adding it up
 
@@ -28,25 +43,42 @@ class StoredFile:
     crc32c: int
 
 
-def stored_file(path: Path, name: str) -> StoredFile:
+def stored_file(path: AnyPath, name: str) -> StoredFile:
     """Size and checksum of a file as it now is on disk, under its name in the store.
 
     The checksum is the CRC-32C of the file, followed by the sum of its words of
     64 bits: a shard holds its own CRC-32Cs, and so that of the whole of it is the
     same for all shards of the same lengths, and would not tell one from another.
     """
+    with open_whole(path) as file:
+        return _add_up(file, name)
+
+
+def stored_bytes(data: bytes, name: str) -> StoredFile:
+    """The same of what a file will hold."""
+    return _add_up(io.BytesIO(data), name)
+
+
+def _add_up(file: io.BufferedIOBase, name: str) -> StoredFile:
     size = crc = total = 0
-    with open(path, "rb") as file:
-        while piece := file.read(PIECE):
-            size += len(piece)
-            crc = google_crc32c.extend(crc, piece)
-            words = np.frombuffer(piece.ljust(-(-len(piece) // 8) * 8, b"\0"), "<u8")
-            total += int(words.sum(dtype=np.uint64))
+    while piece := file.read(PIECE):
+        size += len(piece)
+        crc = google_crc32c.extend(crc, piece)
+        words = np.frombuffer(piece.ljust(-(-len(piece) // 8) * 8, b"\0"), "<u8")
+        total += int(words.sum(dtype=np.uint64))
     crc = google_crc32c.extend(crc, (total % 2**64).to_bytes(8, "little"))
     return StoredFile(name, size, crc)
 
 
-def aside_of(path: Path) -> Path:
+def in_place(locate: Callable[[str], Path], files: Iterable[StoredFile]) -> bool:
+    """Whether files are where, and as long as, they were."""
+    try:
+        return all(locate(file.name).stat().st_size == file.size for file in files)
+    except OSError:
+        return False
+
+
+def aside_of(path: PathT) -> PathT:
     """Where to make what is to be at a path; no other thread, process or host has the same."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
 
@@ -69,9 +101,18 @@ def put_in_place(path: Path) -> Iterator[Path]:
         raise
 
 
-def remove(path: Path) -> None:
+def put_lines(path: AnyPath, lines: Iterable[bytes]) -> None:
+    """Put a file in place, whole."""
+    if isinstance(path, RemotePath):
+        path.write_lines(lines)
+        return
+    with put_in_place(path) as aside, open(aside, "wb") as file:
+        file.writelines(lines)
+
+
+def remove(path: AnyPath) -> None:
     """Remove a file or a folder; nothing if there is none."""
-    if path.is_dir() and not path.is_symlink():
+    if isinstance(path, Path) and path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,16 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.files import StoredFile, aside_of, put_in_place, remove, stored_file, sweep, walk
+from pipeline.files import (
+    StoredFile,
+    aside_of,
+    in_place,
+    put_in_place,
+    remove,
+    stored_file,
+    sweep,
+    walk,
+)
 from pipeline.hdf5_file import written
 from pipeline.layout import COORDINATE_CHUNK, Layout, Variable
 
@@ -151,9 +161,13 @@ class Hdf5Store:
         """Where a file of the store is."""
         return self.path if name == MASTER else self.parts / name
 
-    def owns(self, path: Path) -> bool:
-        """Whether only this store puts files there."""
-        return self.parts in path.parents
+    def owns(self, name: str) -> bool:
+        """Whether only this store puts files of such a name there."""
+        return name != MASTER
+
+    def in_place(self, layout: Layout) -> Callable[[tuple[StoredFile, ...]], bool]:
+        """Tells whether files are where, and as long as, they were when they were recorded."""
+        return partial(in_place, self.locate)
 
     def windows_of(self, name: str, layout: Layout) -> tuple[int, int] | None:
         """First window whose features a file holds, and the one after the last; None if none."""

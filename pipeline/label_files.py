@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
+from io import TextIOWrapper
 from typing import Any
 
 import h5py
@@ -12,13 +12,15 @@ import numpy.typing as npt
 
 from pipeline.arrays import HDF5_SUFFIXES
 from pipeline.readers import as_os_error
+from pipeline.remote import AnyPath, RemotePath
+from pipeline.remote_file import open_binary
 
 __all__ = ["load_labels", "read_label"]
 
 Array = npt.NDArray[Any]
 
 
-def read_label(path: Path) -> Array | None:
+def read_label(path: AnyPath) -> Array | None:
     """The labels stored with a recording: HDF5 ``label``, or ``NAME-lbl.npy``.
 
     Returns
@@ -33,15 +35,15 @@ def read_label(path: Path) -> Array | None:
     """
     with as_os_error(path):
         if path.suffix.lower() in HDF5_SUFFIXES:
-            with h5py.File(path, "r") as file:
+            with _open_hdf5(path) as file:
                 return _hdf5_labels(file) if "label" in file else None
         beside = path.with_name(f"{path.stem}-lbl.npy")
         if path.suffix.lower() == ".npy" and beside.exists():
-            return np.asarray(np.load(beside))
+            return _load_npy(beside)
         return None
 
 
-def load_labels(path: Path) -> Array | list[str]:
+def load_labels(path: AnyPath) -> Array | list[str]:
     """Read a file of labels, one for each window.
 
     Parameters
@@ -66,11 +68,11 @@ def load_labels(path: Path) -> Array | list[str]:
     try:
         with as_os_error(path):
             if path.suffix.lower() == ".npy":
-                return np.asarray(np.load(path))
+                return _load_npy(path)
             if path.suffix.lower() in HDF5_SUFFIXES:
-                with h5py.File(path, "r") as file:
+                with _open_hdf5(path) as file:
                     return _hdf5_labels(file)
-            with open(path, newline="", encoding="utf-8-sig") as file:
+            with open_binary(path) as raw, TextIOWrapper(raw, "utf-8-sig", newline="") as file:
                 rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise OSError(
@@ -89,6 +91,15 @@ def load_labels(path: Path) -> Array | list[str]:
         where = f"in row {labels.index('') + 1}" if labels else "at all"
         raise ValueError(f"{path} has no label {where}; give one for each window")
     return labels
+
+
+def _open_hdf5(path: AnyPath) -> h5py.File:
+    return h5py.File(open_binary(path) if isinstance(path, RemotePath) else path, "r")
+
+
+def _load_npy(path: AnyPath) -> Array:
+    with open_binary(path) as file:
+        return np.asarray(np.load(file))
 
 
 def _hdf5_labels(file: h5py.File) -> Array:

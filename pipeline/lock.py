@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import glob
 import math
-import os
-import secrets
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from filelock import SoftFileLease
+from pipeline.lease import LOOK_SECONDS, FileLeases, Lease, Leases, share_of
+from pipeline.object_lease import ObjectLeases
+from pipeline.remote import AnyPath, RemotePath
 
 __all__ = ["Holder", "Lock", "holders", "locked", "shared"]
 
 # A job shows a sign of life three times in this time. One of another host that
 # shows none for so long is taken for dead; one of this host is known to be.
 LEASE_SECONDS = 30.0
-LOOK_SECONDS = 0.25  # how often somebody who waits looks again
 # In so much, a job of this host that wants the store for itself has seen whether it may.
 PAUSE_SECONDS = 2.0
 
@@ -41,9 +35,8 @@ class Holder:
 class Lock:
     """The right to write to a store."""
 
-    def __init__(self, lease: SoftFileLease) -> None:
+    def __init__(self, lease: Lease) -> None:
         self._lease = lease
-        self._handle = os.open(lease.lock_file, os.O_RDONLY)
 
     def check(self) -> None:
         """Refuse to go on when another job has taken over.
@@ -53,9 +46,7 @@ class Lock:
         PermissionError
             If this process was stopped for so long that others took it for dead.
         """
-        # The lease itself sees it when it next shows a sign of life. Who takes over
-        # removes the file, which moves along when a folder above it is renamed.
-        if self._lease.compromise is not None or not os.fstat(self._handle).st_nlink:
+        if self._lease.lost():
             raise PermissionError(
                 "the lock was lost: this job was stopped for so long that another took it for dead"
             )
@@ -80,27 +71,23 @@ class Lock:
     def release(self) -> None:
         """Give the right back."""
         self._lease.release()
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
 
 
 class _Share(Lock):
     """The right to write some regions of a store, while others write others."""
 
-    def __init__(self, lease: SoftFileLease, path: Path) -> None:
+    def __init__(self, lease: Lease, leases: Leases) -> None:
         super().__init__(lease)
-        self._path = path
+        self._leases = leases
 
     @contextmanager
     def alone(self, leaving: bool = False) -> Iterator[list[Holder]]:
         self.check()
-        turn = _lease(_turn_of(self._path))
+        turn = self._leases.turn()
         try:
-            _take(turn, math.inf)
-            own = Path(self._lease.lock_file).name
-            others = [other for other in _shares_of(self._path) if other.name != own]
-            yield [_holder(other) for other in others if not _is_dead(_lease(other))]
+            turn.acquire(math.inf)
+            others = [other for other in self._leases.shares() if other.name != self._lease.name]
+            yield [_holder(other) for other in others if not _is_dead(other)]
             if leaving:
                 self.release()
         finally:
@@ -108,13 +95,13 @@ class _Share(Lock):
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[Lock]:
+def locked(path: AnyPath) -> Iterator[Lock]:
     """Hold the lock of a store, for this job alone; the store need not exist yet.
 
     Parameters
     ----------
     path : path
-        Of the store. The lock is a file beside it.
+        Of the store. The lock is beside it.
 
     Yields
     ------
@@ -124,35 +111,27 @@ def locked(path: Path) -> Iterator[Lock]:
     ------
     ValueError
         If another job holds it, or a share of it.
-
-    Notes
-    -----
-    A lease: its holder touches the file, also on network file systems whose own
-    locks cannot be relied on. That of a dead process of this host is taken at
-    once, that of another host when it was not touched for `LEASE_SECONDS` by
-    this host's clock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lease = _lease(_lock_of(path))
+    leases = _leases(path)
+    lease = leases.lock()
     try:
         try:
-            _take(lease, 0)
+            lease.acquire(0)
         except TimeoutError:
-            if _is_local(lease):
+            if lease.is_local():
                 raise
-            _take(lease, LEASE_SECONDS * 4 / 3)
+            lease.acquire(LEASE_SECONDS * 4 / 3)
     except TimeoutError:
-        raise _refusal(path, str(_holder(_lock_of(path)))) from None
+        raise _refusal(path, str(_holder(lease))) from None
     with ExitStack() as stack:
         stack.callback(lease.release)
-        _await_end_of_shares(path)
-        lock = Lock(lease)
-        stack.callback(lock.release)
-        yield lock
+        _await_end_of_shares(path, leases)
+        yield Lock(lease)
 
 
 @contextmanager
-def shared(path: Path, share: str) -> Iterator[Lock]:
+def shared(path: AnyPath, share: str) -> Iterator[Lock]:
     """Hold the lock of a store together with others that share it.
 
     Parameters
@@ -179,147 +158,70 @@ def shared(path: Path, share: str) -> Iterator[Lock]:
     of any two, at least one sees the other.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    number, _, count = share.partition("/")
-    name = f".{path.name}.{number}-{count}-{secrets.token_hex(4)}.share"
-    lease = _lease(path.with_name(name))
-    _take(lease, 0)
+    leases = _leases(path)
+    lease = leases.share(share)
+    lease.acquire(0)
     with ExitStack() as stack:
         stack.callback(lease.release)
-        _await_no_lock(path)
-        lock = _Share(lease, path)
-        stack.callback(lock.release)
-        yield lock
+        _await_no_lock(path, leases.lock())
+        yield _Share(lease, leases)
 
 
-def holders(path: Path) -> list[Holder]:
+def holders(path: AnyPath) -> list[Holder]:
     """Who writes to a store and has shown a sign of life lately."""
-    return [_holder(file) for file in (_lock_of(path), *_shares_of(path)) if _lives(_lease(file))]
+    leases = _leases(path)
+    return [_holder(lease) for lease in (leases.lock(), *leases.shares()) if lease.lives()]
 
 
-def _await_no_lock(path: Path) -> None:
+def _leases(path: AnyPath) -> Leases:
+    if isinstance(path, RemotePath):
+        return ObjectLeases(path, LEASE_SECONDS)
+    return FileLeases(path, LEASE_SECONDS)
+
+
+def _await_no_lock(path: AnyPath, lock: Lease) -> None:
     """Refuse if another job has the lock of a store, and keeps it."""
-    lease = _lease(_lock_of(path))
-    if not Path(lease.lock_file).exists():  # many shares would be in each other's way
+    if not lock.exists():  # many shares would be in each other's way
         return
     try:
         # A job that came after this share sees it, and gives the lock back.
-        _take(lease, PAUSE_SECONDS if _is_local(lease) else LEASE_SECONDS * 4 / 3)
+        lock.acquire(PAUSE_SECONDS if lock.is_local() else LEASE_SECONDS * 4 / 3)
     except TimeoutError:
-        raise _refusal(path, str(_holder(_lock_of(path)))) from None
-    lease.release()
+        raise _refusal(path, str(_holder(lock))) from None
+    lock.release()
 
 
-def _await_end_of_shares(path: Path) -> None:
+def _await_end_of_shares(path: AnyPath, leases: Leases) -> None:
     """Refuse if a share of a store is at work; remove what dead ones have left."""
-    leases = {share: _lease(share) for share in _shares_of(path)}
+    shares = leases.shares()
     until = time.monotonic() + LEASE_SECONDS * 4 / 3
-    while leases:
-        for share, lease in list(leases.items()):
-            if _is_dead(lease):
-                del leases[share]
-        alive = [share for share, lease in leases.items() if _is_local(lease)]
-        if alive or (leases and time.monotonic() > until):
-            first, *others = alive or leases
+    while shares := [share for share in shares if not _is_dead(share)]:
+        alive = [share for share in shares if share.is_local()]
+        if alive or time.monotonic() > until:
+            first, *others = alive or shares
             more = f", and {len(others)} more" if others else ""
             raise _refusal(path, f"{_holder(first)}{more}")
-        if leases:
-            time.sleep(LOOK_SECONDS)
-    _is_dead(_lease(_turn_of(path)))
+        time.sleep(LOOK_SECONDS)
+    _is_dead(leases.turn())
 
 
-def _refusal(path: Path, holder: str) -> ValueError:
+def _refusal(path: AnyPath, holder: str) -> ValueError:
     return ValueError(
         f"another job ({holder}) is writing to {path}; wait until it has ended, or "
         f"stop it, and give the same command again"
     )
 
 
-def _take(lease: SoftFileLease, seconds: float) -> None:
-    """Take a lease when it is free, or its holder dead; wait so long for that.
-
-    Raises
-    ------
-    TimeoutError
-        If it is held by another.
-    """
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            lease.acquire(timeout=0)
-            return
-        except TimeoutError:
-            _remove_stillborn(Path(lease.lock_file))
-            if time.monotonic() >= until:
-                raise
-        time.sleep(LOOK_SECONDS)
-
-
-def _remove_stillborn(file: Path) -> None:
-    """Remove a lease whose holder was killed before it wrote who it is; filelock never does."""
-    with suppress(FileNotFoundError):
-        status = file.stat()
-        if not status.st_size and time.time() - status.st_ctime > LEASE_SECONDS:
-            file.unlink()
-
-
-def _is_dead(lease: SoftFileLease) -> bool:
+def _is_dead(lease: Lease) -> bool:
     """Whether the holder is known to be dead, or gone; its lease then is gone, too."""
-    if Path(lease.lock_file).exists():  # a full disk has no room to try it
+    if lease.exists():  # a full disk has no room to try it
         try:
-            _take(lease, 0)
+            lease.acquire(0)
         except TimeoutError:
             return False
         lease.release()
     return True
 
 
-def _lives(lease: SoftFileLease) -> bool:
-    """Whether somebody holds it, and has shown a sign of life lately."""
-    try:
-        age = time.time() - os.stat(lease.lock_file).st_mtime
-    except FileNotFoundError:
-        return False
-    owner = lease.owner
-    dead = owner is not None and _is_local(lease) and not Path(f"/proc/{owner.pid}").exists()
-    return not dead and age <= LEASE_SECONDS
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
-
-
-def _turn_of(path: Path) -> Path:
-    """Held by the one share that makes, mends or finishes the store."""
-    return path.with_name(f".{path.name}.turn")
-
-
-def _shares_of(path: Path) -> list[Path]:
-    """The leases of all shares of a store."""
-    pattern = f".{glob.escape(path.name)}.*-*-????????.share"
-    return sorted(path.parent.glob(pattern))
-
-
-def _lease(file: Path) -> SoftFileLease:
-    from filelock import SoftFileLease
-
-    return SoftFileLease(file, lease_duration=LEASE_SECONDS)
-
-
-def _holder(file: Path) -> Holder:
-    owner = _lease(file).owner
-    name = f"process {owner.pid} on {owner.hostname.partition('?')[0]}" if owner else "unknown"
-    if file.suffix != ".share":
-        return Holder(name)
-    index, count, _ = file.stem.rpartition(".")[2].split("-")
-    return Holder(name, f"{index}/{count}")
-
-
-def _is_local(lease: SoftFileLease) -> bool:
-    """Whether the holder is a process that this one can see, and so alive."""
-    owner = lease.owner
-    if owner is None:
-        return False
-    host, _, container = owner.hostname.partition("?")
-    namespace = Path("/proc/self/ns/pid")
-    same = not container or (namespace.exists() and f"{namespace.stat().st_ino:x}" in container)
-    return same and host == socket.gethostname()
+def _holder(lease: Lease) -> Holder:
+    return Holder(lease.owner(), share_of(lease))

@@ -5,21 +5,27 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from functools import lru_cache
-from mmap import ACCESS_READ, mmap
 from struct import unpack_from
+from typing import BinaryIO
 
 import numpy as np
+
+from pipeline.remote import AnyPath
+from pipeline.remote_file import open_binary
 
 __all__ = ["begins_whole", "find_gaps", "last_granule"]
 
 
+AHEAD = 1 << 20  # bytes read at a time
+
+
 @lru_cache(maxsize=256)
-def find_gaps(path: str, size: int, modified: int) -> tuple[tuple[int, int, int], ...]:
+def find_gaps(path: AnyPath, size: int, modified: int) -> tuple[tuple[int, int, int], ...]:
     """Where pages are damaged or missing.
 
     Parameters
     ----------
-    path : str
+    path : path
         Of an Ogg file.
     size, modified : int
         Bytes and time of change, by which an earlier answer is known again.
@@ -51,7 +57,7 @@ def find_gaps(path: str, size: int, modified: int) -> tuple[tuple[int, int, int]
     )
 
 
-def begins_whole(path: str) -> bool:
+def begins_whole(path: AnyPath) -> bool:
     """Whether nothing is damaged or missing up to the first page that ends in audio."""
     for granule, follows in _pages(path):
         if not follows or granule > 0:
@@ -59,28 +65,57 @@ def begins_whole(path: str) -> bool:
     return False
 
 
-def last_granule(path: str) -> int:
+def last_granule(path: AnyPath) -> int:
     """The highest granule position of a page that is whole."""
     return max((granule for granule, _ in _pages(path)), default=0)
 
 
-def _pages(path: str) -> Iterator[tuple[int, bool]]:
+def _pages(path: AnyPath) -> Iterator[tuple[int, bool]]:
     """Granule position of each page, and whether it follows the one before; -1 of damage."""
     expected = None
-    with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        place = data.find(b"OggS")
-        while 0 <= place <= len(data) - 27:
-            granule, _, number, checksum, segments = unpack_from("<qIIIB", data, place + 6)
-            end = place + 27 + segments + sum(data[place + 27 : place + 27 + segments])
-            page = bytearray(data[place:end])
+    with open_binary(path) as file:
+        data = _Ahead(file)
+        while data.find(b"OggS") and len(data.peek(27)) == 27:
+            granule, _, number, checksum, segments = unpack_from("<qIIIB", data.peek(27), 6)
+            table = data.peek(27 + segments)[27:]
+            length = 27 + segments + sum(table)
+            page = bytearray(data.peek(length))
             page[22:26] = bytes(4)
-            if len(page) < end - place or _checksum(page) != checksum:
-                end = place + 4
+            if len(table) < segments or len(page) < length or _checksum(page) != checksum:
+                data.skip(4)
                 yield -1, False
             else:
+                data.skip(length)
                 yield granule, expected in (None, number)
                 expected = number + 1
-            place = data.find(b"OggS", end)
+
+
+class _Ahead:
+    """A file of which some bytes ahead are known."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._data, self._place = file, b"", 0
+
+    def peek(self, n: int) -> bytes:
+        """The next bytes, fewer at the end of the file."""
+        if len(self._data) - self._place < n:
+            self._data = self._data[self._place :] + self._file.read(max(n, AHEAD))
+            self._place = 0
+        return self._data[self._place : self._place + n]
+
+    def skip(self, n: int) -> None:
+        """Go on; no further than what was peeked at."""
+        self._place += n
+
+    def find(self, mark: bytes) -> bool:
+        """Go on to the next place where these bytes are."""
+        while len(self.peek(len(mark))) == len(mark):
+            place = self._data.find(mark, self._place)
+            if place >= 0:
+                self._place = place
+                return True
+            self._place = len(self._data) - len(mark) + 1
+        return False
 
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))

@@ -24,6 +24,8 @@ from pipeline.labels import Labels, check_count, make_labels
 from pipeline.layout import Layout, choose_layout
 from pipeline.record import digest_lines, fingerprint
 from pipeline.recordings import PathLike, Recordings, scan
+from pipeline.remote import as_path, is_remote
+from pipeline.remote_file import KEPT_BYTES
 from pipeline.share import Share
 from pipeline.store import new_store
 from pipeline.windows import bind_to_grid
@@ -88,7 +90,7 @@ class Inputs:
             return cls(recordings, grid, feature, _stored_labels(recordings, grid))
         what = "labels"
         if isinstance(labels, str | os.PathLike):
-            what, labels = os.fspath(labels), load_labels(Path(labels))
+            what, labels = os.fspath(labels), load_labels(as_path(labels))
         if not isinstance(labels, Labels):
             labels = make_labels(labels)
         check_count(len(labels.values), len(grid), what, "the audio")
@@ -172,7 +174,8 @@ class Plan(Inputs):
         audio = (self.recordings.bytes_a_sample + 4) * self.grid.window_samples
         features = COPIES[new_store(self.out).path.suffix] * self.layout.window_bytes
         block = self.layout.shard * (features + audio) + SCRATCH_WINDOWS * self.layout.window_bytes
-        return int(BASE_BYTES + threads * block)
+        kept = KEPT_BYTES if self.recordings.remote else 0
+        return int(BASE_BYTES + kept + threads * block)
 
     def check_fits(self, threads: int) -> None:
         """Refuse a job that cannot end well, before it begins.
@@ -191,6 +194,8 @@ class Plan(Inputs):
                 f"machine has {memory / 1e9:.1f} GB; run on fewer threads, or make the "
                 f"window or the feature smaller"
             )
+        if is_remote(self.out):  # a bucket has room; whether it can be reached is seen by looking
+            return
         folder = Path(self.out).absolute().parent
         while not folder.exists():
             folder = folder.parent
@@ -287,7 +292,7 @@ def _stored_labels(recordings: Recordings, grid: WindowGrid) -> Labels | None:
     without: str | None = None
     for item, count in zip(recordings, grid.counts, strict=True):
         try:
-            array = read_label(Path(item.path))
+            array = read_label(as_path(item.path))
             first = values[0] if values else array
             if array is not None and first is not None:
                 text = [labels.dtype.kind in "UOT" for labels in (array, first)]

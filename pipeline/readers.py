@@ -6,13 +6,11 @@ shorter array. What libsndfile does not seek in exactly is decoded on the way.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +19,7 @@ import soundfile
 
 from pipeline.arrays import HDF5_SUFFIXES, ArrayReader, open_hdf5, open_npy
 from pipeline.ogg import find_gaps
+from pipeline.remote import AnyPath
 from pipeline.sound_files import (
     SequentialFile,
     count_announced,
@@ -94,7 +93,7 @@ def suffixes() -> frozenset[str]:
     return frozenset(known | other) - {".raw", ".mat4", ".mat5"}
 
 
-def probe(path: Path, samplerate: int | None = None) -> Header:
+def probe(path: AnyPath, samplerate: int | None = None) -> Header:
     """Read what a file says of itself; audio only where it does not say.
 
     Parameters
@@ -136,7 +135,7 @@ def probe(path: Path, samplerate: int | None = None) -> Header:
         return header
 
 
-def open_reader(path: Path) -> Reader:
+def open_reader(path: AnyPath) -> Reader:
     """Open a file for reading.
 
     Raises
@@ -151,7 +150,7 @@ def open_reader(path: Path) -> Reader:
 
 
 @contextmanager
-def as_os_error(path: Path) -> Iterator[None]:
+def as_os_error(path: AnyPath) -> Iterator[None]:
     """Libraries raise what they like; a broken file is an OSError here.
 
     Parameters
@@ -177,11 +176,11 @@ def as_os_error(path: Path) -> Iterator[None]:
         raise OSError(f"it is damaged, or not what its name says: {reason}") from None
 
 
-def _open_array(path: Path) -> ArrayReader:
+def _open_array(path: AnyPath) -> ArrayReader:
     return open_npy(path) if path.suffix.lower() == ".npy" else open_hdf5(path)
 
 
-def _probe_soundfile(path: Path) -> Header:
+def _probe_soundfile(path: AnyPath) -> Header:
     with open_sequential(path) as file:
         if file.format == "RAW":  # guessed from the name alone, as of a damaged AU
             raise OSError("it has no header that says what it is")
@@ -189,9 +188,9 @@ def _probe_soundfile(path: Path) -> Header:
         return Header(file.samplerate, file.channels, count_announced(file, path), seekable)
 
 
-def _soundfile_reader(path: Path) -> Reader:
+def _soundfile_reader(path: AnyPath) -> Reader:
     kept = getattr(_kept, "reader", None)
-    if isinstance(kept, _ForwardReader) and kept.identity == _identity(path):
+    if isinstance(kept, _ForwardReader) and kept.is_of(path):
         return kept
     file = open_sequential(path)
     reader = _reader_class(file)(file, path)
@@ -213,7 +212,7 @@ def _reader_class(
 class _SeekingReader:
     """Formats in which a seek is exact."""
 
-    def __init__(self, file: SequentialFile, path: Path) -> None:
+    def __init__(self, file: SequentialFile, path: AnyPath) -> None:
         self._file, self._place = file, 0
 
     def read(self, start: int, stop: int) -> Samples:
@@ -239,7 +238,7 @@ class _FlacReader:
     are whole; they are decoded from the beginning.
     """
 
-    def __init__(self, file: SequentialFile, path: Path) -> None:
+    def __init__(self, file: SequentialFile, path: AnyPath) -> None:
         self._file, self._path, self._place = file, path, -1
 
     def read(self, start: int, stop: int) -> Samples:
@@ -292,9 +291,9 @@ class _FlacReader:
 
 
 @lru_cache(maxsize=256)
-def _count_whole(path: str, size: int, modified: int) -> int:
+def _count_whole(path: AnyPath, size: int, modified: int) -> int:
     """Samples of FLAC up to the first that is damaged."""
-    with open_sequential(Path(path)) as file, suppress(soundfile.LibsndfileError):
+    with open_sequential(path) as file, suppress(soundfile.LibsndfileError):
         file.seek_to(0)
         piece, n_samples = np.empty((FLAC_PIECE, file.channels), np.float32), 0
         while n_samples < file.frames and file.decode(piece[: file.frames - n_samples]):
@@ -312,7 +311,7 @@ class _PrerollReader:
     left out, and behind it reading begins afresh.
     """
 
-    def __init__(self, file: SequentialFile, path: Path) -> None:
+    def __init__(self, file: SequentialFile, path: AnyPath) -> None:
         self._file, self._path, self._place = file, path, -1
         self._ahead = PREROLL_SECONDS * file.samplerate
         self._cut_off = count_cut_off(file, path)
@@ -372,10 +371,14 @@ class _ForwardReader:
     last samples, too, for the next read may overlap with them.
     """
 
-    def __init__(self, file: SequentialFile, path: Path) -> None:
+    def __init__(self, file: SequentialFile, path: AnyPath) -> None:
         self._file, self._path, self._place = file, path, 0
         self._last = np.empty((0, file.channels), np.float32)
-        self.identity = _identity(path)
+        self._identity = _identity(path)
+
+    def is_of(self, path: AnyPath) -> bool:
+        """Whether it reads this file, as it now is."""
+        return not self._file.lost and self._identity == _identity(path)
 
     def read(self, start: int, stop: int) -> Samples:
         kept = self._last[max(0, len(self._last) - max(0, self._place - start)) :]
@@ -397,9 +400,9 @@ class _ForwardReader:
 _kept = threading.local()
 
 
-def _identity(path: Path) -> tuple[str, int, int]:
+def _identity(path: AnyPath) -> tuple[AnyPath, int, int]:
     status = path.stat()
-    return os.fspath(path), status.st_size, status.st_mtime_ns
+    return path, status.st_size, status.st_mtime_ns
 
 
 def _skip(file: SequentialFile, n: int) -> None:

@@ -15,17 +15,18 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
 from typing import Any, ClassVar
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.files import StoredFile, put_in_place
+from pipeline.files import StoredFile, put_lines
+from pipeline.log import Log, new_log, read_logs
+from pipeline.remote import AnyPath
+from pipeline.remote_file import open_binary
 
 __all__ = [
     "Done",
@@ -190,11 +191,11 @@ class Record:
         Made by `begin`; need not exist before.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: AnyPath) -> None:
         self.folder = folder
         self._job, self._inputs = folder / "job.json", folder / "inputs.jsonl"
         self._logs, self._finished = folder / "log", folder / "finished"
-        self._log: Path | None = None
+        self._log: Log | None = None
 
     def begin(
         self, identity: dict[str, Any], more: dict[str, Any], inputs: Iterable[list[Any]]
@@ -211,12 +212,10 @@ class Record:
             Path, size and modification time of each file.
         """
         self._logs.mkdir(parents=True, exist_ok=True)
-        with put_in_place(self._inputs) as aside, open(aside, "wb") as file:
-            file.writelines(map(_line, inputs))
+        put_lines(self._inputs, map(_line, inputs))
         job = {"fingerprint": fingerprint(identity), "identity": identity, **more}
         job["check"] = fingerprint(job)
-        with put_in_place(self._job) as aside:
-            aside.write_text(json.dumps(job, indent=1))
+        put_lines(self._job, [json.dumps(job, indent=1).encode()])
 
     def begun(self) -> bool:
         """Whether there is a record here, be it damaged."""
@@ -250,24 +249,24 @@ class Record:
         FileNotFoundError
             If no job began here.
         """
-        status = os.stat(self._job)
+        status = self._job.stat()
         return status.st_ino, status.st_mtime_ns
 
     def inputs(self) -> Iterator[list[Any]]:
         """Path, size and modification time of each file."""
-        with open(self._inputs, "rb") as file:
+        with open_binary(self._inputs) as file:
             for line in file:
                 yield json.loads(line)
 
-    def damaged(self) -> list[Path]:
+    def damaged(self) -> list[AnyPath]:
         """Which of its own files are damaged, as far as lines of the log do not say."""
-        found = []
+        found: list[AnyPath] = []
         try:
             job = self.job()
         except (OSError, ValueError, KeyError):
             return [self._job]
         try:
-            with open(self._inputs, "rb") as file:
+            with open_binary(self._inputs) as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != job["identity"]["inputs"]:
                     found.append(self._inputs)
         except OSError:
@@ -283,31 +282,13 @@ class Record:
             If it cannot be written, or the record is no longer there.
         """
         if self._log is None:
-            self._log = self._new_log()
-        line = _checked({"kind": entry.kind, "time": round(time.time(), 3), **_plain(entry)})
-        handle = os.open(self._log, os.O_WRONLY | os.O_APPEND)
-        try:
-            if os.write(handle, line) < len(line):
-                os.write(handle, b"\n")  # the disk is full, which this tells
-        finally:
-            os.close(handle)
-
-    def _new_log(self) -> Path:
-        """A file that no other run writes to, read after all that are there."""
-        while True:
-            logs = [path.name for path in self._logs.iterdir()]
-            number = 1 + max((int(name[:6]) for name in logs if name[:6].isdigit()), default=0)
-            log = self._logs / f"{number:06d}-{socket.gethostname()}-{os.getpid()}.jsonl"
-            with suppress(FileExistsError):  # of a process of the same name, on another host
-                log.touch(exist_ok=False)
-                return log
+            self._log = new_log(self._logs)
+        values = {"kind": entry.kind, "time": round(time.time(), 3), **_plain(entry)}
+        self._log.add(_checked(values))
 
     def entries(self) -> Iterator[Entry | None]:
         """All that was recorded, in order; None for a line that is damaged."""
-        for log in sorted(self._logs.glob("*.jsonl")) if self.begun() else ():
-            with open(log, "rb") as file:
-                for line in file:
-                    yield _parse(line)
+        return map(_parse, read_logs(self._logs))
 
     def standing(
         self, n_regions: int, in_place: Callable[[Done | Made], bool] | None = None

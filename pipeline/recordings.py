@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import cached_property, lru_cache, partial
 from stat import S_ISREG
 from threading import Lock
 from typing import Any, Literal, TypeVar, overload
@@ -19,6 +18,8 @@ import numpy.typing as npt
 
 from pipeline.grid import Indices
 from pipeline.readers import HIGHEST_RATE, Header, Reader, Samples, open_reader, probe
+from pipeline.remote import as_path, is_remote
+from pipeline.remote_file import open_binary
 from pipeline.resampling import resample_part
 from pipeline.sources import AT_ONCE, PathLike, Paths, find_files
 
@@ -54,9 +55,10 @@ class Recording:
     samplerate : int
         Rate in Hz that samples are delivered at.
     size, modified : int
-        Bytes, and modification time in ns, when it was scanned.
+        Bytes, and modification time in ns, when it was scanned; in place of
+        the time, a number of the version of a remote file.
     location : str
-        The absolute path, for workers that run in another folder.
+        The absolute path, for workers that run in another folder, or the URL.
     """
 
     path: str
@@ -89,7 +91,7 @@ class Recording:
         """
         with self._named_in_errors():
             self._check_unchanged()
-            reader = open_reader(Path(self.location))
+            reader = open_reader(as_path(self.location))
         try:
             yield OpenRecording(self, reader)
         finally:
@@ -127,7 +129,7 @@ class Recording:
             return fresh.submit(_count_decodable, self).result()
 
     def _check_unchanged(self) -> None:
-        status = os.stat(self.location)
+        status = as_path(self.location).stat()
         if (status.st_size, status.st_mtime_ns) != (self.size, self.modified):
             raise OSError("it has changed since it was scanned")
 
@@ -145,10 +147,10 @@ _one_at_a_time = Lock()
 @lru_cache(maxsize=1024)
 def _read_through(recording: Recording) -> None:
     """Read all bytes of a file; an error is not remembered."""
-    piece, n_bytes = bytearray(PIECE), 0
-    with open(recording.location, "rb", buffering=0) as file:
-        while got := file.readinto(piece):
-            n_bytes += got
+    n_bytes = 0
+    with open_binary(as_path(recording.location)) as file:
+        while piece := file.read(PIECE):
+            n_bytes += len(piece)
     if n_bytes != recording.size:
         raise OSError("it has changed since it was scanned")
 
@@ -257,7 +259,7 @@ class Recordings(Sequence[Recording]):
         return self._paths
 
     def files(self) -> Iterator[tuple[str, int, int]]:
-        """Path, bytes, and modification time in ns, of each.
+        """Path, bytes, and modification time in ns or number of the version, of each.
 
         Yields
         ------
@@ -265,6 +267,11 @@ class Recordings(Sequence[Recording]):
         """
         for path, _, (*_, size, seconds, nanoseconds) in self._rows():
             yield path, size, seconds * 10**9 + nanoseconds
+
+    @cached_property
+    def remote(self) -> bool:
+        """Whether any of them is."""
+        return any(map(is_remote, self._paths))
 
     @property
     def samplerate(self) -> int:
@@ -301,9 +308,7 @@ class Recordings(Sequence[Recording]):
             part = slice(low, low + AT_ONCE)
             paths, where = self._paths[part], self._locations
             locations = (
-                (os.path.join(where, path) for path in paths)
-                if isinstance(where, str)
-                else where[part]
+                (_locate(where, path) for path in paths) if isinstance(where, str) else where[part]
             )
             yield from zip(paths, locations, self._columns[part].tolist(), strict=True)
 
@@ -321,6 +326,11 @@ class Recordings(Sequence[Recording]):
         where = self._locations
         where = where if isinstance(where, str) else where[index]
         return self._of(self._columns[index], self._paths[index], where)
+
+
+def _locate(folder: str, path: str) -> str:
+    """Where a path is, seen from a folder."""
+    return path if is_remote(path) else os.path.join(folder, path)
 
 
 def _row(item: Recording) -> tuple[Any, ...]:
@@ -350,7 +360,8 @@ def scan(
     sources : path or iterable of paths
         Each a file, a folder (searched recursively, in order of name), a
         glob, or a manifest: a CSV file with a column ``path``, relative to
-        where the manifest is.
+        where the manifest is. Any of them may be ``s3://`` or ``gs://``; a
+        file or a manifest may be ``https://``.
     channel : int or "mix"
         The channel to use, counted from 0, or the mean of all.
     samplerate : int, optional
@@ -404,14 +415,14 @@ def _examine(
     try:
         path.encode()
         try:
-            status = os.stat(path)
+            status = as_path(path).stat()
         except OSError:
-            key = hash(os.path.realpath(path))
+            key = hash(path if is_remote(path) else os.path.realpath(path))
             raise
         key = hash((status.st_dev, status.st_ino))
         if not S_ISREG(status.st_mode):
             return "it is not a file", key
-        header = probe(Path(path), samplerate)
+        header = probe(as_path(path), samplerate)
     except UnicodeEncodeError:
         return "its name is not UTF-8", key
     except OSError as error:
@@ -422,7 +433,7 @@ def _examine(
             f"channel {channel} was asked for, but {path} has {header.channels}; give "
             f"--channel {allowed}, or mix"
         )
-    rate, location = samplerate or header.samplerate, os.path.join(folder, path)
+    rate, location = samplerate or header.samplerate, _locate(folder, path)
     found = Recording(path, header, channel, rate, status.st_size, status.st_mtime_ns, location)
     if (
         max(header.n_samples, found.n_samples) > MOST_SAMPLES
@@ -457,7 +468,8 @@ def _refuse_twice(paths: Paths, keys: Indices) -> None:
     order = np.argsort(keys, kind="stable")
     same = np.diff(keys[order]) == 0
     suspects = np.sort(order[np.append(same, False) | np.append(False, same)])
-    count = Counter(os.path.realpath(paths[int(i)]) for i in suspects)
+    named = (paths[int(i)] for i in suspects)
+    count = Counter(path if is_remote(path) else os.path.realpath(path) for path in named)
     for path, times in count.most_common(1):
         if times > 1:
             raise ValueError(f"{path} is among the sources {times} times; name each file once")

@@ -7,7 +7,6 @@ import os
 import re
 import threading
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,6 +15,8 @@ import soundfile
 
 from pipeline.arrays import is_believable
 from pipeline.ogg import begins_whole, last_granule
+from pipeline.remote import AnyPath, RemotePath
+from pipeline.remote_file import RemoteFile, open_binary
 
 __all__ = ["SequentialFile", "count_announced", "count_cut_off", "empty_piece", "open_sequential"]
 
@@ -50,20 +51,39 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
 
     ended = False
 
+    def __init__(self, file: Any, remote: RemoteFile | None = None, **options: Any) -> None:
+        self._remote = remote
+        try:
+            super().__init__(file, **options)
+        finally:
+            self.check_remote()
+
     def seekable(self) -> bool:
         return False
 
     def seek_to(self, start: int) -> None:
         self.ended = False
-        soundfile.SoundFile.seek(self, start)
+        try:
+            soundfile.SoundFile.seek(self, start)
+        finally:
+            self.check_remote()
+
+    @property
+    def lost(self) -> bool:
+        """Whether reading a remote file has failed, which to libsndfile is its end."""
+        return self._remote is not None and self._remote.error is not None
+
+    def check_remote(self) -> None:
+        """Raise what reading a remote file has failed with."""
+        if self._remote is not None and self._remote.error is not None:
+            raise self._remote.error
 
     def decode(self, samples: Samples) -> bool:
         """Read all of `samples`; if that fails they are NaN."""
-        try:
+        with suppress(soundfile.LibsndfileError):
             if len(self.read(out=samples)) == len(samples):
                 return True
-        except soundfile.LibsndfileError:
-            pass
+        self.check_remote()
         samples[...] = np.nan
         return False
 
@@ -77,6 +97,7 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
             got = len(self.read(out=samples))
             # Behind its end libsndfile may have filled up with zeros.
             samples[got:], self.ended = np.nan, got < len(samples)
+        self.check_remote()
         samples[max(0, self._whole_blocks() - start) :] = np.nan
 
     def _whole_blocks(self) -> int:
@@ -91,15 +112,25 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
         return there
 
 
-class _Extended(io.FileIO):
+class _Quiet(io.BufferedReader):
+    """A remote file for libsndfile, to which nothing can be raised through C."""
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return super().readinto(buffer)
+        except OSError:  # kept by the remote file
+            return 0
+
+
+class _Extended(io.RawIOBase):
     """A file that says it is as long as its header says.
 
     Zeros are where nothing is; as a damaged header may have libsndfile search
     through all of them, it ends after so many reads.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
-        super().__init__(path)
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
         self._size, self._place, self._left = size, 0, 10_000
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -113,9 +144,9 @@ class _Extended(io.FileIO):
         self._left -= 1
         if self._left < 0 or not 0 <= self._place < self._size:
             return 0
-        super().seek(self._place)
+        self._file.seek(self._place)
         wanted = min(len(buffer), self._size - self._place)
-        buffer[:wanted] = super().read(wanted).ljust(wanted, b"\0")
+        buffer[:wanted] = self._file.read(wanted).ljust(wanted, b"\0")
         self._place += wanted
         return wanted
 
@@ -134,7 +165,7 @@ def _mpeg_start(file: BinaryIO) -> int | None:
     return start if mpeg else None
 
 
-def open_sequential(path: Path) -> SequentialFile:
+def open_sequential(path: AnyPath) -> SequentialFile:
     """Open a file; MPEG through a pipe, where libsndfile does not guess its length.
 
     Parameters
@@ -151,27 +182,45 @@ def open_sequential(path: Path) -> SequentialFile:
     OSError, soundfile.LibsndfileError
         If it cannot be opened.
     """
-    file = open(path, "rb")  # noqa: SIM115 - a thread will close it
+    file, remote = _open(path)
     start = _mpeg_start(file)
-    if start is None:
+    if start is not None:
+        file.seek(start)
+        try:
+            return _open_piped(file, remote)
+        except soundfile.LibsndfileError:
+            file, remote = _open(path)
+    if remote is None:
         file.close()
         return SequentialFile(path)
-    file.seek(start)
+    file.seek(0)
+    return SequentialFile(file, remote)
+
+
+def _open(path: AnyPath) -> tuple[BinaryIO, RemoteFile | None]:
+    """Open a file, and what tells of a remote one how reading it went."""
+    if not isinstance(path, RemotePath):
+        return open(path, "rb"), None
+    remote = RemoteFile(path)
+    return _Quiet(remote, PIECE), remote
+
+
+def _open_piped(file: BinaryIO, remote: RemoteFile | None) -> SequentialFile:
+    """Open a file through a pipe, from where it is."""
     out, into = os.pipe()
 
     def feed() -> None:
-        with file, suppress(BrokenPipeError), open(into, "wb", buffering=0) as pipe:
+        # What a remote file fails with is asked for when the pipe has ended.
+        lost = OSError if remote else BrokenPipeError
+        with file, suppress(lost), open(into, "wb", buffering=0) as pipe:
             while piece := file.read(PIECE):
                 pipe.write(piece)
 
     threading.Thread(target=feed, daemon=True).start()
-    try:
-        return SequentialFile(out, closefd=True)  # it is closed also where it cannot be opened
-    except soundfile.LibsndfileError:
-        return SequentialFile(path)
+    return SequentialFile(out, remote, closefd=True)  # closed also where it cannot be opened
 
 
-def count_announced(file: SequentialFile, path: Path) -> int:
+def count_announced(file: SequentialFile, path: AnyPath) -> int:
     """Samples that a file should hold.
 
     Parameters
@@ -197,10 +246,11 @@ def _count(file: SequentialFile) -> int:
     with suppress(soundfile.LibsndfileError):
         while got := len(file.read(out=piece)):
             n_samples += got
+    file.check_remote()
     return n_samples
 
 
-def _announced(file: SequentialFile, path: Path) -> int:
+def _announced(file: SequentialFile, path: AnyPath) -> int:
     """Samples that the header announces, where there are fewer; 0 where it does not say.
 
     libsndfile goes by what is there, and notes in its log what should be.
@@ -208,7 +258,7 @@ def _announced(file: SequentialFile, path: Path) -> int:
     """
     size = path.stat().st_size
     if file.format == "NIST":
-        with open(path, "rb") as text:
+        with open_binary(path) as text:
             found = re.search(rb"sample_count -i (\d+)", text.read(1024))
         n_samples = int(found[1]) if found else 0
     elif file.format in SAMPLES_LOGGED:
@@ -218,17 +268,18 @@ def _announced(file: SequentialFile, path: Path) -> int:
         missing = _missing_bytes(file.extra_info, size)
         if not missing or file.subtype.startswith("DWVW"):  # it has no constant rate
             return 0
+        opened, remote = _open(path)
         with (
+            opened,
             suppress(soundfile.LibsndfileError),
-            _Extended(path, size + missing) as extended,
-            soundfile.SoundFile(extended) as whole,
+            SequentialFile(_Extended(opened, size + missing), remote) as whole,
         ):
             return int(whole.frames)
         return 0
     return n_samples if is_believable(n_samples * file.channels, size) else 0
 
 
-def count_cut_off(file: SequentialFile, path: Path) -> int:
+def count_cut_off(file: SequentialFile, path: AnyPath) -> int:
     """Samples before the first page of Ogg that is whole.
 
     Where the first is damaged or missing, the decoder counts from 0 all the same.
@@ -245,11 +296,11 @@ def count_cut_off(file: SequentialFile, path: Path) -> int:
     int
         In each channel; 0 of other formats.
     """
-    if file.format != "OGG" or begins_whole(os.fspath(path)):
+    if file.format != "OGG" or begins_whole(path):
         return 0
-    n_samples = last_granule(os.fspath(path))
+    n_samples = last_granule(path)
     if file.subtype == "OPUS":  # its count includes what is skipped at the beginning
-        with open(path, "rb") as opened:
+        with open_binary(path) as opened:
             head = opened.read(PIECE)
         place = head.find(b"OpusHead")
         skipped = int.from_bytes(head[place + 10 : place + 12], "little") if place >= 0 else 0

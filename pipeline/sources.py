@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 import os
 from array import array
@@ -11,12 +10,15 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.manifest import read_manifest
 from pipeline.readers import suffixes
+from pipeline.remote import is_remote
+from pipeline.remote_sources import expand_remote
 
 __all__ = ["PathLike", "Paths", "find_files"]
 
@@ -121,6 +123,9 @@ def find_files(sources: PathLike | Iterable[PathLike]) -> Paths:
 
 def _expand(source: str) -> Iterator[str]:
     """The files that a source names."""
+    if is_remote(source):
+        yield from expand_remote(source, suffixes(), STORES)
+        return
     try:
         mode = os.stat(source).st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -143,7 +148,7 @@ def _expand(source: str) -> Iterator[str]:
     elif not S_ISREG(mode):
         raise ValueError(f"{source} is neither a file nor a folder; give one")
     elif os.path.splitext(source)[1].lower() == ".csv":
-        yield from _read_manifest(Path(source))
+        yield from read_manifest(Path(source))
     else:
         yield source
 
@@ -199,30 +204,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _is_store(path: Path) -> bool:
     return path.suffix in STORES or Path(f"{path}.parts").is_dir()
-
-
-def _read_manifest(path: Path) -> Iterator[str]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = ([cell.strip() for cell in row] for row in csv.reader(file) if row)
-            header: Any = next(rows, [])
-            column = _path_column(path, header)
-            number = 0
-            for number, row in enumerate(rows, 1):
-                if column >= len(row) or not row[column]:
-                    raise ValueError(f"{path} names no path in row {number}; name one in each row")
-                yield os.path.join(path.parent, row[column])
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path} is not a CSV file ({error}); give one with a column path"
-        ) from None
-    if not number:
-        raise ValueError(f"{path} names no path at all; name one in each row")
-
-
-def _path_column(path: Path, header: list[str]) -> int:
-    columns = [name.lower() for name in header]
-    if "path" not in columns:
-        given = ", ".join(header) or "nothing"
-        raise ValueError(f"{path} is no manifest: it has {given}, but no column 'path'; add one")
-    return columns.index("path")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,8 @@ from pipeline.files import StoredFile
 from pipeline.hdf5_store import Hdf5Store
 from pipeline.layout import Layout, Variable
 from pipeline.record import Record
+from pipeline.remote import AnyPath, RemotePath, is_remote
+from pipeline.remote_store import RemoteStore
 from pipeline.zarr_store import ZarrStore
 
 __all__ = ["Region", "Store", "new_store", "open_finished", "open_store", "pack"]
@@ -46,9 +48,9 @@ class Store(Protocol):
 
     Attributes
     ----------
-    path : pathlib.Path
+    path : path
         Where the store is.
-    record_folder : pathlib.Path
+    record_folder : path
         Where the job's record is.
     packed : bool
         Whether it is a plain copy, which no job goes on with.
@@ -56,9 +58,13 @@ class Store(Protocol):
         How the names of files begin that `finishing` writes.
     """
 
-    path: Path
-    record_folder: Path
     written_last: str
+
+    @property
+    def path(self) -> AnyPath: ...
+
+    @property
+    def record_folder(self) -> AnyPath: ...
 
     @property
     def packed(self) -> bool: ...
@@ -91,11 +97,18 @@ class Store(Protocol):
     def small_files(self) -> Iterator[str]:
         """Names of the files that hold no features."""
 
-    def locate(self, name: str) -> Path:
+    def locate(self, name: str) -> AnyPath:
         """Where a file of the store is."""
 
-    def owns(self, path: Path) -> bool:
-        """Whether only this store puts files there."""
+    def owns(self, name: str) -> bool:
+        """Whether only this store puts files of such a name there."""
+
+    def in_place(self, layout: Layout) -> Callable[[tuple[StoredFile, ...]], bool]:
+        """Tells whether files are where, and as long as, they were when they were recorded.
+
+        A machine that lost its power may keep a line of the record and lose data
+        that was written before it.
+        """
 
     def windows_of(self, name: str, layout: Layout) -> tuple[int, int] | None:
         """First window whose features a file holds, and the one after the last; None if none."""
@@ -139,6 +152,8 @@ def new_store(path: str | os.PathLike[str]) -> Store:
     ValueError
         If it has another ending.
     """
+    if is_remote(path):
+        return _remote_store(RemotePath(os.fspath(path)))
     path = Path(path)
     # tensorstore refuses "..".
     path = path.resolve() if path.is_symlink() or ".." in path.parts else path.absolute()
@@ -147,6 +162,18 @@ def new_store(path: str | os.PathLike[str]) -> Store:
     if path.suffix in (".h5", ".hdf5"):
         return Hdf5Store(path)
     raise ValueError(f"{path} has the ending {path.suffix!r}; a store ends in {', '.join(ENDINGS)}")
+
+
+def _remote_store(path: RemotePath) -> RemoteStore:
+    if path.is_web or not path.key:
+        raise ValueError(
+            f"{path} cannot be written to; give a path, or s3://BUCKET/NAME.zarr, or gs://"
+        )
+    if path.suffix != ".zarr":
+        raise ValueError(
+            f"{path} has the ending {path.suffix!r}; in a bucket a store is Zarr, and ends in .zarr"
+        )
+    return RemoteStore(path)
 
 
 def open_store(path: str | os.PathLike[str]) -> Store:

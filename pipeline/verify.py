@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from pipeline.files import StoredFile, remove, stored_file
 from pipeline.layout import Layout
 from pipeline.lock import locked
 from pipeline.record import Done, Forgotten, Made, Record
+from pipeline.remote import AnyPath
 from pipeline.store import Store, open_store
 
 __all__ = ["Damage", "verify"]
@@ -160,7 +160,7 @@ def _check(store: Store, layout: Layout, files: Iterable[StoredFile]) -> Iterato
         yield from filter(None, (future.result() for future in waiting))
 
 
-def _kind(path: Path, recorded: StoredFile) -> str | None:
+def _kind(path: AnyPath, recorded: StoredFile) -> str | None:
     """What is wrong with a file; None if nothing is."""
     try:
         if path.stat().st_size != recorded.size:
@@ -169,6 +169,8 @@ def _kind(path: Path, recorded: StoredFile) -> str | None:
     except FileNotFoundError:
         return "missing"
     except OSError as error:
+        if error.errno is None:  # a server that cannot be reached tells nothing
+            raise
         return f"unreadable, {error.strerror}"
 
 
@@ -203,11 +205,11 @@ def _where(store: Store, start: int, stop: int) -> str:
 def _mark(store: Store, found: list[Damage]) -> None:
     record = Record(store.record_folder)
     regions = sorted({damage.region for damage in found if damage.region is not None})
-    foreign = [Path(damage.file) for damage in found if damage.kind == "foreign"]
+    foreign = {damage.file for damage in found if damage.kind == "foreign"}
     others = [item for item in found if item.region is None and item.kind != "foreign"]
     if regions or others:
         record.reopen()
         record.add(Forgotten(tuple(regions), bool(others)))
-    for path in foreign:
-        if store.owns(path):
-            remove(path)
+    for name in [*store.files()] if foreign else ():
+        if str(store.locate(name)) in foreign and store.owns(name):
+            remove(store.locate(name))

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 from hypothesis import settings
+from s3 import s3  # noqa: F401 - a fixture of all tests
 from slurm import slurm  # noqa: F401 - a fixture of all tests
 
 import pipeline as pl

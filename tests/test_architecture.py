@@ -17,9 +17,11 @@ PACKAGE = Path(pipeline.__file__).parent
 
 ORDER = [
     *("grid", "features", "labels", "layout", "share"),
+    *("forks", "remote", "remote_file"),
     *("ogg", "arrays", "sound_files", "readers", "label_files"),
-    *("resampling", "sources", "recordings", "windows"),
-    *("files", "record", "lock", "shards", "zarr_store", "hdf5_file", "hdf5_store", "store"),
+    *("resampling", "manifest", "remote_sources", "sources", "recordings", "windows"),
+    *("files", "log", "record", "lease", "object_lease", "lock", "shards"),
+    *("zarr_group", "zarr_store", "remote_store", "hdf5_file", "hdf5_store", "store"),
     *("blas", "versions", "config", "cluster", "walltime", "security", "managers", "workers"),
     *("connection", "engine", "plan", "needs", "creation", "regions", "attempts", "report"),
     *("execution", "job", "verify", "batches", "summary", "plots", "demo"),
@@ -29,12 +31,13 @@ ORDER = [
 DOORS = {
     "soundfile": {"sound_files", "readers"},
     "soxr": {"resampling"},
-    "zarr": {"zarr_store"},
-    "tensorstore": {"zarr_store"},
+    "zarr": {"zarr_group", "remote_store"},
+    "tensorstore": {"zarr_group", "zarr_store", "remote_store"},
+    "numcodecs": {"shards"},
     "h5py": {"arrays", "label_files", "hdf5_file", "hdf5_store", "demo"},
     "google_crc32c": {"files", "record", "shards"},
-    "numcodecs": {"shards"},
-    "filelock": {"lock"},
+    "filelock": {"lease"},
+    "obstore": {"remote"},
     "dask": {"windows", "regions", "connection", "managers"},
     "distributed": {"connection", "engine", "managers", "security", "workers"},
     "threadpoolctl": {"blas", "batches"},
@@ -86,7 +89,9 @@ def test_each_dependency_has_one_door(name: str) -> None:
 def test_importing_the_package_loads_nothing_slow_that_it_may_not_need() -> None:
     code = "import sys, pipeline; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert {"distributed", "matplotlib", "scipy.signal"} & set(done.stdout.split()) == set()
+    assert {"distributed", "matplotlib", "obstore", "scipy.signal"} & set(
+        done.stdout.split()
+    ) == set()
 
 
 def test_what_is_public_is_documented() -> None:

@@ -1,0 +1,452 @@
+"""Remote paths: what is used here of `pathlib.Path`, for buckets and web servers."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from stat import S_IFREG
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar, cast
+from urllib.parse import quote, unquote
+
+from pipeline.forks import NoFork
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, ObjectMeta, PutMode
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+__all__ = [
+    "AnyPath",
+    "ChangedError",
+    "PathT",
+    "RemotePath",
+    "RemoteStatus",
+    "Version",
+    "as_path",
+    "is_remote",
+]
+
+SCHEMES = ("s3", "gs", "https", "http")
+# So long a server that is gone is waited for before a request has failed.
+RETRY_SECONDS = 20.0
+TOGETHER = 1 << 20  # bytes sent at a time of what comes in lines
+AT_ONCE = 1000  # objects removed by one request
+
+DENIED = "permission denied; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that allow it"
+
+_survival = NoFork("a remote store or source")
+
+
+class ChangedError(OSError):
+    """An object is not, or no longer, what it was when it was last seen."""
+
+
+class Version(NamedTuple):
+    """What an object must be for it to be replaced, or a part of it read."""
+
+    e_tag: str | None
+    number: str | None = None  # of Google, which goes by it
+
+
+class RemoteStatus(NamedTuple):
+    """What `os.stat` tells of a file, of a remote one.
+
+    Parameters
+    ----------
+    st_size : int
+        Bytes.
+    st_mtime_ns : int
+        No time, but a number that changes when the file does: of its ETag, or
+        of the time of its change where the server gives none.
+    st_ino : int
+        A number of its own, also when it is made anew.
+    st_mtime : float
+        When it was changed, by the clock of the server.
+    version : Version
+        What it is asked for by.
+    """
+
+    st_size: int
+    st_mtime_ns: int
+    st_ino: int
+    st_mtime: float
+    version: Version
+    st_mode: int = S_IFREG
+    st_dev: int = 0
+
+
+def is_remote(path: str | os.PathLike[str]) -> bool:
+    """Whether this is a URL."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", os.fspath(path)) is not None
+
+
+@dataclass(frozen=True, order=True)
+class RemotePath(os.PathLike[str]):
+    """An object, or what begins with its name and a slash, or a file of a web server.
+
+    Objects appear whole or not at all; they are not written to, but replaced.
+
+    Parameters
+    ----------
+    url : str
+        ``s3://bucket/name``, ``gs://bucket/name`` or ``https://host/path``.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, or holds what may be secret.
+    ImportError
+        If obstore is not installed.
+    """
+
+    url: str
+
+    def __post_init__(self) -> None:
+        scheme, _, rest = self.url.partition("://")
+        host, _, path = rest.partition("/")
+        web = scheme in ("http", "https")
+        if scheme not in SCHEMES or not host:
+            raise ValueError(f"{self.url} is not known; remote are s3://, gs:// and https://")
+        if "@" in host or (web and ("?" in path or "#" in path)):
+            shown = f"{scheme}://{host.rpartition('@')[2]}/{re.split('[?#]', path)[0]}"
+            raise ValueError(
+                f"{shown} was given with a password or a query, which would be stored; give it "
+                f"without"
+            )
+        if find_spec("obstore") is None:
+            raise ImportError(
+                f"{self.root} needs obstore, which is not installed; install "
+                f"dask-audio-pipeline[remote]"
+            )
+        object.__setattr__(self, "url", self.url.rstrip("/"))
+
+    def __fspath__(self) -> str:
+        return self.url
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __truediv__(self, name: str) -> RemotePath:
+        return RemotePath(f"{self.url}/{name}") if name else self
+
+    @property
+    def root(self) -> str:
+        """Scheme and bucket, or host."""
+        return "/".join(self.url.split("/", 3)[:3])
+
+    @property
+    def key(self) -> str:
+        """The name within the bucket, or the path on the host."""
+        key = self.url[len(self.root) + 1 :]
+        return unquote(key) if self.is_web else key
+
+    @property
+    def is_web(self) -> bool:
+        """Whether it is on a web server, which cannot be searched or written to."""
+        return self.url.startswith("http")
+
+    @property
+    def name(self) -> str:
+        """The last part of the key."""
+        return self.key.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        return os.path.splitext(self.name)[0]
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the name, with its dot."""
+        return os.path.splitext(self.name)[1]
+
+    @property
+    def parent(self) -> RemotePath:
+        """What the last part of the key is in."""
+        if not self.key:
+            return self
+        return RemotePath(self.url.rpartition("/")[0])
+
+    def with_name(self, name: str) -> RemotePath:
+        """The same with another last part."""
+        return self.parent / (quote(name) if self.is_web else name)
+
+    def stat(self) -> RemoteStatus:
+        """Size and version of the object.
+
+        Raises
+        ------
+        FileNotFoundError, PermissionError, OSError
+            If there is none, it may not be read, or the server cannot be reached.
+        """
+        import obstore
+
+        with self.translated():
+            return _status(self, obstore.head(self._store(), self.key))
+
+    def is_file(self) -> bool:
+        """Whether there is an object of this name."""
+        try:
+            self.stat()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_dir(self) -> bool:
+        """Whether there are objects below."""
+        return next(self.walk(), None) is not None
+
+    def exists(self) -> bool:
+        """Whether there is an object of this name, or any below."""
+        return self.is_file() or self.is_dir()
+
+    def relative_to(self, other: RemotePath) -> PurePosixPath:
+        """The names from another to this one, which is below it."""
+        return PurePosixPath(self.url).relative_to(other.url)
+
+    def mkdir(self, parents: bool = False, exist_ok: bool = False) -> None:
+        """Nothing: a name needs no other before it."""
+
+    def walk(self) -> Iterator[tuple[str, int]]:
+        """Names, relative to this, and sizes of all objects below, in order of name."""
+        import obstore
+
+        skip = len(self.key) + 1 if self.key else 0
+        with self.translated(listed=True):
+            for some in obstore.list(self._store(), self.key or None):
+                for item in some:
+                    yield item["path"][skip:], item["size"]
+
+    def iterdir(self) -> Iterator[RemotePath]:
+        """What is directly below: objects, and common beginnings of several."""
+        import obstore
+
+        with self.translated(listed=True):
+            found = obstore.list_with_delimiter(self._store(), self.key or None)
+        keys = [*found["common_prefixes"], *(item["path"] for item in found["objects"])]
+        return (RemotePath(f"{self.root}/{key}") for key in sorted(keys))
+
+    def read_span(self, start: int, stop: int, version: Version) -> bytes:
+        """Bytes start to stop - 1 of the object, if it is still this version.
+
+        Raises
+        ------
+        ChangedError
+            If it is another.
+        OSError
+            As of `stat`.
+        """
+        import obstore
+
+        options: GetOptions = {"range": (start, stop)}
+        if version.e_tag and not version.e_tag.startswith("W/"):  # weak ones match nothing
+            options["if_match"] = version.e_tag
+        with self.translated():
+            return bytes(obstore.get(self._store(), self.key, options=options).bytes())
+
+    def read_bytes(self) -> bytes:
+        """What the object holds."""
+        return self.read_versioned()[0]
+
+    def read_versioned(self) -> tuple[bytes, RemoteStatus]:
+        """What the object holds, and its status at that moment."""
+        import obstore
+
+        with self.translated():
+            found = obstore.get(self._store(), self.key)
+            return bytes(found.bytes()), _status(self, found.meta)
+
+    def read_text(self) -> str:
+        """What the object holds, as text."""
+        return self.read_bytes().decode()
+
+    def write_bytes(self, data: bytes | memoryview) -> None:
+        """Put an object in place, whole, by one request."""
+        import obstore
+
+        with self.translated():
+            obstore.put(self._store(), self.key, data, use_multipart=False)
+
+    def write_lines(self, lines: Iterable[bytes]) -> None:
+        """Put an object in place, whole; it may be larger than memory."""
+        import obstore
+
+        with self.translated():
+            obstore.put(self._store(), self.key, _joined(lines))
+
+    def replace(self, data: bytes, version: Version | None) -> Version:
+        """Put an object in place of this version of it, or where there is none.
+
+        Returns
+        -------
+        Version
+            What it is now.
+
+        Raises
+        ------
+        ChangedError
+            If it is another version, or none.
+        OSError
+            As of `stat`.
+        """
+        import obstore
+
+        mode: PutMode = "create"
+        if version is not None:
+            known = {"e_tag": version.e_tag and version.e_tag.strip('"'), "version": version.number}
+            mode = cast("PutMode", {name: value for name, value in known.items() if value})
+        try:
+            with self.translated():
+                done = obstore.put(self._store(), self.key, data, mode=mode, use_multipart=False)
+        except ChangedError:
+            there, status = self.read_versioned()
+            if there != data:
+                raise
+            return status.version  # it was put, but the answer was lost
+        return Version(done["e_tag"], done["version"])
+
+    def touch(self) -> None:
+        """Put an empty object in place."""
+        self.write_bytes(b"")
+
+    def unlink(self, missing_ok: bool = True) -> None:
+        """Remove the object, if there is one."""
+        import obstore
+
+        with self.translated():
+            try:
+                obstore.delete(self._store(), self.key)
+            except FileNotFoundError:
+                if not missing_ok:
+                    raise
+
+    def unlink_below(self, last: RemotePath | None = None) -> None:
+        """Remove all objects below, one of them last."""
+        import obstore
+
+        names = (name for name, _ in self.walk())
+        keys = (f"{self.key}/{name}" for name in names)
+        others = (key for key in keys if last is None or key != last.key)
+        while some := [*islice(others, AT_ONCE)]:
+            with self.translated():
+                obstore.delete(self._store(), some)
+        if last is not None:
+            last.unlink()
+
+    def copy(self, target: RemotePath) -> None:
+        """Copy the object to another name of the bucket."""
+        import obstore
+
+        with self.translated():
+            obstore.copy(self._store(), self.key, target.key)
+
+    def _store(self) -> ObjectStore:
+        _survival.check()
+        return open_bucket(self.root)
+
+    @contextmanager
+    def translated(self, listed: bool = False) -> Iterator[None]:
+        """Libraries raise what they like; here it is what the system raises of files."""
+        from obstore import exceptions
+
+        try:
+            yield
+        except FileNotFoundError:
+            raise _system_error(errno.ENOENT, self.url) from None
+        except (exceptions.PreconditionError, exceptions.AlreadyExistsError):
+            raise ChangedError(f"{self} has changed") from None
+        except exceptions.BaseError as error:
+            raise _as_os_error(error, self.root if listed else self.url) from None
+
+
+AnyPath: TypeAlias = Path | RemotePath
+PathT = TypeVar("PathT", Path, RemotePath)
+
+
+def as_path(path: str | os.PathLike[str]) -> AnyPath:
+    """A path as what it is: one of this machine's, or a remote one."""
+    path = os.fspath(path)
+    return RemotePath(path) if is_remote(path) else Path(path)
+
+
+@lru_cache(maxsize=256)
+def open_bucket(root: str, prefix: str | None = None) -> ObjectStore:
+    """The client of a bucket or of a web server, one for all threads.
+
+    Keys and endpoints come from the environment, as ``AWS_...``, and are kept
+    nowhere else.
+
+    Parameters
+    ----------
+    root : str
+        Such as ``s3://bucket``.
+    prefix : str, optional
+        What all keys that are asked for begin with, and a slash.
+
+    Returns
+    -------
+    obstore.store.ObjectStore
+    """
+    from obstore import store
+
+    scheme, _, host = root.partition("://")
+    retry: RetryConfig = {
+        "max_retries": 1000,
+        "retry_timeout": timedelta(seconds=RETRY_SECONDS),
+        "backoff": {"max_backoff": timedelta(seconds=2)},
+    }
+    if scheme == "s3":
+        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+        options: ClientConfig = {"allow_http": plain}
+        return store.S3Store(host, prefix=prefix, client_options=options, retry_config=retry)
+    if scheme == "gs":
+        return store.GCSStore(host, prefix=prefix, retry_config=retry)
+    client: ClientConfig = {"allow_http": scheme == "http"}
+    return store.HTTPStore.from_url(root, client_options=client, retry_config=retry)
+
+
+def _status(path: RemotePath, meta: ObjectMeta) -> RemoteStatus:
+    changed = meta["last_modified"]
+    version = Version(meta["e_tag"], meta["version"])
+    said = hashlib.sha256((version.e_tag or changed.isoformat()).encode()).digest()
+    number = int.from_bytes(said[:8], "big") >> 5  # fits where nanoseconds do
+    return RemoteStatus(meta["size"], number, hash(path.url), changed.timestamp(), version)
+
+
+def _joined(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in larger pieces."""
+    piece = bytearray()
+    for line in lines:
+        piece += line
+        if len(piece) >= TOGETHER:
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece)
+
+
+def _as_os_error(error: Exception, url: str) -> OSError:
+    """What a client says, in our words: without the answer of the server, which may hold keys."""
+    said = str(error).partition("\n")[0].partition("<")[0]
+    found = re.search(r"status code: (\d+)", said)
+    code, kind = int(found[1]) if found else 0, type(error).__name__
+    if code == 404:
+        return _system_error(errno.ENOENT, url)
+    if code in (401, 403) or kind in ("PermissionDeniedError", "UnauthenticatedError"):
+        return PermissionError(errno.EACCES, DENIED, url)
+    if kind == "NotSupportedError":
+        return OSError(f"{url} is on a server that gives no parts of files; copy it to another")
+    reason = re.sub(r"^.*? - |^Generic \w+ error: ", "", said).strip(" :")
+    return OSError(f"{url} cannot be reached: {reason}")
+
+
+def _system_error(number: int, url: str) -> OSError:
+    return OSError(number, os.strerror(number), url)
