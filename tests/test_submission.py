@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ clusters:
       death_timeout: 60
     scale: 2
 """
+
+
+# Not by importing it: it then takes Ctrl-C for itself.
+JOBQUEUE = pytest.mark.skipif(
+    find_spec("dask_jobqueue") is None, reason="dask-jobqueue is not installed"
+)
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +147,10 @@ def test_tasks_of_an_array_share_a_job_and_one_is_killed(
     assert len(hosts) > 2
 
 
+@JOBQUEUE
 def test_a_client_hands_itself_in_again_until_the_job_is_done(
     queue: Queue, place: Workplace, whole: dict[str, str]
 ) -> None:
-    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
     job = ["a.wav", "--out", "x.zarr", *OPTIONS, "--cluster", "cluster.yaml:slurm"]
     (place.folder / "hold").touch()
     first = queue.submit("slurm.sbatch", *job)
@@ -173,10 +180,10 @@ def test_a_client_that_fails_or_is_cancelled_does_not_hand_itself_in_again(
     assert sorted(queue.logs()) == [wrong, cancelled]
 
 
+@JOBQUEUE
 def test_one_allocation_holds_scheduler_client_and_workers(
     queue: Queue, place: Workplace, whole: dict[str, str]
 ) -> None:
-    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
     options = "--ntasks=4 --mem-per-cpu=400"
     job = queue.submit(
         "slurm-mpi-like.sbatch", "a.wav", "--out", "x.zarr", *OPTIONS, options=options
