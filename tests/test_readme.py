@@ -69,3 +69,10 @@ def test_the_names_in_the_readme_are_those_in_a_store(folder: Path) -> None:
     first_cells = re.findall(r"^\| (.*?) \|", table.group(), re.MULTILINE)
     named = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
     assert named == set(xarray.open_zarr(folder / "x.zarr").variables)
+
+
+def test_what_a_job_comes_to_is_what_the_code_says() -> None:
+    command = [sys.executable, ROOT / "scripts" / "scale"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert len(printed.splitlines()) == 5
+    assert printed in (ROOT / "README.md").read_text()
