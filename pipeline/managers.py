@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -91,7 +93,8 @@ def find_manager(cluster: Cluster) -> Manager:
     package, found = module.partition(".")[0], None
     if package in PACKAGES:
         try:
-            found = getattr(importlib.import_module(module), attribute, None)
+            with _own_ctrl_c():
+                found = getattr(importlib.import_module(module), attribute, None)
         except ImportError as error:
             extra = PACKAGES[package]
             missing = extra is not None and find_spec(package) is None
@@ -248,3 +251,17 @@ def _lifetime(options: dict[str, Any], manager: Manager) -> list[str]:
     seconds = walltime_seconds(walltime, manager.system)
     given = _given(options, manager, "worker_extra_args") or []
     return [] if seconds is None else _new(given, lifetime_arguments(seconds))
+
+
+@contextmanager
+def _own_ctrl_c() -> Iterator[None]:
+    """Keep what Ctrl-C does: dask_jobqueue, as it is imported, lets it end the process in silence.
+
+    Only the main thread can change that, so it is changed there or not at all.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is not before:
+            signal.signal(signal.SIGINT, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -246,3 +247,15 @@ def test_a_performance_report_is_written(cli: Cli, write_wav: Write) -> None:
     assert shown.code == 0
     assert "dashboard: http://127.0.0.1:" in shown.err
     assert "<html" in Path("r.html").read_text()
+
+
+def test_ctrl_c_stays_what_it_was() -> None:
+    """Of the process that is tested, other tests may have changed it."""
+    code = f"""if True:
+        import signal
+        from pipeline.cluster import load_cluster
+        from pipeline.managers import check_manager
+        check_manager(load_cluster({str(SHIPPED)!r} + ":slurm"))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
