@@ -156,7 +156,8 @@ def _run(script: str, settings: dict[str, str]) -> str:
 
 def _free_ports() -> int:
     """The first of so many ports in a row at which nothing listens, or just did."""
-    for first in count(FIRST_PORT, PORTS):
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])  # others look at the same time
+    for first in count(FIRST_PORT + 100 * worker, PORTS):
         try:
             for port in range(first, first + PORTS):
                 with socket.socket() as listener:
