@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pipeline.blas import one_blas_thread, one_blas_thread_for_good
 from pipeline.cluster import Cluster
 from pipeline.connection import connect
+from pipeline.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -218,6 +219,7 @@ def _pass_on(future: Future[T], remote: Any) -> None:
 
 def _on_worker(function: Callable[..., T], *arguments: Any) -> T:
     one_blas_thread_for_good()
+    keep_freed_memory()
     return function(*arguments)
 
 

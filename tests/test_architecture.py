@@ -22,8 +22,9 @@ ORDER = [
     *("resampling", "manifest", "remote_sources", "sources", "recordings", "windows"),
     *("files", "log", "record", "lease", "object_lease", "lock", "shards"),
     *("zarr_group", "zarr_store", "remote_store", "hdf5_file", "hdf5_store", "store"),
-    *("blas", "versions", "config", "cluster", "walltime", "security", "managers", "workers"),
-    *("connection", "engine", "plan", "needs", "creation", "regions", "attempts", "report"),
+    *("blas", "memory", "versions", "config", "cluster"),
+    *("walltime", "security", "managers", "workers", "connection", "engine"),
+    *("plan", "needs", "creation", "regions", "attempts", "report"),
     *("execution", "job", "verify", "batches", "summary", "plots", "demo"),
     *("cli", "__init__", "__main__"),
 ]

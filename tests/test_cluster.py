@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
@@ -110,3 +112,19 @@ def test_an_error_on_a_worker_comes_back_as_it_was() -> None:
     cluster = Cluster("a", manager="distributed.LocalCluster", options=options)
     with started(cluster) as engine:
         assert isinstance(engine.submit(int, "x").exception(), ValueError)
+
+
+def page_faults() -> int:
+    """Pages that an array of 2 MB, made twenty times, takes anew."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(2**18)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def test_a_worker_keeps_the_memory_that_it_has_freed() -> None:
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    cluster = Cluster("a", manager="distributed.LocalCluster", options=options)
+    with started(cluster) as engine:
+        engine.submit(page_faults).result()
+        assert engine.submit(page_faults).result() < 5 * 512  # of 4 kB, not 20 times as many
