@@ -49,15 +49,6 @@ class Result(NamedTuple):
 
 
 Cli = Callable[..., Result]
-SERVERS = ("slurm", "s3")  # fixtures that start what there should be one of
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests that share a server to the same one of several processes."""
-    for item in items:
-        for name in SERVERS:
-            if name in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import count
 from pathlib import Path
 
 import pytest
+from servers import free_ports, run_script
 
 __all__ = ["Bucket", "digests", "s3"]
 
@@ -109,13 +109,13 @@ def s3() -> Iterator[Bucket]:
     folder = Path(tempfile.mkdtemp(prefix="s3-"))
     settings = {
         "S3_TEST_DIR": str(folder),
-        "S3_TEST_PORT": str(_free_ports()),
+        "S3_TEST_PORT": str(free_ports(FIRST_PORT, PORTS)),
         "S3_TEST_SIZE": "4G",
     }
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stack.callback(_run, "stop-s3", settings)
-        said = _run("start-s3", settings)
+        stack.callback(run_script, SHARED_S3 / "stop-s3", settings, folder)
+        said = run_script(SHARED_S3 / "start-s3", settings, folder)
         pairs = (word.partition("=") for word in shlex.split(said) if "=" in word)
         environment = {name: value for name, _, value in pairs}
         patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -136,33 +136,3 @@ def _make_bucket() -> None:
     url = obstore.sign(store, "PUT", "", timedelta(seconds=60))
     with urllib.request.urlopen(urllib.request.Request(url, method="PUT"), timeout=30) as answer:
         assert answer.status == 200
-
-
-def _run(script: str, settings: dict[str, str]) -> str:
-    # Its output goes to files: daemons that inherit a pipe would keep it open.
-    folder = Path(settings["S3_TEST_DIR"])
-    with open(folder / f"{script}.out", "w") as out, open(folder / f"{script}.err", "w") as err:
-        done = subprocess.run(
-            [SHARED_S3 / script],
-            stdout=out,
-            stderr=err,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **settings},
-            timeout=240,
-        )
-    assert done.returncode == 0, (folder / f"{script}.err").read_text()
-    return (folder / f"{script}.out").read_text()
-
-
-def _free_ports() -> int:
-    """The first of so many ports in a row at which nothing listens, or just did."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])  # others look at the same time
-    for first in count(FIRST_PORT + 100 * worker, PORTS):
-        try:
-            for port in range(first, first + PORTS):
-                with socket.socket() as listener:
-                    listener.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
-    raise AssertionError("no port is free")

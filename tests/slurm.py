@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 import pytest
+from servers import free_ports, run_script
 
 __all__ = ["Slurm", "slurm"]
 
@@ -73,44 +72,15 @@ def slurm() -> Iterator[Slurm]:
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # munge wants everyone to get there
     settings = {
         "SLURM_TEST_DIR": str(folder),
-        "SLURM_TEST_PORT": str(_free_ports(NODES + 1)),
+        "SLURM_TEST_PORT": str(free_ports(FIRST_PORT, NODES + 1)),
         "SLURM_TEST_NODES": str(NODES),
         "SLURM_TEST_CPUS": "2",
     }
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stack.callback(_run, "stop-slurm", settings)
-        _run("start-slurm", settings)
+        stack.callback(run_script, SHARED_SLURM / "stop-slurm", settings, folder)
+        run_script(SHARED_SLURM / "start-slurm", settings, folder)
         stack.enter_context(pytest.MonkeyPatch.context()).setenv(
             "SLURM_CONF", str(folder / "slurm.conf")
         )
         yield Slurm({"SLURM_CONF": str(folder / "slurm.conf")}, folder)
-
-
-def _run(script: str, settings: dict[str, str]) -> None:
-    # Its output goes to a file: daemons that inherit a pipe would keep it open.
-    log = Path(settings["SLURM_TEST_DIR"]) / f"{script}.txt"
-    with open(log, "w") as file:
-        done = subprocess.run(
-            [SHARED_SLURM / script],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **settings},
-            timeout=240,
-        )
-    assert done.returncode == 0, log.read_text()
-
-
-def _free_ports(number: int) -> int:
-    """The first of so many ports in a row at which nothing listens."""
-    for first in count(FIRST_PORT, number):
-        try:
-            for port in range(first, first + number):
-                with socket.socket() as listener:
-                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    listener.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
-    raise AssertionError("no port is free")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import Write, record_lines, stored, wait_until
+from servers import installing
 
 import pipeline as pl
 from pipeline.cluster import load_cluster
@@ -70,7 +71,8 @@ def find_sshd() -> str:
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
         install = "apt-get install -qy --no-install-recommends openssh-server"
         command = ["sh", "-c", f"{install} || (apt-get update && {install})"]
-        subprocess.run(command, env=environment, check=True, capture_output=True)
+        with installing():
+            subprocess.run(command, env=environment, check=True, capture_output=True)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where it sheds its rights
     found = shutil.which("sshd", path=SBIN)
@@ -78,7 +80,6 @@ def find_sshd() -> str:
     return found
 
 
-@pytest.mark.xdist_group("slurm")  # both may have to install packages, one after the other
 def test_a_job_over_ssh_stores_the_same_bits(
     connect_options: dict[str, Any],
     tmp_path: Path,

@@ -1,0 +1,48 @@
+"""Real servers, started by scripts that install what is missing."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import tempfile
+from itertools import count
+from pathlib import Path
+
+from filelock import FileLock
+
+
+def installing() -> FileLock:
+    """Held while packages may be installed, which one process at a time can do."""
+    return FileLock(Path(tempfile.gettempdir(), f"installing-{os.getuid()}.lock"))
+
+
+def run_script(script: Path, settings: dict[str, str], folder: Path) -> str:
+    """Run a script that starts or stops a server; what it says."""
+    # Its output goes to files: daemons that inherit a pipe would keep it open.
+    out, err = folder / f"{script.name}.out", folder / f"{script.name}.err"
+    with installing(), open(out, "w") as stdout, open(err, "w") as stderr:
+        done = subprocess.run(
+            [script],
+            stdout=stdout,
+            stderr=stderr,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **settings},
+            timeout=240,
+        )
+    assert done.returncode == 0, err.read_text()
+    return out.read_text()
+
+
+def free_ports(first: int, number: int) -> int:
+    """The first of so many ports in a row at which nothing listens, or just did."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])  # others look at the same time
+    for start in count(first + 100 * worker, number):
+        try:
+            for port in range(start, start + number):
+                with socket.socket() as listener:
+                    listener.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return start
+    raise AssertionError("no port is free")
