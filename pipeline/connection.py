@@ -76,7 +76,8 @@ def _security(cluster: Cluster, stack: ExitStack) -> Security | None:
     if cluster.security is False:
         return None
     if cluster.address is not None:
-        if not (cluster.address.startswith("tls://") or is_loopback(cluster.address)):
+        plain = not cluster.address.startswith("tls://")
+        if plain and (cluster.security or not is_loopback(cluster.address)):
             raise ValueError(
                 f"cluster {cluster.name!r}: what is sent to {cluster.address} could be read and "
                 f"commanded by others; start its scheduler with certificates and give tls://, or "

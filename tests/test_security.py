@@ -191,3 +191,16 @@ def test_a_manager_that_cannot_encrypt_must_be_told_to_do_without() -> None:
     with pytest.raises(ValueError, match=r"cannot encrypt .* give 'security: false'"):
         check_manager(entry)
     check_manager(Cluster("a", manager="distributed.SpecCluster", security=False))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Cluster("a", address="tcp://10.0.0.7:8786"),
+        Cluster("a", address="login1:8786"),
+        Cluster("a", address="tcp://127.0.0.1:8786", security=True),
+    ],
+)
+def test_a_scheduler_that_is_open_to_others_must_be_asked_for(entry: Cluster) -> None:
+    with pytest.raises(ValueError, match=r"could be read and .* 'security: false'"), started(entry):
+        pass
