@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -593,3 +594,12 @@ def test_a_forked_process_is_refused_and_does_not_hang(s3: Bucket) -> None:
             os._exit(42 if "forked" in str(error) else 1)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 42
+
+
+def test_the_engines_can_be_measured(s3: Bucket) -> None:
+    script = Path(__file__).parents[1] / "scripts" / "benchmark-bucket"
+    command = [sys.executable, script, f"{s3.url}/measured", "--windows", "64"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("ms/window") == 3
+    assert done.stdout.count("MB/s") == 9
