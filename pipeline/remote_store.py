@@ -163,7 +163,7 @@ class RemoteRegion:
     """Writes one region, each shard by one request, while the next block is computed.
 
     Shards are encoded in memory: what is put is then known to the last byte,
-    and need not be read back for its checksum.
+    and need not be read back for its checksum. No more than they wait to be put.
     """
 
     def __init__(self, store: RemoteStore, sender: ThreadPoolExecutor) -> None:
@@ -179,19 +179,25 @@ class RemoteRegion:
     def write(self, start: int, block: Array) -> None:
         """Store the features of consecutive windows, from `start` on."""
         check_block(self._array, self._shard, start, block)
+        encoded = [
+            self._encode(start + low, block[low : low + self._shard])
+            for low in range(0, len(block), self._shard)
+        ]
         self.finish()
-        self._sending = self._sender.submit(self._send, start, block)
+        self._sending = self._sender.submit(self._send, encoded)
 
-    def _send(self, start: int, block: Array) -> list[StoredFile]:
+    def _encode(self, start: int, part: Array) -> tuple[str, bytes]:
+        """Name and bytes of a shard."""
+        target = self._array[start : start + len(part)]
+        target.write(part, can_reference_source_data_indefinitely=True).result()
+        key = f"c/{start // self._shard}" + "/0" * (self._array.ndim - 1)
+        data: bytes = self._memory[key]
+        del self._memory[key]
+        return f"features/{key}", data
+
+    def _send(self, encoded: list[tuple[str, bytes]]) -> list[StoredFile]:
         files = []
-        for low in range(0, len(block), self._shard):
-            part = block[low : low + self._shard]
-            first = start + low
-            self._array[first : first + len(part)].write(part).result()
-            key = f"c/{first // self._shard}" + "/0" * (self._array.ndim - 1)
-            data = bytes(self._memory[key])
-            del self._memory[key]
-            name = f"features/{key}"
+        for name, data in encoded:
             self._store.locate(name).write_bytes(data)
             files.append(stored_bytes(data, name))
         return files

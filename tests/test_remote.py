@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -25,7 +27,7 @@ from conftest import FEATURE, Cli, Write, save_hdf5, save_npy, sound, stored
 from s3 import Bucket, digests
 
 import pipeline as pl
-from pipeline import lock, log, remote
+from pipeline import lock, log, remote, remote_file
 from pipeline.lock import holders, locked, shared
 from pipeline.object_lease import ObjectLeases
 from pipeline.record import Record
@@ -458,6 +460,35 @@ def test_changed_recordings_are_refused(
         pl.extract(source.url, tmp_path / "x.zarr")
 
 
+@pytest.mark.parametrize("name", ["a.wav", "b.flac", "c.ogg", "d.mp3", "f.opus", "g.npy", "i.h5"])
+def test_what_the_network_fails_at_is_raised_and_passes(
+    name: str, audio_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (recording,) = pl.scan(f"{audio_url}/{name}", samplerate=8000)
+
+    def read() -> bytes:
+        with recording.open() as audio:
+            return audio.read(40_000, 230_000).tobytes()
+
+    whole = read()
+    for fine in (0, 1):  # the first request may be for the header alone
+        remote_file._piece.cache_clear()
+        left, span = [fine], RemotePath.read_span
+
+        def failing(path: RemotePath, *arguments: Any, left: Any = left, span: Any = span) -> bytes:
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(f"{path} cannot be reached")
+            return bytes(span(path, *arguments))
+
+        with ThreadPoolExecutor(1) as thread:  # which keeps what it has open
+            with monkeypatch.context() as patch:
+                patch.setattr(RemotePath, "read_span", failing)
+                with pytest.raises(OSError, match="cannot be reached"):
+                    thread.submit(read).result()
+            assert thread.submit(read).result() == whole
+
+
 class Ranges(SimpleHTTPRequestHandler):
     """Serves files, and parts of them."""
 
@@ -563,3 +594,12 @@ def test_a_forked_process_is_refused_and_does_not_hang(s3: Bucket) -> None:
             os._exit(42 if "forked" in str(error) else 1)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 42
+
+
+def test_the_engines_can_be_measured(s3: Bucket) -> None:
+    script = Path(__file__).parents[1] / "scripts" / "benchmark-bucket"
+    command = [sys.executable, script, f"{s3.url}/measured", "--windows", "64"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("ms/window") == 3
+    assert done.stdout.count("MB/s") == 9
