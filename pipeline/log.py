@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.remote import AnyPath, ChangedError, RemotePath, Version
+from pipeline.buckets import ChangedError
+from pipeline.remote import AnyPath, RemotePath, Version
 from pipeline.remote_file import open_whole
 
 __all__ = ["Log", "new_log", "read_logs"]

@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.buckets import ChangedError
 from pipeline.lease import LOOK_SECONDS, Lease, new_share_name
-from pipeline.remote import ChangedError, RemotePath, Version
+from pipeline.remote import RemotePath, Version
 
 __all__ = ["ObjectLeases"]
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import lru_cache
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -18,15 +14,14 @@ from stat import S_IFREG
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar, cast
 from urllib.parse import quote, unquote
 
-from pipeline.forks import NoFork
+from pipeline.buckets import ChangedError, open_bucket, translated
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta, PutMode
-    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+    from obstore.store import ObjectStore
 
 __all__ = [
     "AnyPath",
-    "ChangedError",
     "PathT",
     "RemotePath",
     "RemoteStatus",
@@ -36,18 +31,8 @@ __all__ = [
 ]
 
 SCHEMES = ("s3", "gs", "https", "http")
-# So long a server that is gone is waited for before a request has failed.
-RETRY_SECONDS = 20.0
 TOGETHER = 1 << 20  # bytes sent at a time of what comes in lines
 AT_ONCE = 1000  # objects removed by one request
-
-DENIED = "permission denied; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that allow it"
-
-_survival = NoFork("a remote store or source")
-
-
-class ChangedError(OSError):
-    """An object is not, or no longer, what it was when it was last seen."""
 
 
 class Version(NamedTuple):
@@ -190,7 +175,7 @@ class RemotePath(os.PathLike[str]):
         """
         import obstore
 
-        with self.translated():
+        with translated(self.url):
             return _status(self, obstore.head(self._store(), self.key))
 
     def is_file(self) -> bool:
@@ -221,7 +206,7 @@ class RemotePath(os.PathLike[str]):
         import obstore
 
         skip = len(self.key) + 1 if self.key else 0
-        with self.translated(listed=True):
+        with translated(self.root):
             for some in obstore.list(self._store(), self.key or None):
                 for item in some:
                     yield item["path"][skip:], item["size"]
@@ -230,7 +215,7 @@ class RemotePath(os.PathLike[str]):
         """What is directly below: objects, and common beginnings of several."""
         import obstore
 
-        with self.translated(listed=True):
+        with translated(self.root):
             found = obstore.list_with_delimiter(self._store(), self.key or None)
         keys = [*found["common_prefixes"], *(item["path"] for item in found["objects"])]
         return (RemotePath(f"{self.root}/{key}") for key in sorted(keys))
@@ -250,7 +235,7 @@ class RemotePath(os.PathLike[str]):
         options: GetOptions = {"range": (start, stop)}
         if version.e_tag and not version.e_tag.startswith("W/"):  # weak ones match nothing
             options["if_match"] = version.e_tag
-        with self.translated():
+        with translated(self.url):
             return bytes(obstore.get(self._store(), self.key, options=options).bytes())
 
     def read_bytes(self) -> bytes:
@@ -261,7 +246,7 @@ class RemotePath(os.PathLike[str]):
         """What the object holds, and its status at that moment."""
         import obstore
 
-        with self.translated():
+        with translated(self.url):
             found = obstore.get(self._store(), self.key)
             return bytes(found.bytes()), _status(self, found.meta)
 
@@ -273,14 +258,14 @@ class RemotePath(os.PathLike[str]):
         """Put an object in place, whole, by one request."""
         import obstore
 
-        with self.translated():
+        with translated(self.url):
             obstore.put(self._store(), self.key, data, use_multipart=False)
 
     def write_lines(self, lines: Iterable[bytes]) -> None:
         """Put an object in place, whole; it may be larger than memory."""
         import obstore
 
-        with self.translated():
+        with translated(self.url):
             obstore.put(self._store(), self.key, _joined(lines))
 
     def replace(self, data: bytes, version: Version | None) -> Version:
@@ -305,7 +290,7 @@ class RemotePath(os.PathLike[str]):
             known = {"e_tag": version.e_tag and version.e_tag.strip('"'), "version": version.number}
             mode = cast("PutMode", {name: value for name, value in known.items() if value})
         try:
-            with self.translated():
+            with translated(self.url):
                 done = obstore.put(self._store(), self.key, data, mode=mode, use_multipart=False)
         except ChangedError:
             there, status = self.read_versioned()
@@ -322,7 +307,7 @@ class RemotePath(os.PathLike[str]):
         """Remove the object, if there is one."""
         import obstore
 
-        with self.translated():
+        with translated(self.url):
             try:
                 obstore.delete(self._store(), self.key)
             except FileNotFoundError:
@@ -337,7 +322,7 @@ class RemotePath(os.PathLike[str]):
         keys = (f"{self.key}/{name}" for name in names)
         others = (key for key in keys if last is None or key != last.key)
         while some := [*islice(others, AT_ONCE)]:
-            with self.translated():
+            with translated(self.url):
                 obstore.delete(self._store(), some)
         if last is not None:
             last.unlink()
@@ -346,26 +331,11 @@ class RemotePath(os.PathLike[str]):
         """Copy the object to another name of the bucket."""
         import obstore
 
-        with self.translated():
+        with translated(self.url):
             obstore.copy(self._store(), self.key, target.key)
 
     def _store(self) -> ObjectStore:
-        _survival.check()
         return open_bucket(self.root)
-
-    @contextmanager
-    def translated(self, listed: bool = False) -> Iterator[None]:
-        """Libraries raise what they like; here it is what the system raises of files."""
-        from obstore import exceptions
-
-        try:
-            yield
-        except FileNotFoundError:
-            raise _system_error(errno.ENOENT, self.url) from None
-        except (exceptions.PreconditionError, exceptions.AlreadyExistsError):
-            raise ChangedError(f"{self} has changed") from None
-        except exceptions.BaseError as error:
-            raise _as_os_error(error, self.root if listed else self.url) from None
 
 
 AnyPath: TypeAlias = Path | RemotePath
@@ -376,42 +346,6 @@ def as_path(path: str | os.PathLike[str]) -> AnyPath:
     """A path as what it is: one of this machine's, or a remote one."""
     path = os.fspath(path)
     return RemotePath(path) if is_remote(path) else Path(path)
-
-
-@lru_cache(maxsize=256)
-def open_bucket(root: str, prefix: str | None = None) -> ObjectStore:
-    """The client of a bucket or of a web server, one for all threads.
-
-    Keys and endpoints come from the environment, as ``AWS_...``, and are kept
-    nowhere else.
-
-    Parameters
-    ----------
-    root : str
-        Such as ``s3://bucket``.
-    prefix : str, optional
-        What all keys that are asked for begin with, and a slash.
-
-    Returns
-    -------
-    obstore.store.ObjectStore
-    """
-    from obstore import store
-
-    scheme, _, host = root.partition("://")
-    retry: RetryConfig = {
-        "max_retries": 1000,
-        "retry_timeout": timedelta(seconds=RETRY_SECONDS),
-        "backoff": {"max_backoff": timedelta(seconds=2)},
-    }
-    if scheme == "s3":
-        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        options: ClientConfig = {"allow_http": plain}
-        return store.S3Store(host, prefix=prefix, client_options=options, retry_config=retry)
-    if scheme == "gs":
-        return store.GCSStore(host, prefix=prefix, retry_config=retry)
-    client: ClientConfig = {"allow_http": scheme == "http"}
-    return store.HTTPStore.from_url(root, client_options=client, retry_config=retry)
 
 
 def _status(path: RemotePath, meta: ObjectMeta) -> RemoteStatus:
@@ -431,22 +365,3 @@ def _joined(lines: Iterable[bytes]) -> Iterator[bytes]:
             yield bytes(piece)
             piece.clear()
     yield bytes(piece)
-
-
-def _as_os_error(error: Exception, url: str) -> OSError:
-    """What a client says, in our words: without the answer of the server, which may hold keys."""
-    said = str(error).partition("\n")[0].partition("<")[0]
-    found = re.search(r"status code: (\d+)", said)
-    code, kind = int(found[1]) if found else 0, type(error).__name__
-    if code == 404:
-        return _system_error(errno.ENOENT, url)
-    if code in (401, 403) or kind in ("PermissionDeniedError", "UnauthenticatedError"):
-        return PermissionError(errno.EACCES, DENIED, url)
-    if kind == "NotSupportedError":
-        return OSError(f"{url} is on a server that gives no parts of files; copy it to another")
-    reason = re.sub(r"^.*? - |^Generic \w+ error: ", "", said).strip(" :")
-    return OSError(f"{url} cannot be reached: {reason}")
-
-
-def _system_error(number: int, url: str) -> OSError:
-    return OSError(number, os.strerror(number), url)

@@ -13,9 +13,10 @@ import numpy.typing as npt
 import tensorstore
 from zarr.storage import ObjectStore
 
+from pipeline.buckets import open_bucket, translated
 from pipeline.files import StoredFile, aside_of, stored_bytes
 from pipeline.layout import NAMES, Layout, Variable
-from pipeline.remote import RemotePath, open_bucket
+from pipeline.remote import RemotePath
 from pipeline.zarr_group import ZarrGroup, check_block, create_group
 
 __all__ = ["RemoteStore"]
@@ -48,7 +49,7 @@ class RemoteStore(ZarrGroup[RemotePath]):
 
     def translated(self) -> AbstractContextManager[None]:
         """Make errors of the libraries those of the system."""
-        return self.path.translated()
+        return translated(self.path.url)
 
     def exists(self) -> bool:
         """Whether anything of it is there, but for what a killed job has left."""

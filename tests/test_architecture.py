@@ -17,7 +17,7 @@ PACKAGE = Path(pipeline.__file__).parent
 
 ORDER = [
     *("grid", "features", "labels", "layout", "share"),
-    *("forks", "remote", "remote_file"),
+    *("forks", "buckets", "remote", "remote_file"),
     *("ogg", "arrays", "sound_files", "readers", "label_files"),
     *("resampling", "manifest", "remote_sources", "sources", "recordings", "windows"),
     *("files", "log", "record", "lease", "object_lease", "lock", "shards"),
@@ -38,7 +38,7 @@ DOORS = {
     "h5py": {"arrays", "label_files", "hdf5_file", "hdf5_store", "demo"},
     "google_crc32c": {"files", "record", "shards"},
     "filelock": {"lease"},
-    "obstore": {"remote"},
+    "obstore": {"buckets", "remote"},
     "dask": {"windows", "regions", "connection", "managers"},
     "distributed": {"connection", "engine", "managers", "security", "workers"},
     "threadpoolctl": {"blas", "batches"},

@@ -27,11 +27,12 @@ from conftest import FEATURE, Cli, Write, save_hdf5, save_npy, sound, stored
 from s3 import Bucket, digests
 
 import pipeline as pl
-from pipeline import lock, log, remote, remote_file
+from pipeline import buckets, lock, log, remote_file
+from pipeline.buckets import ChangedError
 from pipeline.lock import holders, locked, shared
 from pipeline.object_lease import ObjectLeases
 from pipeline.record import Record
-from pipeline.remote import ChangedError, RemotePath, Version
+from pipeline.remote import RemotePath, Version
 from pipeline.store import open_store
 from pipeline.verify import verify
 from pipeline.windows import read_windows
@@ -240,14 +241,14 @@ def test_a_server_that_fails_for_a_while_costs_nothing(
 def test_a_server_that_fails_for_longer_ends_the_job_which_goes_on_later(
     place: Workplace, s3: Bucket, out: str, whole: dict[str, str], write_wav: Write
 ) -> None:
-    impatient = "import pipeline.remote; pipeline.remote.RETRY_SECONDS = 0.3\n"
+    impatient = "import pipeline.buckets; pipeline.buckets.RETRY_SECONDS = 0.3\n"
     running = held(place, s3, out, impatient)
     source = RemotePath(f"{s3.url}/kept.wav")
     source.write_bytes((place.folder / "a.wav").read_bytes())
     (recording,) = pl.scan(str(source))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(remote, "RETRY_SECONDS", 0.3)
-        remote.open_bucket.cache_clear()
+        patch.setattr(buckets, "RETRY_SECONDS", 0.3)
+        buckets._client.cache_clear()
         with recording.open() as audio:
             audio.read(0, 8000)
             s3.stop()
@@ -261,7 +262,7 @@ def test_a_server_that_fails_for_longer_ends_the_job_which_goes_on_later(
         assert time.monotonic() - began < 20
         ended_job = running.wait()
         s3.start()
-    remote.open_bucket.cache_clear()
+    buckets._client.cache_clear()
     assert (ended_job.code, "give the same command again" in ended_job.err) == (1, True)
     assert "Traceback" not in ended_job.err
     assert place.extract(out, before=s3.before).wait().code == 0
@@ -574,7 +575,7 @@ def test_what_will_not_do_is_said_in_one_sentence(
 
 def test_without_obstore_the_extra_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
-    remote.open_bucket.cache_clear()
+    buckets._client.cache_clear()
     ended = cli("extract", "s3://bucket/a.wav", "--out", "x.zarr")
     assert ended == (
         2,
