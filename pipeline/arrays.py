@@ -69,8 +69,8 @@ class ArrayReader:
         try:
             values = np.asarray(self._audio[start:stop])
         except (OSError, RuntimeError):  # h5py raises either
-            if self._remote is not None and self._remote.error is not None:
-                raise self._remote.error from None
+            if self._remote is not None and (error := self._remote.error) is not None:
+                raise error from None
             return samples
         # Whole numbers are scaled to -1 up to 1, as soundfile does.
         scale = -float(np.iinfo(values.dtype).min) if values.dtype.kind == "i" else 1.0

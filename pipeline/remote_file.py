@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from functools import lru_cache
+from typing import Any
 
 from pipeline.remote import AnyPath, RemotePath, Version
 
@@ -24,16 +25,20 @@ class RemoteFile(io.RawIOBase):
     path : RemotePath
         What to read; it is refused if it changes meanwhile.
 
-    Attributes
-    ----------
-    error : OSError or None
-        What reading has failed with: libraries that call back from C swallow it.
     """
 
     def __init__(self, path: RemotePath) -> None:
-        self.error: OSError | None = None
+        self._failure: tuple[Any, ...] | None = None
         self._path, self._place = path, 0
         self._status = path.stat()
+
+    @property
+    def error(self) -> OSError | None:
+        """What reading has failed with: libraries that call back from C swallow it.
+
+        A new one each time, for what is raised holds on to all that was open then.
+        """
+        return None if self._failure is None else OSError(*self._failure)
 
     def readable(self) -> bool:
         return True
@@ -57,7 +62,8 @@ class RemoteFile(io.RawIOBase):
         try:
             piece = _piece(self._path, low, min(high, size), self._status.version)
         except OSError as error:
-            self.error = error
+            args = error.args if error.filename is None else (*error.args[:2], error.filename)
+            self._failure = args
             raise
         part = piece[self._place - low : self._place - low + len(view)]
         view[: len(part)] = part

@@ -75,8 +75,8 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
 
     def check_remote(self) -> None:
         """Raise what reading a remote file has failed with."""
-        if self._remote is not None and self._remote.error is not None:
-            raise self._remote.error
+        if self._remote is not None and (error := self._remote.error) is not None:
+            raise error
 
     def decode(self, samples: Samples) -> bool:
         """Read all of `samples`; if that fails they are NaN."""
