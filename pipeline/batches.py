@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pipeline.blas import one_blas_thread
 from pipeline.config import Settings
 from pipeline.features import Feature, Spectrogram
+from pipeline.memory import keep_freed_memory
 from pipeline.plan import Inputs, LabelsLike
 from pipeline.recordings import PathLike
 from pipeline.store import open_finished
@@ -283,6 +284,7 @@ def _batches(
 
     starts = iter(range(0, n, step))
     waiting: deque[tuple[int, Future[tuple[Array, list[str]]]]] = deque()
+    keep_freed_memory()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="stream")
     try:
         with one_blas_thread():

@@ -123,6 +123,7 @@ def check_report(cluster: Cluster, report: Path | None) -> None:
 def _threads(number: int, stack: ExitStack) -> Engine:
     # Every thread computes a region of its own: BLAS threads would fight them.
     stack.enter_context(one_blas_thread())
+    keep_freed_memory()
     executor: Executor = ThreadPoolExecutor(number, thread_name_prefix="region")
     stack.callback(executor.shutdown, cancel_futures=True)
     return Engine(executor.submit, lambda: IN_FLIGHT * number)

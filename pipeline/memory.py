@@ -1,4 +1,4 @@
-"""Memory: how a worker's process gets it from the system."""
+"""Memory: how a process that computes gets it from the system."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ M_MMAP_THRESHOLD, MMAP = -3, 32 * 1024**2
 
 @cache
 def keep_freed_memory() -> None:
-    """Let this process use again what it has freed, as one does that Dask did not start.
+    """Let this process use again what it has freed.
 
-    Dask has its workers give all memory back to the system at once. Each block of
-    features would then be made of fresh pages, which costs as much as computing it.
+    A process gives memory back to the system at first, and Dask has its workers always
+    do so. Each block of features would then be made of fresh pages, which costs as much
+    as computing it.
     """
     with suppress(OSError, AttributeError):  # another C library
         library = ctypes.CDLL(None)

@@ -196,7 +196,9 @@ def kernel(files: Files) -> int:
     """The feature alone, on windows in memory, on all cores."""
     import pipeline as pl
     from pipeline.blas import one_blas_thread
+    from pipeline.memory import keep_freed_memory
 
+    keep_freed_memory()
     feature = pl.Spectrogram(samplerate=RATE, window=1.0)
     windows = np.random.default_rng(0).standard_normal((32, RATE)).astype(np.float32)
     cores = len(os.sched_getaffinity(0))
@@ -214,7 +216,9 @@ def kernel(files: Files) -> int:
 def kernel_one_thread(files: Files) -> int:
     import pipeline as pl
     from pipeline.blas import one_blas_thread
+    from pipeline.memory import keep_freed_memory
 
+    keep_freed_memory()
     feature = pl.Spectrogram(samplerate=RATE, window=1.0)
     windows = np.random.default_rng(0).standard_normal((32, RATE)).astype(np.float32)
     out = np.empty((32, *SHAPE), np.float32)
