@@ -306,3 +306,11 @@ def test_a_forked_process_reads_and_says_that_it_cannot_write(tmp_path: Path) ->
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "41\n"
+
+
+@pytest.mark.parametrize("ending", ["zarr", "h5"])
+def test_a_path_may_lead_up(write_wav: Write, tmp_path: Path, ending: str) -> None:
+    (tmp_path / "inside").mkdir()
+    out = tmp_path / "inside" / ".." / f"x.{ending}"
+    assert pl.extract(write_wav(), out).ok
+    assert pl.Batches(tmp_path / f"x.{ending}")[0][0].shape[1:] == (257, 400)
