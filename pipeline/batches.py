@@ -149,6 +149,7 @@ class Batches:
         size = self.batch_size or SINGLES
         last = min(len(self) * (self.batch_size or 1), len(self._order))
         ends = [*range(size, last, size), last] if last else []
+        keep_freed_memory()
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
             try:
                 read = self._ahead if self.mix is None else self._mixed
