@@ -146,6 +146,23 @@ def forget(out: Path) -> None:
 
 
 FEATURE = pl.Spectrogram(n_fft=64, frame_length=20, hop_length=50)
+# A module with a feature that takes as long as the environment says.
+SLOW = """
+import os
+import time
+
+import numpy as np
+
+
+class Slow:
+    shape = (16,)  # so many that a region has 4096 windows
+    frequencies = np.arange(16.0)
+    times = None
+
+    def __call__(self, windows):
+        time.sleep(float(os.environ.get("SLOW", 0)))
+        return windows[:, :16]
+"""
 
 
 @pytest.fixture

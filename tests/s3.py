@@ -19,7 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from servers import free_ports, run_script
+from servers import free_ports, run_script, skip_unless_startable
 
 __all__ = ["Bucket", "digests", "s3"]
 
@@ -100,12 +100,7 @@ def digests(url: str) -> dict[str, str]:
 def s3() -> Iterator[Bucket]:
     """A bucket of a server of this session alone; this process finds it, too."""
     pytest.importorskip("obstore")
-    if not SHARED_S3.is_dir():
-        pytest.skip(f"the script that starts an S3 server is not at {SHARED_S3}")
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    missing = [name for name in PROGRAMS if not shutil.which(name, path=path)]
-    if missing and os.geteuid() != 0:
-        pytest.skip(f"Ceph is not installed ({', '.join(missing)}), and only root can do so")
+    skip_unless_startable(SHARED_S3, "Ceph", PROGRAMS)
     folder = Path(tempfile.mkdtemp(prefix="s3-"))
     settings = {
         "S3_TEST_DIR": str(folder),

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
 from itertools import count
 from pathlib import Path
 
+import pytest
 from filelock import FileLock
+
+
+def skip_unless_startable(folder: Path, name: str, programs: tuple[str, ...]) -> None:
+    """Skip a test whose server cannot be started, or be installed, here."""
+    if not folder.is_dir():
+        pytest.skip(f"the scripts that start {name} are not at {folder}")
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    missing = [program for program in programs if not shutil.which(program, path=path)]
+    if missing and os.geteuid() != 0:
+        pytest.skip(f"{name} is not installed ({', '.join(missing)}), and only root can do so")
 
 
 def installing() -> FileLock:

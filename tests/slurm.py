@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from servers import free_ports, run_script
+from servers import free_ports, run_script, skip_unless_startable
 
 __all__ = ["Slurm", "slurm"]
 
@@ -63,12 +63,7 @@ class Slurm:
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Slurm]:
     """A Slurm of this session alone; the commands of this process find it, too."""
-    if not SHARED_SLURM.is_dir():
-        pytest.skip(f"the script that starts a Slurm is not at {SHARED_SLURM}")
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    missing = [name for name in PROGRAMS if not shutil.which(name, path=path)]
-    if missing and os.geteuid() != 0:
-        pytest.skip(f"Slurm is not installed ({', '.join(missing)}), and only root can do so")
+    skip_unless_startable(SHARED_SLURM, "Slurm", PROGRAMS)
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # munge wants everyone to get there
     settings = {
         "SLURM_TEST_DIR": str(folder),

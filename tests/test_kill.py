@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Write, record_folder, stored, wait_until
+from conftest import SLOW, Write, record_folder, stored, wait_until
 
 import pipeline as pl
 from pipeline.verify import verify
@@ -22,22 +22,6 @@ from pipeline.verify import verify
 ROOT = Path(__file__).parents[1]
 KILLS = {"threads": 12, "local": 8}
 INTERRUPTED = "interrupted; the same command goes on where it was"
-SLOW = """
-import os
-import time
-
-import numpy as np
-
-
-class Slow:
-    shape = (16,)  # so many that a region has 4096 windows
-    frequencies = np.arange(16.0)
-    times = None
-
-    def __call__(self, windows):
-        time.sleep(float(os.environ.get("SLOW", 0)))
-        return windows[:, :16]
-"""
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ from s3 import Bucket, digests
 import pipeline as pl
 from pipeline import buckets, lock, log, remote_file
 from pipeline.buckets import ChangedError
+from pipeline.layout import Layout
 from pipeline.lock import holders, locked, shared
 from pipeline.object_lease import ObjectLeases
 from pipeline.record import Record
@@ -273,8 +274,7 @@ def test_damage_is_found_and_mended(
     place: Workplace, s3: Bucket, out: str, whole: dict[str, str]
 ) -> None:
     assert place.extract(out, before=s3.before).wait().code == 0
-    root, made = RemotePath(out), open_store(out)
-    shards = [name for name, _ in root.walk() if made.windows_of(name, layout_of(out))]
+    root, shards = RemotePath(out), shards_of(out)
     flipped = bytearray((root / shards[0]).read_bytes())
     flipped[1000] ^= 1
     (root / shards[0]).write_bytes(bytes(flipped))
@@ -294,18 +294,18 @@ def test_damage_is_found_and_mended(
     is_whole(out, whole)
 
 
-def layout_of(out: str) -> Any:
-    from pipeline.layout import Layout
-
-    return Layout.from_json(Record(RemotePath(out) / ".record").job()["identity"]["layout"])
+def shards_of(out: str) -> list[str]:
+    """Names of the objects that hold features."""
+    made, job = open_store(out), Record(RemotePath(out) / ".record").job()
+    layout = Layout.from_json(job["identity"]["layout"])
+    return [name for name, _ in RemotePath(out).walk() if made.windows_of(name, layout)]
 
 
 def test_what_is_lost_is_computed_again(
     place: Workplace, s3: Bucket, out: str, whole: dict[str, str]
 ) -> None:
     assert place.extract(out, before=s3.before).wait().code == 0
-    root, made = RemotePath(out), open_store(out)
-    shards = [name for name, _ in root.walk() if made.windows_of(name, layout_of(out))]
+    root, shards = RemotePath(out), shards_of(out)
     (root / shards[0]).unlink()
     again = place.extract(out, before=s3.before).wait()
     assert (again.code, "1 computed now" in again.err) == (0, True), again.err

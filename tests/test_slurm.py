@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from commands import wait_for
-from conftest import Write, done_regions, record_lines, stored
+from conftest import SLOW, Write, done_regions, record_lines, stored
 from slurm import Slurm
 
 import pipeline as pl
@@ -20,22 +20,6 @@ from pipeline.cluster import Cluster
 from pipeline.engine import Engine, started
 
 ROOT = Path(__file__).parents[1]
-SLOW = """
-import os
-import time
-
-import numpy as np
-
-
-class Slow:
-    shape = (16,)  # so many that a region has 4096 windows
-    frequencies = np.arange(16.0)
-    times = None
-
-    def __call__(self, windows):
-        time.sleep(float(os.environ.get("SLOW", 0)))
-        return windows[:, :16]
-"""
 OPTIONS = {"cores": 1, "processes": 1, "memory": "500MiB", "walltime": "00:10:00"}
 OPTIONS |= {"interface": "lo", "death_timeout": 60, "job_name": "features"}
 
