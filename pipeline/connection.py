@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
@@ -48,6 +50,8 @@ def connect(cluster: Cluster, stack: ExitStack) -> Client:
         try:
             # One that is given no security asks Dask's configuration.
             options = {} if security is None else {"security": security}
+            with ThreadPoolExecutor(1) as thread:  # for a notebook's has a loop of its own
+                thread.submit(asyncio.run, _reach(str(cluster.address), **options)).result()
             found: Client = stack.enter_context(
                 Client(cluster.address, timeout="10s", set_as_default=False, **options)
             )
@@ -67,6 +71,18 @@ def connect(cluster: Cluster, stack: ExitStack) -> Client:
     client: Client = stack.enter_context(Client(manager, set_as_default=False))
     _scale(cluster, manager)
     return client
+
+
+async def _reach(address: str, security: Security | None = None) -> None:
+    """Try an address, for a client that fails is left to the garbage collector.
+
+    That may close it in the thread that starts the next one's loop, which waits for that.
+    """
+    from distributed import Security
+    from distributed.comm.core import connect as reach
+
+    arguments = (security or Security()).get_connection_args("client")
+    await (await reach(address, timeout=10, **arguments)).close()
 
 
 def _security(cluster: Cluster, stack: ExitStack) -> Security | None:

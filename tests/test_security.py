@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import socket
 import ssl
 import stat
@@ -12,6 +14,7 @@ from typing import Any
 import distributed
 import pytest
 from distributed import Client, LocalCluster, Security
+from distributed.comm.core import connect as reach
 
 from pipeline.cluster import Cluster
 from pipeline.connection import job_script
@@ -47,13 +50,11 @@ def address(engine: Engine) -> str:
 def test_a_client_without_the_certificate_is_refused(address: str) -> None:
     assert address.startswith("tls://")
     plain = address.replace("tls://", "tcp://")
-    for where, options in (
-        (address, {}),
-        (plain, {}),
-        (address, {"security": Security.temporary()}),  # certificates of another cluster
-    ):
+    foreign = Security.temporary()  # certificates of another cluster
+    for where, security in ((address, Security()), (plain, Security()), (address, foreign)):
+        arguments = security.get_connection_args("client")
         with pytest.raises((OSError, TypeError)):
-            Client(where, timeout="1s", set_as_default=False, **options)
+            asyncio.run(reach(where, timeout=1, **arguments))
     host, _, port = address.removeprefix("tls://").partition(":")
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -88,6 +89,19 @@ def test_an_existing_scheduler_is_joined_with_its_certificates_alone(tmp_path: P
                 started(wrong),
             ):
                 pass
+
+
+def test_a_client_that_was_refused_leaves_nothing_in_the_way_of_the_next() -> None:
+    def clients() -> set[int]:
+        return {id(found) for found in gc.get_objects() if isinstance(found, Client)}
+
+    before = clients()
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nobody = f"tcp://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(ConnectionError, match="no Dask"), started(Cluster("a", address=nobody)):
+            pass
+    assert clients() <= before
 
 
 def test_certificates_are_read_by_their_owner_only_and_are_removed(tmp_path: Path) -> None:
