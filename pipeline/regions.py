@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from dask.core import flatten
 from dask.local import get_sync
+from dask.optimization import cull
 
 from pipeline.features import Feature
 from pipeline.files import StoredFile
@@ -160,10 +162,10 @@ def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
     with _storing(task.store), task.store.region(start, stop) as region:
         # One graph a block: those of a larger one would be computed in any order,
         # but some formats can only be decoded forwards.
-        for i, delayed in enumerate(features.to_delayed().ravel()):
+        graph = dict(features.__dask_graph__())
+        for i, key in enumerate(flatten(features.__dask_keys__())):
             try:
-                # By its name, "synchronous", dask would load distributed first.
-                block = delayed.compute(scheduler=get_sync)
+                block = get_sync(cull(graph, [key])[0], key)
             except OSError as error:
                 raise _ElsewhereError(_text(error)) from None
             _check_store(task, known)  # computing may take long, and more so if it was stopped
