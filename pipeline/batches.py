@@ -150,7 +150,8 @@ class Batches:
         last = min(len(self) * (self.batch_size or 1), len(self._order))
         ends = [*range(size, last, size), last] if last else []
         keep_freed_memory()
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        threads = len(os.sched_getaffinity(0))  # a batch is read by one
+        with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
             try:
                 read = self._ahead if self.mix is None else self._mixed
                 for batch in read(pool, ends):

@@ -11,8 +11,6 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from pipeline.forks import NoFork
-
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
@@ -21,8 +19,6 @@ __all__ = ["ChangedError", "open_bucket", "translated"]
 # So long a server that is gone is waited for before a request has failed.
 RETRY_SECONDS = 20.0
 DENIED = "permission denied; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that allow it"
-
-_survival = NoFork("a remote store or source")
 
 
 class ChangedError(OSError):
@@ -45,8 +41,19 @@ def open_bucket(root: str, prefix: str | None = None) -> ObjectStore:
     Returns
     -------
     obstore.store.ObjectStore
+
+    Raises
+    ------
+    RuntimeError
+        In place of hanging, if there were clients before this process was forked: they have
+        threads, which do not survive that.
     """
-    _survival.check()
+    if _cut_off:
+        raise RuntimeError(
+            "a remote store or source was read or written before this process was forked, which "
+            "its library does not survive; start processes by 'spawn' (torch: "
+            "multiprocessing_context)"
+        )
     return _client(root, prefix)
 
 
@@ -68,6 +75,17 @@ def _client(root: str, prefix: str | None) -> ObjectStore:
         return store.GCSStore(host, prefix=prefix, retry_config=retry)
     client: ClientConfig = {"allow_http": scheme == "http"}
     return store.HTTPStore.from_url(root, client_options=client, retry_config=retry)
+
+
+_cut_off = False
+
+
+def _forked() -> None:
+    global _cut_off
+    _cut_off = _cut_off or _client.cache_info().currsize > 0
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 @contextmanager

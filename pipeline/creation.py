@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.features import feature_name
-from pipeline.files import stored_file
 from pipeline.layout import COORDINATE_CHUNK, Variable, coordinate_values, describe
 from pipeline.plan import Plan
 from pipeline.record import Made, Record, Standing
@@ -109,7 +108,7 @@ def create(plan: Plan, store: Store, overwrite: bool) -> Made:
         _fill(plan, aside)
         record = Record(aside.record_folder)
         record.begin(plan.identity, _more(plan, attrs), plan.inputs())
-        entry = _made(aside)
+        entry = _made(plan, aside)
         record.add(entry)
     return entry
 
@@ -124,7 +123,7 @@ def remake(plan: Plan, store: Store, record: Record) -> Made:
         _fill(plan, aside)
     record.begin(plan.identity, _more(plan, attrs), plan.inputs())
     record.reopen()
-    entry = _made(store)
+    entry = _made(plan, store)
     record.add(entry)
     return entry
 
@@ -133,7 +132,7 @@ def finish(plan: Plan, store: Store, record: Record, standing: Standing) -> None
     """Write which windows are valid, when all regions are stored and nobody is at work."""
     store.sweep()  # what workers that were killed have left
     files = standing.made
-    holds = files is not None and all(stored_file(store.locate(f.name), f.name) == f for f in files)
+    holds = files is not None and all(store.stored_file(f.name, plan.layout) == f for f in files)
     if not holds:  # what will be recorded anew must not be damaged
         remake(plan, store, record)
     n_windows, runs = plan.layout.n_windows, list(standing.masked())
@@ -148,7 +147,7 @@ def finish(plan: Plan, store: Store, record: Record, standing: Standing) -> None
                     break
                 valid[max(0, start - a) : stop - a] = False
             aside.fill("valid", a, valid)
-    record.add(_made(store))
+    record.add(_made(plan, store))
     record.finish()
 
 
@@ -192,7 +191,7 @@ def _fill(plan: Plan, store: Store) -> None:
             store.fill("label", a, plan.labels.values[a : a + COORDINATE_CHUNK])
 
 
-def _made(store: Store) -> Made:
+def _made(plan: Plan, store: Store) -> Made:
     """The files of a store that are of no region, as they now are."""
     names = sorted(store.small_files())
-    return Made(tuple(stored_file(store.locate(name), name) for name in names))
+    return Made(tuple(store.stored_file(name, plan.layout) for name in names))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import io
 import os
 import secrets
 import shutil
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import google_crc32c
-import numpy as np
 
 from pipeline.remote import AnyPath, PathT, RemotePath
 from pipeline.remote_file import open_whole
@@ -25,7 +23,6 @@ __all__ = [
     "put_in_place",
     "put_lines",
     "remove",
-    "stored_bytes",
     "stored_file",
     "sweep",
     "walk",
@@ -36,7 +33,17 @@ PIECE = 1 << 18  # what stays in the cache between reading it and adding it up
 
 @dataclass(frozen=True)
 class StoredFile:
-    """One file of the store as it was when it was written; see `stored_file`."""
+    """One file of the store as it was when it was written.
+
+    Parameters
+    ----------
+    name : str
+        Within the store.
+    size : int
+        Bytes.
+    crc32c : int
+        CRC-32C of the file, or, where it holds its own, of those: see `pipeline.shards`.
+    """
 
     name: str
     size: int
@@ -44,29 +51,12 @@ class StoredFile:
 
 
 def stored_file(path: AnyPath, name: str) -> StoredFile:
-    """Size and checksum of a file as it now is on disk, under its name in the store.
-
-    The checksum is the CRC-32C of the file, followed by the sum of its words of
-    64 bits: a shard holds its own CRC-32Cs, and so that of the whole of it is the
-    same for all shards of the same lengths, and would not tell one from another.
-    """
+    """Size and CRC-32C of a file as it now is on disk, under its name in the store."""
+    size = crc = 0
     with open_whole(path) as file:
-        return _add_up(file, name)
-
-
-def stored_bytes(data: bytes, name: str) -> StoredFile:
-    """The same of what a file will hold."""
-    return _add_up(io.BytesIO(data), name)
-
-
-def _add_up(file: io.BufferedIOBase, name: str) -> StoredFile:
-    size = crc = total = 0
-    while piece := file.read(PIECE):
-        size += len(piece)
-        crc = google_crc32c.extend(crc, piece)
-        words = np.frombuffer(piece.ljust(-(-len(piece) // 8) * 8, b"\0"), "<u8")
-        total += int(words.sum(dtype=np.uint64))
-    crc = google_crc32c.extend(crc, (total % 2**64).to_bytes(8, "little"))
+        while piece := file.read(PIECE):
+            size += len(piece)
+            crc = google_crc32c.extend(crc, piece)
     return StoredFile(name, size, crc)
 
 
@@ -84,15 +74,22 @@ def aside_of(path: PathT) -> PathT:
 
 
 @contextmanager
-def put_in_place(path: Path) -> Iterator[Path]:
+def put_in_place(path: Path, beside: Path | None = None) -> Iterator[Path]:
     """Make a file or folder aside; it appears at `path`, whole, when the block ends.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Where it will be.
+    beside : pathlib.Path, optional
+        What it is made beside, to be swept up together; `path` itself if not given.
 
     Yields
     ------
     pathlib.Path
         Where to make it. Nothing is left there if the block fails.
     """
-    aside = aside_of(path)
+    aside = aside_of(beside or path)
     try:
         yield aside
         os.replace(aside, path)
@@ -101,12 +98,12 @@ def put_in_place(path: Path) -> Iterator[Path]:
         raise
 
 
-def put_lines(path: AnyPath, lines: Iterable[bytes]) -> None:
-    """Put a file in place, whole."""
+def put_lines(path: AnyPath, lines: Iterable[bytes], beside: Path | None = None) -> None:
+    """Put a file in place, whole; see `put_in_place`."""
     if isinstance(path, RemotePath):
         path.write_lines(lines)
         return
-    with put_in_place(path) as aside, open(aside, "wb") as file:
+    with put_in_place(path, beside) as aside, open(aside, "wb") as file:
         file.writelines(lines)
 
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import h5py
@@ -66,6 +67,7 @@ class Hdf5Store:
         self.record_folder = self.parts / ".record"
         self._known: _Shapes | None = None
         self._open: OrderedDict[int, h5py.File] = OrderedDict()
+        self._reading = Lock()
 
     def exists(self) -> bool:
         """Whether anything of it is there."""
@@ -174,6 +176,10 @@ class Hdf5Store:
         region = int(name[:-3]) if re.fullmatch(r"\d{8,15}\.h5", name) else layout.n_regions
         return layout.bounds(region) if region < layout.n_regions else None
 
+    def stored_file(self, name: str, layout: Layout) -> StoredFile:
+        """A file as it now is."""
+        return stored_file(self.locate(name), name)
+
     def file_of(self, window: int) -> str:
         """Name of the file that holds the features of a window."""
         return MASTER if self.packed else _part_name(window // self._shapes.region)
@@ -240,13 +246,14 @@ class Hdf5Store:
         # Windows that follow each other in one part are read at once.
         breaks = np.flatnonzero((np.diff(windows) != 1) | (np.diff(windows // length) != 0)) + 1
         runs = [run for run in np.split(np.arange(len(windows)), breaks) if len(run)]
-        for run in sorted(runs, key=lambda run: int(windows[run[0]])):
-            part, row = divmod(int(windows[run[0]]), length)
-            places = np.s_[int(run[0]) : int(run[-1]) + 1]
-            try:
-                self._part(part).read_direct(result, np.s_[row : row + len(run)], places)
-            except (KeyError, RuntimeError, TypeError) as error:  # h5py, of what is damaged
-                raise OSError(str(error)) from None
+        with self._reading:  # h5py lets one thread read at a time, and parts are closed
+            for run in sorted(runs, key=lambda run: int(windows[run[0]])):
+                part, row = divmod(int(windows[run[0]]), length)
+                places = np.s_[int(run[0]) : int(run[-1]) + 1]
+                try:
+                    self._part(part).read_direct(result, np.s_[row : row + len(run)], places)
+                except (KeyError, RuntimeError, TypeError) as error:  # h5py, of what is damaged
+                    raise OSError(str(error)) from None
         return result
 
     def pack(self, path: Path) -> None:
@@ -317,7 +324,10 @@ class Hdf5Store:
         return self._known
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": OrderedDict()}
+        return {"path": self.path, "parts": self.parts}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
 
 
 class Hdf5Region:

@@ -30,10 +30,10 @@ from pipeline.share import Share
 from pipeline.store import new_store
 from pipeline.windows import bind_to_grid
 
-__all__ = ["Inputs", "LabelsLike", "Plan"]
+__all__ = ["FORMAT", "Inputs", "LabelsLike", "Plan"]
 
 LabelsLike = PathLike | Labels | Sequence[Any] | npt.NDArray[Any] | None
-FORMAT = 3
+FORMAT = 4
 # Measured by scripts/benchmark: what Python and the libraries take; how often a
 # thread holds a block of features while it is computed, encoded and written (Zarr
 # encodes one block while the next is computed); and what a kernel works in.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
@@ -235,6 +235,23 @@ class RemotePath(os.PathLike[str]):
         options: GetOptions = {"range": (start, stop)}
         if version.e_tag and not version.e_tag.startswith("W/"):  # weak ones match nothing
             options["if_match"] = version.e_tag
+        with translated(self.url):
+            return bytes(obstore.get(self._store(), self.key, options=options).bytes())
+
+    def read_spans(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Parts of the object, each from its first byte to the one after its last."""
+        import obstore
+
+        starts, ends = zip(*spans, strict=True)
+        with translated(self.url):
+            found = obstore.get_ranges(self._store(), self.key, starts=starts, ends=ends)
+        return [bytes(part) for part in found]
+
+    def read_end(self, size: int) -> bytes:
+        """The last bytes of the object."""
+        import obstore
+
+        options: GetOptions = {"range": {"suffix": size}}
         with translated(self.url):
             return bytes(obstore.get(self._store(), self.key, options=options).bytes())
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import tensorstore
 from zarr.storage import ObjectStore
 
 from pipeline.buckets import open_bucket, translated
-from pipeline.files import StoredFile, aside_of, stored_bytes
+from pipeline.files import StoredFile, aside_of
 from pipeline.layout import NAMES, Layout, Variable
 from pipeline.remote import RemotePath
-from pipeline.zarr_group import ZarrGroup, check_block, create_group
+from pipeline.zarr_group import ZarrGroup, create_group
 
 __all__ = ["RemoteStore"]
-
-Array = npt.NDArray[Any]
 
 
 class RemoteStore(ZarrGroup[RemotePath]):
@@ -39,13 +33,6 @@ class RemoteStore(ZarrGroup[RemotePath]):
     def zarr_store(self) -> ObjectStore[Any]:
         """The group, as zarr knows it."""
         return ObjectStore(open_bucket(self.path.root, self.path.key))
-
-    def kvstore(self) -> dict[str, Any]:
-        """The features, as tensorstore knows them."""
-        bucket, folder = self.path.root.partition("://")[2], f"{self.path.key}/features/"
-        if self.path.root.startswith("gs:"):
-            return {"driver": "gcs", "bucket": bucket, "path": folder}
-        return {"driver": "s3", "bucket": bucket, "path": folder, **_s3_options()}
 
     def translated(self) -> AbstractContextManager[None]:
         """Make errors of the libraries those of the system."""
@@ -146,80 +133,11 @@ class RemoteStore(ZarrGroup[RemotePath]):
 
         return holds
 
-    @contextmanager
-    def region(self, start: int, stop: int) -> Iterator[RemoteRegion]:
-        """Write the shards of windows start to stop - 1."""
-        with ThreadPoolExecutor(1) as sender:
-            region = RemoteRegion(self, sender)
-            yield region
-            region.finish()
+    def put(self, name: str, pieces: list[bytes]) -> None:
+        """Put a file in place, whole, by one request."""
+        self.locate(name).write_bytes(b"".join(pieces))
 
     @contextmanager
     def finishing(self) -> Iterator[RemoteStore]:
         """Fill `valid`, which is not read before the job is finished."""
         yield self
-
-
-class RemoteRegion:
-    """Writes one region, each shard by one request, while the next block is computed.
-
-    Shards are encoded in memory: what is put is then known to the last byte,
-    and need not be read back for its checksum. No more than they wait to be put.
-    """
-
-    def __init__(self, store: RemoteStore, sender: ThreadPoolExecutor) -> None:
-        self.files: list[StoredFile] = []
-        self._store, self._sender = store, sender
-        self._sending: Future[list[StoredFile]] | None = None
-        self._memory = tensorstore.KvStore.open({"driver": "memory"}).result()
-        self._memory["zarr.json"] = store.locate("features/zarr.json").read_bytes()
-        spec = {"driver": "zarr3"}
-        self._array = tensorstore.open(spec, kvstore=self._memory, open=True).result()
-        self._shard = int(self._array.chunk_layout.write_chunk.shape[0])  # type: ignore[index,arg-type]
-
-    def write(self, start: int, block: Array) -> None:
-        """Store the features of consecutive windows, from `start` on."""
-        check_block(self._array, self._shard, start, block)
-        encoded = [
-            self._encode(start + low, block[low : low + self._shard])
-            for low in range(0, len(block), self._shard)
-        ]
-        self.finish()
-        self._sending = self._sender.submit(self._send, encoded)
-
-    def _encode(self, start: int, part: Array) -> tuple[str, bytes]:
-        """Name and bytes of a shard."""
-        target = self._array[start : start + len(part)]
-        target.write(part, can_reference_source_data_indefinitely=True).result()
-        key = f"c/{start // self._shard}" + "/0" * (self._array.ndim - 1)
-        data: bytes = self._memory[key]
-        del self._memory[key]
-        return f"features/{key}", data
-
-    def _send(self, encoded: list[tuple[str, bytes]]) -> list[StoredFile]:
-        files = []
-        for name, data in encoded:
-            self._store.locate(name).write_bytes(data)
-            files.append(stored_bytes(data, name))
-        return files
-
-    def finish(self) -> None:
-        """Wait until all is written, and take down what it is."""
-        if self._sending is not None:
-            sending, self._sending = self._sending, None
-            self.files += sending.result()
-
-
-def _s3_options() -> dict[str, Any]:
-    """What obstore takes from the environment by itself, for tensorstore."""
-    known = os.environ
-    options: dict[str, Any] = {
-        "aws_region": known.get("AWS_REGION") or known.get("AWS_DEFAULT_REGION") or "us-east-1"
-    }
-    if known.get("AWS_ENDPOINT_URL"):
-        options["endpoint"] = known["AWS_ENDPOINT_URL"]
-    if known.get("AWS_SKIP_SIGNATURE", "").lower() in ("true", "1"):
-        options["aws_credentials"] = {"type": "anonymous"}
-    elif known.get("AWS_ACCESS_KEY_ID"):
-        options["aws_credentials"] = {"type": "environment"}
-    return options

@@ -1,34 +1,44 @@
-"""Shards: windows read straight out of the files of a Zarr array, by several threads.
+"""Shards: the files of a Zarr array of features, encoded whole, and read window by window.
 
-Any Zarr library reads them, too. The fastest found takes twice the processor
-time, most of it for a checksum in portable code and for copies: see
-scripts/benchmark-choices.
+Any Zarr library reads them, and writes the like. The fastest found takes twice
+the processor time for either, most of it for a checksum in portable code and for
+copies: see scripts/benchmark-choices.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import cached_property, lru_cache
+from itertools import groupby
+from typing import Any, Final
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 from numcodecs import blosc
 
-__all__ = ["Shards"]
+from pipeline.remote import AnyPath, RemotePath
+
+__all__ = ["CODEC", "LEVEL", "SHUFFLE", "Shards"]
 
 Array = npt.NDArray[Any]
-Bytes = npt.NDArray[np.uint8]
+Bytes = bytes | npt.NDArray[np.uint8]
 
+CODEC: Final = "lz4"
+LEVEL: Final = 1
+BLOCK = 1 << 17  # bytes that Blosc works on at a time
+SHUFFLE: Final = "shuffle"  # of bytes
 CHECKSUM_BYTES = 4
-ROOM = 1024  # more than Blosc adds to what it cannot compress, and the checksum
 # The CRC-32C of anything that ends with its own CRC-32C.
 RESIDUE = 0x48674BC7
 ABSENT = 2**64 - 1
+INDEXED = 1 << 22  # chunks of which is kept where they are
+REQUESTS = 16  # at a time, of a server
 BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 CHECKSUM = {"name": "crc32c"}
 INDEX = {"index_codecs": [BYTES, CHECKSUM], "index_location": "end"}
@@ -36,7 +46,7 @@ INDEX = {"index_codecs": [BYTES, CHECKSUM], "index_location": "end"}
 
 @dataclass(frozen=True)
 class Shards:
-    """A Zarr array of one window a chunk, compressed by Blosc, with checksums.
+    """A Zarr array in shards of chunks that are compressed by Blosc, with checksums.
 
     Parameters
     ----------
@@ -46,33 +56,90 @@ class Shards:
         Of one window.
     dtype : str
         Of the array.
-    length : int
-        Windows in a shard.
+    n_windows, chunk, length : int
+        Windows in all, in a chunk, and in a shard.
     """
 
-    folder: Path
+    folder: AnyPath
+    n_windows: int
     shape: tuple[int, ...]
     dtype: str
+    chunk: int
     length: int
 
     @classmethod
-    def of(cls, folder: Path) -> Shards | None:
-        """The array in a folder; None if it is not stored as this project does."""
+    def of(cls, folder: AnyPath) -> Shards:
+        """The array in a folder.
+
+        Raises
+        ------
+        OSError, ValueError
+            If there is none, or it is not stored as this project does.
+        """
         try:
             metadata = json.loads((folder / "zarr.json").read_bytes())
+            (sharding,) = metadata["codecs"]
             length, *shape = metadata["chunk_grid"]["configuration"]["chunk_shape"]
-            compressor = metadata["codecs"][0]["configuration"]["codecs"][1]
-            inner = {"chunk_shape": [1, *shape], "codecs": [BYTES, compressor, CHECKSUM], **INDEX}
+            chunk = sharding["configuration"]["chunk_shape"][0]
+            compressor = sharding["configuration"]["codecs"][1]
+            inner = {"chunk_shape": [chunk, *shape], "codecs": [BYTES, compressor, CHECKSUM]}
             ours = {
-                "codecs": [{"name": "sharding_indexed", "configuration": inner}],
+                "codecs": [{"name": "sharding_indexed", "configuration": {**inner, **INDEX}}],
                 "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
                 "fill_value": "NaN",
             }
             if compressor["name"] == "blosc" and ours.items() <= metadata.items():
-                return cls(folder, tuple(shape), metadata["data_type"], length)
-        except (OSError, ValueError, LookupError, TypeError):
-            pass  # who reads it with a library will be told what is wrong with it
-        return None
+                n_windows, dtype = metadata["shape"][0], metadata["data_type"]
+                return cls(folder, n_windows, tuple(shape), dtype, chunk, length)
+        except (ValueError, LookupError, TypeError):
+            pass
+        raise ValueError(f"{folder} is not stored as extract does; extract it again")
+
+    def name_of(self, shard: int) -> str:
+        """Name of a shard's file in the folder."""
+        return f"c/{shard}" + "/0" * len(self.shape)
+
+    def encode(self, block: Array) -> tuple[list[bytes], int]:
+        r"""What the file of a shard holds, in pieces, and the checksum of its checksums.
+
+        Not to be called by the main thread: there Blosc starts others, and the bytes
+        come in any order.
+
+        Parameters
+        ----------
+        block : numpy.ndarray, shape (window, \*shape)
+            The windows of one shard; the last of an array may be shorter.
+        """
+        pieces: list[bytes] = []
+        index, place = np.full((self.length // self.chunk, 2), ABSENT, "<u8"), 0
+        for number, first in enumerate(range(0, len(block), self.chunk)):
+            values = block[first : first + self.chunk]
+            if lacking := self.chunk - len(values):
+                blank = np.full((lacking, *self.shape), np.nan, block.dtype)
+                values = np.concatenate([values, blank])
+            data: bytes = blosc.compress(values, CODEC.encode(), LEVEL, blosc.SHUFFLE, BLOCK)
+            pieces += [data, _checksum(data)]
+            index[number] = place, len(data) + CHECKSUM_BYTES
+            place += len(data) + CHECKSUM_BYTES
+        end = index.tobytes()
+        end += _checksum(end)
+        return [*pieces, end], _sum_up(pieces[1::2], end)
+
+    def checksum(self, shard: int) -> int:
+        """The checksum of the checksums of a shard's file, all of which fit.
+
+        Raises
+        ------
+        OSError, ValueError
+            If the file cannot be read, or is damaged.
+        """
+        path, checksums = self._file(shard), []
+        end = bytes(_read_end(path, self._index_bytes))
+        spans = _spans(np.frombuffer(_checked(end), "<u8").reshape(-1, 2))
+        for data in _read_spans(path, spans):
+            _checked(data)
+            checksums.append(bytes(data[-CHECKSUM_BYTES:]))
+        return _sum_up(checksums, end)
 
     def read(self, windows: npt.NDArray[np.int64]) -> Array:
         r"""Features of windows; NaN where none were written.
@@ -93,55 +160,121 @@ class Shards:
             If a file cannot be read, or is damaged.
         """
         result = np.empty((len(windows), *self.shape), self.dtype)
-        threads = min(len(os.sched_getaffinity(0)), len(windows))
-        if threads < 2:
-            self._read(windows, result)
+        rows = np.argsort(windows, kind="stable")
+        if not isinstance(self.folder, RemotePath):
+            self._read(windows, rows, result)
             return result
         # A pool of its own costs little, and is there again after a fork.
-        with ThreadPoolExecutor(threads) as pool:
-            parts = np.array_split(windows, threads), np.array_split(result, threads)
-            for _ in pool.map(self._read, *parts):
+        with ThreadPoolExecutor(REQUESTS) as pool:
+            for _ in pool.map(self._ask_for_index, np.unique(windows // self.length).tolist()):
+                pass  # that several parts do not ask for the same
+            parts = np.array_split(rows, REQUESTS)
+            for _ in pool.map(lambda part: self._read(windows, part, result), parts):
                 pass
         return result
 
-    def _read(self, windows: npt.NDArray[np.int64], result: Array) -> None:
-        shards, places = np.divmod(windows, self.length)
-        buffer = np.empty(result[:1].nbytes + ROOM, np.uint8)
-        for shard in np.unique(shards):
-            rows = np.flatnonzero(shards == shard)
+    def _read(
+        self, windows: npt.NDArray[np.int64], rows: npt.NDArray[np.intp], result: Array
+    ) -> None:
+        """Fill rows of a result, given in the order of their windows."""
+        pairs = zip(windows[rows].tolist(), rows.tolist(), strict=True)
+        for shard, group in groupby(pairs, lambda pair: pair[0] // self.length):
+            wanted = [*group]
             try:
-                file = open(f"{self.folder}/c/{shard}{self._suffix}", "rb", buffering=0)  # noqa: SIM115
+                self._read_shard(shard, wanted, result)
             except FileNotFoundError:
-                result[rows] = np.nan
+                result[[row for _, row in wanted]] = np.nan
+
+    def _read_shard(self, shard: int, wanted: list[tuple[int, int]], result: Array) -> None:
+        """Fill rows from one file, given pairs of window and row."""
+        index, spans, filled = self._index(shard), [], []
+        for chunk, group in groupby(wanted, lambda pair: pair[0] % self.length // self.chunk):
+            rows = [(window % self.chunk, row) for window, row in group]
+            if span := _spans(index[chunk : chunk + 1]):
+                spans += span
+                filled.append(rows)
+            else:
+                result[[row for _, row in rows]] = np.nan
+        values = np.empty((self.chunk, *self.shape), self.dtype)
+        for rows, data in zip(filled, _read_spans(self._file(shard), spans), strict=True):
+            if self.chunk == len(rows) == 1:
+                _decode(_checked(data), result[rows[0][1]])
                 continue
-            with file:
-                index = _index(file.fileno(), self.length)
-                for row, (offset, size) in zip(rows, index[places[rows]].tolist(), strict=True):
-                    if offset == ABSENT:
-                        result[row] = np.nan
-                    else:
-                        data = _read_whole(file.fileno(), offset, buffer[:size])
-                        _decode(data, result[row])
+            _decode(_checked(data), values)
+            for place, row in rows:
+                result[row] = values[place]
+
+    def _file(self, shard: int) -> AnyPath:
+        return self.folder / self.name_of(shard)
+
+    def _ask_for_index(self, shard: int) -> None:
+        with suppress(FileNotFoundError):
+            self._index(shard)
+
+    @cached_property
+    def _index(self) -> Callable[[int], npt.NDArray[np.uint64]]:
+        """Gives offset and size of each chunk of a shard, which stand at its end."""
+
+        def read(shard: int) -> npt.NDArray[np.uint64]:
+            data = _checked(_read_end(self._file(shard), self._index_bytes))
+            return np.frombuffer(data, "<u8").reshape(-1, 2)
+
+        return lru_cache(maxsize=max(1, INDEXED * 16 // self._index_bytes))(read)
 
     @property
-    def _suffix(self) -> str:
-        return "/0" * len(self.shape)
+    def _index_bytes(self) -> int:
+        return self.length // self.chunk * 16 + CHECKSUM_BYTES
 
 
-def _index(file: int, length: int) -> npt.NDArray[np.uint64]:
-    """Offset and size of each chunk of a shard, which stand at its end."""
-    buffer = np.empty(16 * length + CHECKSUM_BYTES, np.uint8)
-    data = _read_whole(file, os.fstat(file).st_size - len(buffer), buffer)
-    return data.view("<u8").reshape(length, 2)
+def _read_end(path: AnyPath, size: int) -> Bytes:
+    """The last bytes of a file."""
+    if isinstance(path, RemotePath):
+        return path.read_end(size)
+    with open(path, "rb", buffering=0) as file:
+        start = os.fstat(file.fileno()).st_size - size
+        return _read_into(np.empty(size, np.uint8), file.fileno(), start)
 
 
-def _read_whole(file: int, offset: int, buffer: Bytes) -> Bytes:
-    """A part of a file that ends with its checksum, without that."""
+def _read_spans(path: AnyPath, spans: list[tuple[int, int]]) -> Iterator[Bytes]:
+    """Parts of a file, each of which is there until the next is asked for."""
+    if isinstance(path, RemotePath):
+        yield from path.read_spans(spans)
+        return
+    buffer = np.empty(max((stop - start for start, stop in spans), default=0), np.uint8)
+    with open(path, "rb", buffering=0) as file:
+        for start, stop in spans:
+            yield _read_into(buffer[: stop - start], file.fileno(), start)
+
+
+def _spans(index: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
+    """Where chunks that were written begin and end."""
+    return [(offset, offset + size) for offset, size in index.tolist() if offset != ABSENT]
+
+
+def _read_into(buffer: npt.NDArray[np.uint8], file: int, offset: int) -> Bytes:
     if offset < 0 or os.preadv(file, [buffer.data], offset) < len(buffer):
         raise ValueError("the file was cut off")
-    if google_crc32c.value(buffer) != RESIDUE:
+    return buffer
+
+
+def _sum_up(checksums: list[bytes], end: bytes) -> int:
+    """The CRC-32C of those of the chunks and of the index.
+
+    That of all of the file would be the same for all shards of the same lengths, for
+    it ends each piece with its own CRC-32C.
+    """
+    return int(google_crc32c.value(b"".join([*checksums, end])))
+
+
+def _checksum(data: Bytes) -> bytes:
+    return int(google_crc32c.value(data)).to_bytes(CHECKSUM_BYTES, "little")
+
+
+def _checked(data: Bytes) -> Bytes:
+    """What stands before its checksum."""
+    if google_crc32c.value(data) != RESIDUE:
         raise ValueError("the checksum does not fit")
-    return buffer[:-CHECKSUM_BYTES]
+    return data[:-CHECKSUM_BYTES]
 
 
 def _decode(data: Bytes, result: Array) -> None:

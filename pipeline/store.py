@@ -113,6 +113,15 @@ class Store(Protocol):
     def windows_of(self, name: str, layout: Layout) -> tuple[int, int] | None:
         """First window whose features a file holds, and the one after the last; None if none."""
 
+    def stored_file(self, name: str, layout: Layout) -> StoredFile:
+        """A file as it now is.
+
+        Raises
+        ------
+        OSError, ValueError
+            If it cannot be read, or is damaged.
+        """
+
     def file_of(self, window: int) -> str:
         """Name of the file that holds the features of a window."""
 
@@ -155,7 +164,6 @@ def new_store(path: str | os.PathLike[str]) -> Store:
     if is_remote(path):
         return _remote_store(RemotePath(os.fspath(path)))
     path = Path(path)
-    # tensorstore refuses "..".
     path = path.resolve() if path.is_symlink() or ".." in path.parts else path.absolute()
     if path.suffix == ".zarr":
         return ZarrStore(path)

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.files import StoredFile, remove, stored_file
+from pipeline.files import StoredFile, remove
 from pipeline.layout import Layout
 from pipeline.lock import locked
+from pipeline.plan import FORMAT
 from pipeline.record import Done, Forgotten, Made, Record
-from pipeline.remote import AnyPath
 from pipeline.store import Store, open_store
 
 __all__ = ["Damage", "verify"]
 
 AT_ONCE = 8  # files read at a time, so that a disk has something to do
 # What writers leave that are at work, or were killed; going on removes it.
-UNFINISHED = (".partial", ".__lock")
+UNFINISHED = ".partial"
 PLACES = 3  # of the recordings in a damaged file, so many are named
 
 
@@ -79,7 +79,8 @@ def verify(path: str | os.PathLike[str], repair: bool = False) -> list[Damage]:
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such store, or, to repair it, another job writes to it.
+        If there is no such store, another version of this package made it, or, to repair it,
+        another job writes to it.
     """
     store = open_store(path)
     if store.packed:
@@ -103,6 +104,11 @@ def _damages(store: Store) -> Iterator[Damage]:
         job = record.job()
     except (OSError, ValueError):
         return  # without it nothing else can be known; extract writes it again
+    if job["identity"]["format"] != FORMAT:
+        raise ValueError(
+            f"{store.path} was made by another version of this package, whose checksums are not "
+            f"those of this one; verify it with that version, or extract it again with --overwrite"
+        )
     layout = Layout.from_json(job["identity"]["layout"])
     finished, last, made = record.finished(), np.full(layout.n_regions, -1), None
     for number, entry in enumerate(record.entries()):
@@ -147,7 +153,7 @@ def _damages(store: Store) -> Iterator[Damage]:
 
 def _check(store: Store, layout: Layout, files: Iterable[StoredFile]) -> Iterator[Damage]:
     def examine(file: StoredFile) -> Damage | None:
-        kind = _kind(store.locate(file.name), file)
+        kind = _kind(store, layout, file)
         windows = store.windows_of(file.name, layout)
         return _of_region(store, layout, file.name, kind, windows) if kind else None
 
@@ -160,12 +166,14 @@ def _check(store: Store, layout: Layout, files: Iterable[StoredFile]) -> Iterato
         yield from filter(None, (future.result() for future in waiting))
 
 
-def _kind(path: AnyPath, recorded: StoredFile) -> str | None:
+def _kind(store: Store, layout: Layout, recorded: StoredFile) -> str | None:
     """What is wrong with a file; None if nothing is."""
     try:
-        if path.stat().st_size != recorded.size:
+        if store.locate(recorded.name).stat().st_size != recorded.size:
             return "torn"
-        return "changed" if stored_file(path, recorded.name) != recorded else None
+        return "changed" if store.stored_file(recorded.name, layout) != recorded else None
+    except ValueError:
+        return "changed"
     except FileNotFoundError:
         return "missing"
     except OSError as error:

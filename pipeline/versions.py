@@ -11,8 +11,8 @@ from pathlib import Path
 __all__ = ["OWN", "STORED", "difference", "versions"]
 
 OWN = "dask-audio-pipeline"
-STORED = (OWN, "numpy", "scipy", "soundfile", "soxr", "h5py", "zarr")
-SPOKEN = ("dask", "distributed", "cloudpickle", "tensorstore")
+STORED = (OWN, "numpy", "scipy", "soundfile", "soxr", "h5py", "zarr", "numcodecs")
+SPOKEN = ("dask", "distributed", "cloudpickle")
 
 
 @cache

@@ -1,31 +1,30 @@
-"""The store as a Zarr v3 group, wherever it is: metadata by zarr, features through tensorstore."""
+"""The store as a Zarr v3 group, wherever it is: metadata by zarr, features by shards."""
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 from typing import Any, Generic
 
 import numpy as np
 import numpy.typing as npt
-import tensorstore
 import zarr
 import zarr.errors
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from pipeline.forks import NoFork
+from pipeline.files import StoredFile, stored_file
 from pipeline.layout import COORDINATE_CHUNK, NAMES, Layout, Variable
 from pipeline.remote import PathT
+from pipeline.shards import CODEC, LEVEL, SHUFFLE, Shards
 
-__all__ = ["ZarrGroup", "check_block", "create_group"]
+__all__ = ["ZarrGroup", "ZarrRegion", "create_group"]
 
 Array = npt.NDArray[Any]
-
-_survival = NoFork("a store")
 
 
 class ZarrGroup(ABC, Generic[PathT]):
@@ -43,15 +42,10 @@ class ZarrGroup(ABC, Generic[PathT]):
     def __init__(self, path: PathT) -> None:
         self.path: PathT = path
         self.record_folder: PathT = path / ".record"
-        self._features: tensorstore.TensorStore | None = None
 
     @abstractmethod
     def zarr_store(self) -> Any:
         """The group, as zarr knows it."""
-
-    @abstractmethod
-    def kvstore(self) -> dict[str, Any]:
-        """The features, as tensorstore knows them."""
 
     def translated(self) -> AbstractContextManager[None]:
         """Make errors of the libraries those of the system."""
@@ -68,15 +62,24 @@ class ZarrGroup(ABC, Generic[PathT]):
 
     def windows_of(self, name: str, layout: Layout) -> tuple[int, int] | None:
         """First window whose features a file holds, and the one after the last; None if none."""
-        found = re.fullmatch(r"features/c/(0|[1-9]\d{0,15})" + "/0" * len(layout.shape), name)
-        shard = int(found[1]) if found else layout.n_shards
-        if shard >= layout.n_shards:
+        shard = _shard_of(name, layout)
+        if shard is None:
             return None
         return shard * layout.shard, min((shard + 1) * layout.shard, layout.n_windows)
 
+    def stored_file(self, name: str, layout: Layout) -> StoredFile:
+        """A file as it now is."""
+        path, shard = self.locate(name), _shard_of(name, layout)
+        if shard is None:
+            return stored_file(path, name)
+        # Not as the metadata of the array say, which may be damaged.
+        sizes = layout.n_windows, layout.shape, layout.dtype, layout.chunk, layout.shard
+        checksum = Shards(self.path / "features", *sizes).checksum(shard)
+        return StoredFile(name, path.stat().st_size, checksum)
+
     def file_of(self, window: int) -> str:
         """Name of the file that holds the features of a window."""
-        return f"features/c/{window // self.shard}" + "/0" * (self.features.ndim - 1)
+        return f"features/{self.shards.name_of(window // self.shard)}"
 
     def attrs(self) -> dict[str, Any]:
         """The attributes of the store."""
@@ -105,31 +108,29 @@ class ZarrGroup(ABC, Generic[PathT]):
 
     def read(self, windows: npt.NDArray[np.int64]) -> Array:
         """Features of windows, in the order asked for, as a new array."""
-        result: Array = self.features[windows].read().result()
-        return result
+        return self.shards.read(windows)
 
     @property
     def shard(self) -> int:
         """How many windows are stored side by side, and fastest read together."""
-        return int(self.features.chunk_layout.write_chunk.shape[0])  # type: ignore[index,arg-type]
+        return self.shards.length
 
-    @property
-    def features(self) -> tensorstore.TensorStore:
+    @cached_property
+    def shards(self) -> Shards:
         """The array of features."""
-        _survival.check()
-        if self._features is None:
-            spec = {
-                "driver": "zarr3",
-                "kvstore": self.kvstore(),
-                # What a killed process wrote is safe without a sync, which would
-                # make the job wait for the disk; the record knows what was written.
-                "context": {
-                    "data_copy_concurrency": {"limit": len(os.sched_getaffinity(0))},
-                    "file_io_sync": False,
-                },
-            }
-            self._features = tensorstore.open(spec, open=True).result()
-        return self._features
+        return Shards.of(self.path / "features")
+
+    @contextmanager
+    def region(self, start: int, stop: int) -> Iterator[ZarrRegion]:
+        """Write the shards of windows start to stop - 1."""
+        with ThreadPoolExecutor(1) as sender:
+            region = ZarrRegion(self, sender)
+            yield region
+            region.finish()
+
+    @abstractmethod
+    def put(self, name: str, pieces: list[bytes]) -> None:
+        """Put a file in place, whole."""
 
     def _group(self) -> zarr.Group:
         return zarr.open_group(self.zarr_store(), mode="r+", use_consolidated=False)
@@ -141,20 +142,49 @@ class ZarrGroup(ABC, Generic[PathT]):
         self.__init__(state["path"])  # type: ignore[misc]
 
 
-def check_block(array: tensorstore.TensorStore, shard: int, start: int, block: Array) -> None:
-    """Refuse a block that is not whole shards.
+class ZarrRegion:
+    """Writes one region of a store, block by block, each whole shards.
 
-    Raises
-    ------
-    ValueError
-        If it is not.
+    A block is encoded and put in place while the next one is computed. What is put is
+    known to the last byte, and need not be read back for its checksum.
     """
-    stop = start + len(block)
-    if start % shard or (stop % shard and stop != array.shape[0]):
-        raise ValueError(
-            f"windows {start} to {stop} were to be written; a block must be whole "
-            f"shards of {shard} windows"
-        )
+
+    def __init__(self, store: ZarrGroup[Any], sender: ThreadPoolExecutor) -> None:
+        self.files: list[StoredFile] = []
+        self._store, self._sender = store, sender
+        self._sending: Future[list[StoredFile]] | None = None
+
+    def write(self, start: int, block: Array) -> None:
+        """Store the features of consecutive windows, from `start` on."""
+        shard, stop = self._store.shard, start + len(block)
+        if start % shard or (stop % shard and stop != self._store.shards.n_windows):
+            raise ValueError(
+                f"windows {start} to {stop} were to be written; a block must be whole "
+                f"shards of {shard} windows"
+            )
+        self.finish()
+        self._sending = self._sender.submit(self._send, start, block)
+
+    def _send(self, start: int, block: Array) -> list[StoredFile]:
+        files = []
+        for low in range(0, len(block), self._store.shard):
+            pieces, checksum = self._store.shards.encode(block[low : low + self._store.shard])
+            name = self._store.file_of(start + low)
+            self._store.put(name, pieces)
+            files.append(StoredFile(name, sum(map(len, pieces)), checksum))
+        return files
+
+    def finish(self) -> None:
+        """Wait until all is written, and take down what it is."""
+        if self._sending is not None:
+            sending, self._sending = self._sending, None
+            self.files += sending.result()
+
+
+def _shard_of(name: str, layout: Layout) -> int | None:
+    """Which shard a file is, if it is one."""
+    found = re.fullmatch(r"features/c/(0|[1-9]\d{0,15})" + "/0" * len(layout.shape), name)
+    return int(found[1]) if found and int(found[1]) < layout.n_shards else None
 
 
 def create_group(
@@ -165,7 +195,7 @@ def create_group(
     for name, variable in variables.items():
         _create_array(group, name, variable, layout)
     with warnings.catch_warnings():
-        # xarray, zarr-python and tensorstore all read it; zarr warns that
+        # xarray, zarr-python, zarrs and tensorstore all read it; zarr warns that
         # other programs may not, and those then read the arrays' own.
         warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
         zarr.consolidate_metadata(store)
@@ -179,7 +209,7 @@ def _create_array(group: zarr.Group, name: str, variable: Variable, layout: Layo
             "chunks": (layout.chunk, *layout.shape),
             "shards": (layout.shard, *layout.shape),
             "compressors": [
-                BloscCodec(cname="lz4", clevel=1, shuffle="shuffle", typesize=itemsize),
+                BloscCodec(cname=CODEC, clevel=LEVEL, shuffle=SHUFFLE, typesize=itemsize),
                 Crc32cCodec(),
             ],
             "fill_value": np.nan,  # what was never written must not look like audio

@@ -34,7 +34,7 @@ __all__ = [
 
 SERVER = """
 import gc, json, os, sys
-import click, h5py, tensorstore, zarr
+import click, h5py, zarr
 import pipeline.batches, pipeline.job, pipeline.plan, pipeline.summary, pipeline.verify
 import pipeline.cli, pipeline.lock
 from filelock import SoftFileLease

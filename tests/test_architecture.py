@@ -17,7 +17,7 @@ PACKAGE = Path(pipeline.__file__).parent
 
 ORDER = [
     *("grid", "features", "labels", "layout", "share"),
-    *("forks", "buckets", "remote", "remote_file"),
+    *("buckets", "remote", "remote_file"),
     *("ogg", "arrays", "sound_files", "readers", "label_files"),
     *("resampling", "manifest", "remote_sources", "sources", "recordings", "windows"),
     *("files", "log", "record", "lease", "object_lease", "lock", "shards"),
@@ -33,7 +33,6 @@ DOORS = {
     "soundfile": {"sound_files", "readers"},
     "soxr": {"resampling"},
     "zarr": {"zarr_group", "remote_store"},
-    "tensorstore": {"zarr_group", "zarr_store", "remote_store"},
     "numcodecs": {"shards"},
     "h5py": {"arrays", "label_files", "hdf5_file", "hdf5_store", "demo"},
     "google_crc32c": {"files", "record", "shards"},

@@ -216,7 +216,6 @@ def quick_workers() -> Iterator[None]:
             "distributed",
             "pipeline.job",
             "h5py",
-            "tensorstore",
             "zarr",
             "distributed.nanny",
         ]

@@ -25,6 +25,7 @@ from commands import REGIONS, WINDOWS, Workplace
 from conftest import SUFFIXES, Array, Cli, forget, record_folder, save_hdf5, snapshot
 
 import pipeline as pl
+import pipeline.plan
 from pipeline.cluster import Cluster
 from pipeline.config import Settings
 from pipeline.job import run
@@ -589,3 +590,14 @@ def test_a_full_disk_leaves_no_packed_copy(cli: Cli, make: Make, tmp_path: Path)
         assert os.listdir("full") == []
     finally:
         subprocess.run(["umount", tmp_path / "full"], check=True)
+
+
+def test_a_store_of_another_version_is_not_called_damaged(
+    cli: Cli, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.plan, "FORMAT", 3)
+        made = make(".zarr")
+    ended = cli("verify", made.out)
+    assert (ended.code, ended.out) == (2, "")
+    assert "made by another version of this package" in ended.err
