@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pipeline.blas import one_blas_thread
 from pipeline.config import Settings
 from pipeline.features import Feature, Spectrogram
-from pipeline.memory import keep_freed_memory
+from pipeline.memory import Recycled, keep_freed_memory
 from pipeline.plan import Inputs, LabelsLike
 from pipeline.recordings import PathLike
 from pipeline.store import open_finished
@@ -27,7 +27,7 @@ __all__ = ["Batches", "stream"]
 Array = npt.NDArray[Any]
 Batch = tuple[Array, Array | None]
 Indices = npt.NDArray[np.int64]
-PREFETCH_BYTES = 256 * 1024**2
+PREFETCH_BYTES = 64 * 1024**2
 SINGLES = 64  # windows read at a time where they are given one by one
 
 
@@ -110,6 +110,7 @@ class Batches:
         self._label = self._store.get("label")
         names = self._store.get("class")
         self.classes = None if names is None else [str(name) for name in names]
+        self._memory = Recycled()
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -167,7 +168,8 @@ class Batches:
         ahead = 1
         for start, stop in pairwise([0, *ends]):
             windows = self._order[start:stop]
-            waiting.append(pool.submit(self._read, np.sort(windows) if in_order else windows))
+            windows = np.sort(windows) if in_order else windows
+            waiting.append(pool.submit(self._read, windows, self._memory.empty))
             if len(waiting) > ahead:
                 batch = waiting.popleft().result()
                 ahead = max(1, self.prefetch_bytes // batch[0].nbytes)
@@ -199,9 +201,9 @@ class Batches:
         for i, x in enumerate(X):
             yield x.copy(), None if y is None else y[i]
 
-    def _read(self, windows: Indices) -> Batch:
+    def _read(self, windows: Indices, empty: Callable[..., Array] = np.empty) -> Batch:
         try:
-            X = self._store.read(windows)
+            X = self._store.read(windows, empty)
         except (OSError, ValueError) as error:
             raise self._complaint(self._damaged(windows), f"is damaged: {error}") from None
         missing = np.isnan(X.reshape(len(X), -1)[:, 0])

@@ -239,10 +239,10 @@ class Hdf5Store:
                     f"missing; move the two together, or run extract again"
                 )
 
-    def read(self, windows: npt.NDArray[np.int64]) -> Array:
-        """Features of windows, in the order asked for, as a new array."""
+    def read(self, windows: npt.NDArray[np.int64], empty: Callable[..., Array] = np.empty) -> Array:
+        """Features of windows, in the order asked for, in an array that `empty` makes."""
         shapes, length = self._shapes, self._shapes.region
-        result = np.empty((len(windows), *shapes.shape[1:]), shapes.dtype)
+        result = empty((len(windows), *shapes.shape[1:]), shapes.dtype)
         # Windows that follow each other in one part are read at once.
         breaks = np.flatnonzero((np.diff(windows) != 1) | (np.diff(windows // length) != 0)) + 1
         runs = [run for run in np.split(np.arange(len(windows)), breaks) if len(run)]

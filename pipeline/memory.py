@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import math
+import mmap
+import weakref
 from contextlib import suppress
 from functools import cache
+from typing import Any
 
-__all__ = ["keep_freed_memory"]
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Recycled", "keep_freed_memory"]
 
 # Of glibc, as its mallopt(3) names them, and as high as it lets them grow by itself.
 M_TRIM_THRESHOLD, TRIM = -1, 64 * 1024**2
@@ -25,3 +32,41 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(M_MMAP_THRESHOLD, MMAP)
         library.mallopt(M_TRIM_THRESHOLD, TRIM)
+
+
+class _Watched(np.ndarray[Any, Any]):
+    """An array that tells when it, and all that show a part of it, are gone."""
+
+
+class Recycled:
+    """Makes arrays of the memory of those that it made before and nobody uses any more.
+
+    There is as much of it as was in use at one time.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[mmap.mmap] = []
+
+    def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """As `numpy.empty`."""
+        size = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
+        try:
+            memory = self._free.pop()
+        except IndexError:
+            memory = _mapped(size)
+        if len(memory) < size:
+            memory = _mapped(size)
+        # Views refer to what they are views of as long as that is of another class than they.
+        watched = _Watched(size, np.uint8, memory)
+        weakref.finalize(watched, self._free.append, memory).atexit = False
+        return np.ndarray(shape, dtype, watched)
+
+    def __reduce__(self) -> tuple[type[Recycled], tuple[()]]:
+        return Recycled, ()  # each process has its own
+
+
+def _mapped(size: int) -> mmap.mmap:
+    memory = mmap.mmap(-1, size)
+    with suppress(AttributeError, OSError):  # another system
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory

@@ -141,13 +141,15 @@ class Shards:
             checksums.append(bytes(data[-CHECKSUM_BYTES:]))
         return _sum_up(checksums, end)
 
-    def read(self, windows: npt.NDArray[np.int64]) -> Array:
+    def read(self, windows: npt.NDArray[np.int64], empty: Callable[..., Array] = np.empty) -> Array:
         r"""Features of windows; NaN where none were written.
 
         Parameters
         ----------
         windows : numpy.ndarray of int, shape (window,)
             Their numbers, in any order.
+        empty : callable
+            Makes the array, as `numpy.empty` does.
 
         Returns
         -------
@@ -159,7 +161,7 @@ class Shards:
         OSError, ValueError
             If a file cannot be read, or is damaged.
         """
-        result = np.empty((len(windows), *self.shape), self.dtype)
+        result = empty((len(windows), *self.shape), self.dtype)
         rows = np.argsort(windows, kind="stable")
         if not isinstance(self.folder, RemotePath):
             self._read(windows, rows, result)
@@ -204,8 +206,15 @@ class Shards:
             for place, row in rows:
                 result[row] = values[place]
 
-    def _file(self, shard: int) -> AnyPath:
-        return self.folder / self.name_of(shard)
+    def _file(self, shard: int) -> str | RemotePath:
+        name = self.name_of(shard)
+        if isinstance(self.folder, RemotePath):
+            return self.folder / name
+        return f"{self._root}/{name}"  # a path takes a tenth of the time of reading a window
+
+    @cached_property
+    def _root(self) -> str:
+        return os.fspath(self.folder)
 
     def _ask_for_index(self, shard: int) -> None:
         with suppress(FileNotFoundError):
@@ -226,24 +235,29 @@ class Shards:
         return self.length // self.chunk * 16 + CHECKSUM_BYTES
 
 
-def _read_end(path: AnyPath, size: int) -> Bytes:
+def _read_end(path: str | RemotePath, size: int) -> Bytes:
     """The last bytes of a file."""
     if isinstance(path, RemotePath):
         return path.read_end(size)
-    with open(path, "rb", buffering=0) as file:
-        start = os.fstat(file.fileno()).st_size - size
-        return _read_into(np.empty(size, np.uint8), file.fileno(), start)
+    file = os.open(path, os.O_RDONLY)
+    try:
+        return _read_into(np.empty(size, np.uint8), file, os.fstat(file).st_size - size)
+    finally:
+        os.close(file)
 
 
-def _read_spans(path: AnyPath, spans: list[tuple[int, int]]) -> Iterator[Bytes]:
+def _read_spans(path: str | RemotePath, spans: list[tuple[int, int]]) -> Iterator[Bytes]:
     """Parts of a file, each of which is there until the next is asked for."""
     if isinstance(path, RemotePath):
         yield from path.read_spans(spans)
         return
     buffer = np.empty(max((stop - start for start, stop in spans), default=0), np.uint8)
-    with open(path, "rb", buffering=0) as file:
+    file = os.open(path, os.O_RDONLY)
+    try:
         for start, stop in spans:
-            yield _read_into(buffer[: stop - start], file.fileno(), start)
+            yield _read_into(buffer[: stop - start], file, start)
+    finally:
+        os.close(file)
 
 
 def _spans(index: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:

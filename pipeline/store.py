@@ -144,8 +144,8 @@ class Store(Protocol):
     def check(self) -> None:
         """Refuse a store that would read wrong in silence."""
 
-    def read(self, windows: npt.NDArray[np.int64]) -> Array:
-        """Features of windows, in the order asked for, as a new array."""
+    def read(self, windows: npt.NDArray[np.int64], empty: Callable[..., Array] = np.empty) -> Array:
+        """Features of windows, in the order asked for, in an array that `empty` makes."""
 
 
 def new_store(path: str | os.PathLike[str]) -> Store:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
@@ -106,9 +106,9 @@ class ZarrGroup(ABC, Generic[PathT]):
     def check(self) -> None:
         """Nothing to be checked: a file that is missing is seen when it is read."""
 
-    def read(self, windows: npt.NDArray[np.int64]) -> Array:
-        """Features of windows, in the order asked for, as a new array."""
-        return self.shards.read(windows)
+    def read(self, windows: npt.NDArray[np.int64], empty: Callable[..., Array] = np.empty) -> Array:
+        """Features of windows, in the order asked for, in an array that `empty` makes."""
+        return self.shards.read(windows, empty)
 
     @property
     def shard(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from pathlib import Path
@@ -117,6 +118,31 @@ def test_x_and_y_are_the_caller_s_own(store: Path, features: Array) -> None:
         assert np.array_equal(y, np.arange(16) if size else 0)  # type: ignore[arg-type]
 
 
+def test_memory_is_used_again_but_none_that_the_caller_still_holds(
+    store: Path, features: Array
+) -> None:
+    batches = pl.Batches(store, 2, prefetch_bytes=1)
+    for _ in range(2):
+        places = [X.ctypes.data for X, _ in batches]
+        assert len(set(places)) <= 8 < len(places)
+    held = [X[1] if len(X) > 1 else X[0] for X, _ in batches]  # a view alone keeps it
+    whole = [X for X, _ in batches]
+    expected = [features[min(t + 1, N - 1)] for t in range(0, N, 2)]
+    assert np.array_equal(held, expected)
+    assert np.array_equal(np.concatenate(whole), features)
+    again = pickle.loads(pickle.dumps(batches))
+    assert np.array_equal(np.concatenate([X for X, _ in again]), features)
+
+
+def test_a_batch_may_be_asked_for_while_others_are_read(store: Path, features: Array) -> None:
+    batches = pl.Batches(store, 4, shuffle=True)
+    for i, (X, y) in enumerate(batches):
+        assert np.array_equal(X, features[batches.windows(i)])
+        other, _ = batches[-1 - i]
+        assert np.array_equal(other, features[batches.windows(-1 - i)])
+        assert np.array_equal(y, batches.windows(i))  # type: ignore[arg-type]
+
+
 def test_the_next_batch_is_read_while_the_caller_works(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,12 +151,12 @@ def test_the_next_batch_is_read_while_the_caller_works(
     second = threading.Event()
     true_read = type(batches._store).read
 
-    def counting(self: Any, windows: npt.NDArray[np.int64]) -> Array:
+    def counting(self: Any, *arguments: Any) -> Array:
         nonlocal reads
         reads += 1
         if reads == 2:
             second.set()
-        return true_read(self, windows)
+        return true_read(self, *arguments)
 
     monkeypatch.setattr(type(batches._store), "read", counting)
     iterator = iter(batches)
@@ -222,7 +248,9 @@ def test_shards_are_mixed_and_read_whole_once(
     kind, reads = type(batches._store), []
     monkeypatch.setattr(kind, "shard", 16)
     whole = kind.read
-    monkeypatch.setattr(kind, "read", lambda self, t: reads.append(t) or whole(self, t))
+    monkeypatch.setattr(
+        kind, "read", lambda self, t, *more: reads.append(t) or whole(self, t, *more)
+    )
     batches.set_epoch(1)
     order = np.concatenate([batches.windows(i) for i in range(len(batches))])
     assert sorted(order.tolist()) == list(range(N))
@@ -259,7 +287,9 @@ def test_what_is_read_ahead_is_bounded_in_bytes(
     reads: list[int] = []
     kind = type(batches._store)
     whole = kind.read
-    monkeypatch.setattr(kind, "read", lambda self, t: reads.append(len(t)) or whole(self, t))
+    monkeypatch.setattr(
+        kind, "read", lambda self, t, *more: reads.append(len(t)) or whole(self, t, *more)
+    )
     iterator = iter(batches)
     for given in range(1, 6):
         next(iterator)
