@@ -209,7 +209,7 @@ def _create_array(group: zarr.Group, name: str, variable: Variable, layout: Layo
             "chunks": (layout.chunk, *layout.shape),
             "shards": (layout.shard, *layout.shape),
             "compressors": [
-                BloscCodec(cname=CODEC, clevel=LEVEL, shuffle=SHUFFLE, typesize=itemsize),
+                BloscCodec(cname=CODEC, clevel=LEVEL, shuffle=SHUFFLE[itemsize], typesize=itemsize),
                 Crc32cCodec(),
             ],
             "fill_value": np.nan,  # what was never written must not look like audio
