@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +94,8 @@ def put_in_place(path: Path, beside: Path | None = None) -> Iterator[Path]:
         yield aside
         os.replace(aside, path)
     except BaseException:
-        remove(aside)
+        with suppress(OSError):  # what is left is swept up; why it failed is to be said
+            remove(aside)
         raise
 
 
@@ -110,7 +111,10 @@ def put_lines(path: AnyPath, lines: Iterable[bytes], beside: Path | None = None)
 def remove(path: AnyPath) -> None:
     """Remove a file or a folder; nothing if there is none."""
     if isinstance(path, Path) and path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        # Threads of a library that has failed may still be at work in it.
+        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +146,30 @@ def test_what_fails_leaves_nothing_and_what_was_killed_is_swept(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == [".z.123456.partial"]
     sweep(tmp_path)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_what_failed_is_said_though_others_are_still_at_work_in_the_folder(tmp_path: Path) -> None:
+    """As threads of zarr are when one of several writes has failed."""
+
+    def work(folder: Path) -> None:
+        for number in range(500):
+            with suppress(OSError):
+                (folder / f"{number % 50}").touch()
+                (folder / f"{number % 50}").unlink()
+
+    def fail() -> None:
+        with ThreadPoolExecutor(1) as another, put_in_place(tmp_path / "x") as aside:
+            aside.mkdir()
+            for number in range(200):
+                (aside / f"{number}.file").touch()
+            another.submit(work, aside)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for _ in range(20):
+        with pytest.raises(OSError, match="No space left"):
+            fail()
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_checksum_is_that_of_the_whole_file(tmp_path: Path) -> None:
