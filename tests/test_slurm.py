@@ -73,7 +73,7 @@ def test_workers_that_are_cancelled_or_leave_are_replaced_and_the_bits_are_the_s
     source = write_wav(seconds=2400.3, samplerate=1000)
     options = {"worker_extra_args": ["--lifetime", "8s", "--lifetime-stagger", "1s"]}
     job = Extract(tmp_path, source, options, scale=2)
-    running = job.start(SLOW="0.25")
+    running = job.start(SLOW="0.5")  # so that the job takes longer than a worker lives
     request.addfinalizer(running.kill)
     wait_for(lambda: done_regions(job.out) >= 2 or running.poll() is not None)
     assert running.poll() is None, running.communicate()
