@@ -66,7 +66,8 @@ class Recycled:
 
 
 def _mapped(size: int) -> mmap.mmap:
-    memory = mmap.mmap(-1, size)
+    # Not shared with processes that are forked, as it would be by itself.
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(AttributeError, OSError):  # another system
         memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
