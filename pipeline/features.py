@@ -18,7 +18,9 @@ ARTICLE_RATE = 8000
 DEFAULT_TAPER = "tukey", 0.25
 SEGMENTS_PER_SECOND = 400
 LARGEST = 2**31
-GROUP = 16  # windows that are normalised at a time
+# That are normalised at a time. Threads wait for each other between any two calls of
+# NumPy, so the calls must be few; and what they work on should stay in the cache.
+GROUP_SAMPLES = 1 << 18
 FINEST = 1e-30  # well within float32
 
 # Of float16, as float32 has them in bits; and what takes an exponent of the one to
@@ -279,46 +281,46 @@ class Spectrogram:
             n_samples = np.full(len(windows), self._window_samples)
         kernel = _kernel(self)
         scratch = np.empty((2, *self.shape), np.float32)
-        for start in range(0, len(windows), GROUP):
-            rows = slice(start, start + GROUP)
+        log_offset = None if self.log_offset is None else np.array(self.log_offset, np.float32)
+        group = max(1, GROUP_SAMPLES // self._window_samples)
+        for start in range(0, len(windows), group):
+            rows = slice(start, start + group)
             prepared, n_frames = self._prepare(windows[rows], n_samples[rows])
-            for samples, n, result in zip(prepared, n_frames, out[rows], strict=True):
-                if n:
-                    target = result if out.dtype == np.float32 else scratch[0]
-                    kernel(samples, target, scratch[1])
-                    self._finish(target)
-                    if target is not result:
-                        _round(target, result)
-                if n < self._n_frames:
-                    result[:, n:] = self.floor
+            frames, results = self._cut(prepared), out[rows]
+            for row in np.flatnonzero(n_frames).tolist():
+                _finish(kernel(frames[row], scratch), log_offset, results[row])
+            for row in np.flatnonzero(n_frames < self._n_frames).tolist():
+                results[row, :, n_frames[row] :] = self.floor
         return out
 
     def _prepare(
         self, windows: Floats, n_samples: npt.NDArray[np.int64]
-    ) -> tuple[Singles, list[int]]:
+    ) -> tuple[Singles, npt.NDArray[np.int64]]:
         """Normalise windows over the samples they have; how many frames each gives."""
         n_frames = np.clip(
             (n_samples - self._frame_length) // self._hop_length + 1, 0, self._n_frames
         )
         if not self.normalize:
             loudest = 1e18 / self._frame_length  # louder, and its power would overflow
-            return np.clip(windows, -loudest, loudest).astype(np.float32), n_frames.tolist()
+            return np.clip(windows, -loudest, loudest).astype(np.float32), n_frames
         prepared = np.zeros(windows.shape, np.float32)
-        for n in np.unique(n_samples):  # mostly one; windows of a length go together
-            rows = np.flatnonzero(n_samples == n)
-            values = windows[rows, :n].astype(np.float64)
-            steady = values.min(axis=1, initial=np.inf) >= values.max(axis=1, initial=-np.inf)
-            n_frames[rows[steady]] = 0
-            rows, values = rows[~steady], values[~steady]
+        for n in set(n_samples[n_frames > 0].tolist()):  # mostly one; they go together
+            found = n_samples == n
+            rows = slice(None) if found.all() else np.flatnonzero(found)
+            values = windows[rows, :n]
+            steady = values.min(axis=1) >= values.max(axis=1)
+            n_frames[rows] *= ~steady
+            values = values.astype(np.float64)
             values -= values.mean(axis=1, keepdims=True)
-            values /= np.sqrt(np.mean(values * values, axis=1, keepdims=True))
-            prepared[rows, :n] = values
-        return prepared, n_frames.tolist()
+            deviation = np.sqrt(np.mean(values * values, axis=1, keepdims=True))
+            deviation[steady] = 1
+            prepared[rows, :n] = np.divide(values, deviation, out=values)
+        return prepared, n_frames
 
-    def _finish(self, power: Singles) -> None:
-        if self.log_offset is not None:
-            np.add(power, np.float32(self.log_offset), out=power)
-            np.log(power, out=power)
+    def _cut(self, windows: Singles) -> Singles:
+        """Cut windows into frames, without a copy."""
+        view = np.lib.stride_tricks.sliding_window_view(windows, self._frame_length, axis=1)
+        return view[:, :: self._hop_length][:, : self._n_frames]
 
 
 def _as_tuple(value: Any) -> Any:
@@ -335,62 +337,47 @@ class _MatrixKernel:
     """
 
     def __init__(self, feature: Spectrogram) -> None:
-        self.frames = _Frames(feature)
-        length = self.frames.length
+        length = feature._frame_length
         prepared = _detrended(np.eye(length), feature.detrend) * _taper(feature)
         even, odd = prepared + prepared[:, ::-1], prepared - prepared[:, ::-1]
         self.n_even = (length + 1) // 2
         even[:, length // 2 : self.n_even] /= 2  # the middle sample is its own mirror image
-        halves = [even[:, : self.n_even], odd[:, : length // 2]]
+        # Of a frame of odd length the middle sample is nothing in the odd half.
+        halves = [even[:, : self.n_even], odd[:, : self.n_even]]
         self.halves = np.concatenate(halves, axis=1).T.astype(np.float32)
         angles = np.outer(
             2 * np.pi * np.arange(feature.n_fft // 2 + 1) / feature.n_fft,
             (length - 1) / 2 - np.arange(self.n_even),
         )
         scale = np.sqrt(_scale(feature))[:, None]
-        self.cosines = (scale * np.cos(angles)).astype(np.float32)
-        self.sines = (scale * np.sin(angles))[:, : length // 2].astype(np.float32)
+        self.waves = (scale * np.stack([np.cos(angles), np.sin(angles)])).astype(np.float32)
 
-    def __call__(self, samples: Singles, out: Singles, scratch: Singles) -> None:
-        halves = self.halves @ self.frames(samples).T
-        np.matmul(self.cosines, halves[: self.n_even], out=out)
-        np.matmul(self.sines, halves[self.n_even :], out=scratch)
-        np.multiply(out, out, out=out)
+    def __call__(self, frames: Singles, scratch: Singles) -> Singles:
+        halves = self.halves @ np.ascontiguousarray(frames).T
+        np.matmul(self.waves, halves.reshape(2, self.n_even, -1), out=scratch)
         np.multiply(scratch, scratch, out=scratch)
-        np.add(out, scratch, out=out)
+        power: Singles = scratch[0]
+        np.add(power, scratch[1], out=power)
+        return power
 
 
 class _FourierKernel:
     """The DFT of long frames by FFT."""
 
     def __init__(self, feature: Spectrogram) -> None:
-        self.frames = _Frames(feature)
         self.detrend = feature.detrend
         self.n_fft = feature.n_fft
         self.taper = _taper(feature).astype(np.float32)
         self.scale = _scale(feature).astype(np.float32)
 
-    def __call__(self, samples: Singles, out: Singles, scratch: Singles) -> None:
-        frames = _detrended(self.frames(samples), self.detrend) * self.taper
-        spectrum = scipy.fft.rfft(frames, self.n_fft, overwrite_x=True, workers=1)
-        power = np.square(spectrum.real)
-        power += np.square(spectrum.imag)
-        power *= self.scale
-        out[...] = power.T
-
-
-class _Frames:
-    """Cuts a window into contiguous frames (frame, sample)."""
-
-    def __init__(self, feature: Spectrogram) -> None:
-        self.length, self.hop = feature._frame_length, feature._hop_length
-        self.count = feature._n_frames
-
-    def __call__(self, samples: Singles) -> Singles:
-        if self.hop == self.length:
-            return samples[: self.count * self.length].reshape(self.count, self.length)
-        view = np.lib.stride_tricks.sliding_window_view(samples, self.length)
-        return np.ascontiguousarray(view[:: self.hop][: self.count])
+    def __call__(self, frames: Singles, scratch: Singles) -> Singles:
+        prepared = _detrended(frames, self.detrend) * self.taper
+        spectrum = scipy.fft.rfft(prepared, self.n_fft, overwrite_x=True, workers=1)
+        parts = spectrum.view(np.float32).reshape(*spectrum.shape, 2)
+        np.multiply(parts, parts, out=parts)
+        unscaled = np.add(parts[..., 0], parts[..., 1])
+        power: Singles = np.multiply(unscaled.T, self.scale[:, None], out=scratch[0])
+        return power
 
 
 @lru_cache(maxsize=16)
@@ -427,6 +414,15 @@ def _detrended(frames: Floats, detrend: str | None) -> Floats:
         mean: Floats = frames.mean(axis=-1, keepdims=True)
         return frames - mean
     return np.asarray(scipy.signal.detrend(frames, axis=-1, type="linear"), frames.dtype)
+
+
+def _finish(power: Singles, log_offset: Singles | None, result: Floats) -> None:
+    """Write what is to be stored, given the power, which is lost."""
+    if log_offset is not None:
+        np.add(power, log_offset, out=power)
+        power = np.log(power, out=result if result.dtype == np.float32 else power)
+    if power is not result:
+        _round(power, result)
 
 
 def _round(values: Singles, out: Floats) -> None:

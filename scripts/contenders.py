@@ -192,7 +192,7 @@ def _extract(files: Files, ending: str, **settings: Any) -> int:
 # The limits.
 
 
-def kernel(files: Files) -> int:
+def kernel(_: Files, threads: int | None = None) -> int:
     """The feature alone, on windows in memory, on all cores."""
     import pipeline as pl
     from pipeline.blas import one_blas_thread
@@ -201,31 +201,18 @@ def kernel(files: Files) -> int:
     keep_freed_memory()
     feature = pl.Spectrogram(samplerate=RATE, window=1.0)
     windows = np.random.default_rng(0).standard_normal((32, RATE)).astype(np.float32)
-    cores = len(os.sched_getaffinity(0))
-    outs = [np.empty((32, *SHAPE), np.float32) for _ in range(cores)]
+    blocks = 1024  # so many that its first memory does not count
 
-    def work(core: int) -> None:
-        for _ in range(files.windows // 32 // cores):
-            feature(windows, out=outs[core])
+    def work(_: int) -> None:
+        feature(windows)
 
-    with one_blas_thread(), ThreadPoolExecutor(cores) as pool:
-        list(pool.map(work, range(cores)))
-    return files.windows // 32 // cores * 32 * cores
+    with one_blas_thread(), ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(work, range(blocks)))
+    return blocks * 32
 
 
 def kernel_one_thread(files: Files) -> int:
-    import pipeline as pl
-    from pipeline.blas import one_blas_thread
-    from pipeline.memory import keep_freed_memory
-
-    keep_freed_memory()
-    feature = pl.Spectrogram(samplerate=RATE, window=1.0)
-    windows = np.random.default_rng(0).standard_normal((32, RATE)).astype(np.float32)
-    out = np.empty((32, *SHAPE), np.float32)
-    with one_blas_thread():
-        for _ in range(files.windows // 32):
-            feature(windows, out=out)
-    return files.windows // 32 * 32
+    return kernel(files, threads=1)
 
 
 def raw_write(files: Files) -> int:
