@@ -88,6 +88,7 @@ def _job_options(command: Command) -> Command:
         click.option("--samplerate", type=int, metavar="HZ", help="Resample to; needed for .npy."),
         click.option("--tail", metavar="pad|drop", help="The partial last window: pad."),
         click.option("--dtype", metavar="float32|float16", help="Of the store: float32."),
+        click.option("--compression", metavar="none|lz4|zstd", help="Of Zarr: none."),
         click.option("--on-error", metavar="mask|stop", help="At unreadable audio: mask."),
         click.option("--retries", type=int, metavar="N", help="Of a region that failed: 3."),
         click.option("--share", metavar="I/N", help="One of N parts, I from 0; others at once."),

@@ -38,6 +38,7 @@ PIECE = 1 << 16
 CHOICES = {
     "tail": ("pad", "drop"),
     "dtype": ("float32", "float16"),
+    "compression": ("none", "lz4", "zstd"),
     "on_error": ("mask", "stop"),
 }
 
@@ -61,6 +62,8 @@ class Settings:
         What becomes of the last window when a recording ends inside it.
     dtype : {"float32", "float16"}
         Of the stored features.
+    compression : {"none", "lz4", "zstd"}
+        Of features in Zarr; those in HDF5 are not compressed.
     on_error : {"mask", "stop"}
         Whether windows that cannot be read are masked, or end the job.
     retries : int
@@ -79,6 +82,7 @@ class Settings:
     samplerate: int | None = None
     tail: Tail = "pad"
     dtype: Literal["float32", "float16"] = "float32"
+    compression: Literal["none", "lz4", "zstd"] = "none"
     on_error: Literal["mask", "stop"] = "mask"
     retries: int = 3
 
@@ -90,6 +94,8 @@ class Settings:
             if not _is_number(value) or not 0 < value < math.inf:
                 raise ValueError(f"{name} is {value!r}; it must be a number of seconds above 0")
             object.__setattr__(self, name, float(value))
+        if self.compression is None:
+            object.__setattr__(self, "compression", "none")
         check_request(self.channel, self.samplerate)
         for name in ("channel", "samplerate"):
             if isinstance(getattr(self, name), np.integer):
@@ -99,7 +105,8 @@ class Settings:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(
-                    f"{name} is {getattr(self, name)!r}; allowed are {' and '.join(allowed)}"
+                    f"{name} is {getattr(self, name)!r}; allowed are "
+                    f"{', '.join(allowed[:-1])} and {allowed[-1]}"
                 )
 
     @classmethod

@@ -99,7 +99,9 @@ def put_in_place(path: Path, beside: Path | None = None) -> Iterator[Path]:
         raise
 
 
-def put_lines(path: AnyPath, lines: Iterable[bytes], beside: Path | None = None) -> None:
+def put_lines(
+    path: AnyPath, lines: Iterable[bytes | memoryview], beside: Path | None = None
+) -> None:
     """Put a file in place, whole; see `put_in_place`."""
     if isinstance(path, RemotePath):
         path.write_lines(lines)

@@ -47,6 +47,8 @@ class Layout:
     chunk, shard, region : int
         Windows in a chunk (what is compressed), a shard (one stored file),
         and a region (what is worked on, recorded and retried).
+    compression : {"none", "lz4", "zstd"}
+        Of the chunks.
     """
 
     n_windows: int
@@ -55,6 +57,7 @@ class Layout:
     chunk: int
     shard: int
     region: int
+    compression: str = "none"
 
     def __post_init__(self) -> None:
         if self.shard % self.chunk or self.region % self.shard:
@@ -105,6 +108,7 @@ def choose_layout(
     dtype: str,
     audio_window_bytes: int,
     region_is_file: bool = False,
+    compression: str = "none",
 ) -> Layout:
     """Chunk, shard and region for features of a shape.
 
@@ -124,7 +128,7 @@ def choose_layout(
     if region_is_file:
         while -(-n_shards // shards) > MOST_PARTS:
             shards *= 2
-    return Layout(n_windows, shape, dtype, chunk, shard, shard * shards)
+    return Layout(n_windows, shape, dtype, chunk, shard, shard * shards, compression)
 
 
 def _power_of_two(number: float) -> int:

@@ -33,7 +33,7 @@ from pipeline.windows import bind_to_grid
 __all__ = ["FORMAT", "Inputs", "LabelsLike", "Plan"]
 
 LabelsLike = PathLike | Labels | Sequence[Any] | npt.NDArray[Any] | None
-FORMAT = 4
+FORMAT = 5
 # Measured by scripts/benchmark: what Python and the libraries take; how often a
 # thread holds a block of features while it is computed, encoded and written (Zarr
 # encodes one block while the next is computed); and what a kernel works in.
@@ -134,6 +134,11 @@ class Plan(Inputs):
             If the sources, the labels, the settings or `out` will not do.
         """
         own = new_store(out).path  # its ending is checked before anything is read
+        if own.suffix != ".zarr" and settings.compression != "none":
+            raise ValueError(
+                f"compression is {settings.compression!r}, but {os.fspath(out)} is HDF5, which is "
+                f"not compressed; leave it out, or give a path ending in .zarr"
+            )
         if isinstance(sources, str | os.PathLike):
             sources = [sources]
         # A glob of the shell may name what an earlier run has stored.
@@ -147,6 +152,7 @@ class Plan(Inputs):
             settings.dtype,
             int(audio_bytes),
             region_is_file=own.suffix != ".zarr",
+            compression=settings.compression,
         )
         return cls(
             found.recordings,
@@ -160,7 +166,7 @@ class Plan(Inputs):
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the features, uncompressed."""
+        """Bytes of the features, before compression."""
         return self.layout.n_windows * self.layout.window_bytes
 
     @property

@@ -278,7 +278,7 @@ class RemotePath(os.PathLike[str]):
         with translated(self.url):
             obstore.put(self._store(), self.key, data, use_multipart=False)
 
-    def write_lines(self, lines: Iterable[bytes]) -> None:
+    def write_lines(self, lines: Iterable[bytes | memoryview]) -> None:
         """Put an object in place, whole; it may be larger than memory."""
         import obstore
 
@@ -373,7 +373,7 @@ def _status(path: RemotePath, meta: ObjectMeta) -> RemoteStatus:
     return RemoteStatus(meta["size"], number, hash(path.url), changed.timestamp(), version)
 
 
-def _joined(lines: Iterable[bytes]) -> Iterator[bytes]:
+def _joined(lines: Iterable[bytes | memoryview]) -> Iterator[bytes]:
     """The same bytes in larger pieces."""
     piece = bytearray()
     for line in lines:

@@ -13,6 +13,7 @@ from pipeline.buckets import open_bucket, translated
 from pipeline.files import StoredFile, aside_of
 from pipeline.layout import NAMES, Layout, Variable
 from pipeline.remote import RemotePath
+from pipeline.shards import Piece
 from pipeline.zarr_group import ZarrGroup, create_group
 
 __all__ = ["RemoteStore"]
@@ -133,7 +134,7 @@ class RemoteStore(ZarrGroup[RemotePath]):
 
         return holds
 
-    def put(self, name: str, pieces: list[bytes]) -> None:
+    def put(self, name: str, pieces: list[Piece]) -> None:
         """Put a file in place, whole, by one request."""
         self.locate(name).write_bytes(b"".join(pieces))
 

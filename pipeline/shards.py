@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ from numcodecs import blosc
 
 from pipeline.remote import AnyPath, RemotePath
 
-__all__ = ["CODEC", "LEVEL", "SHUFFLE", "Shards"]
+__all__ = ["Piece", "Shards", "compressors"]
 
 Array = npt.NDArray[Any]
 Bytes = bytes | npt.NDArray[np.uint8]
+Piece = bytes | memoryview
 
-CODEC: Final = "lz4"
-LEVEL: Final = 1
+LEVEL = 1
 BLOCK = 1 << 17  # bytes that Blosc works on at a time
 # Of bytes, or of bits, by the bytes of a number: for float16 that is as fast, and smaller.
 SHUFFLE: Final[dict[int, Literal["shuffle", "bitshuffle"]]] = {4: "shuffle", 2: "bitshuffle"}
@@ -41,13 +41,25 @@ ABSENT = 2**64 - 1
 INDEXED = 1 << 22  # chunks of which is kept where they are
 REQUESTS = 16  # at a time, of a server
 BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
-CHECKSUM = {"name": "crc32c"}
+CHECKSUM: dict[str, Any] = {"name": "crc32c"}
 INDEX = {"index_codecs": [BYTES, CHECKSUM], "index_location": "end"}
+
+
+def compressors(compression: str, itemsize: int) -> list[dict[str, Any]]:
+    """What is done to the bytes of a chunk, as Zarr's metadata name it."""
+    blosc = {
+        "cname": compression,
+        "clevel": LEVEL,
+        "shuffle": SHUFFLE[itemsize],
+        "typesize": itemsize,
+        "blocksize": 0,
+    }
+    return [{"name": "blosc", "configuration": blosc}] * (compression != "none") + [CHECKSUM]
 
 
 @dataclass(frozen=True)
 class Shards:
-    """A Zarr array in shards of chunks that are compressed by Blosc, with checksums.
+    """A Zarr array in shards of chunks with checksums.
 
     Parameters
     ----------
@@ -59,6 +71,8 @@ class Shards:
         Of the array.
     n_windows, chunk, length : int
         Windows in all, in a chunk, and in a shard.
+    compression : {"none", "lz4", "zstd"}
+        Of the chunks, by Blosc.
     """
 
     folder: AnyPath
@@ -67,6 +81,7 @@ class Shards:
     dtype: str
     chunk: int
     length: int
+    compression: str = "none"
 
     @classmethod
     def of(cls, folder: AnyPath) -> Shards:
@@ -82,16 +97,18 @@ class Shards:
             (sharding,) = metadata["codecs"]
             length, *shape = metadata["chunk_grid"]["configuration"]["chunk_shape"]
             chunk = sharding["configuration"]["chunk_shape"][0]
-            compressor = sharding["configuration"]["codecs"][1]
-            inner = {"chunk_shape": [chunk, *shape], "codecs": [BYTES, compressor, CHECKSUM]}
+            compressors = sharding["configuration"]["codecs"][1:-1]
+            inner = {"chunk_shape": [chunk, *shape], "codecs": [BYTES, *compressors, CHECKSUM]}
             ours = {
                 "codecs": [{"name": "sharding_indexed", "configuration": {**inner, **INDEX}}],
                 "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
                 "fill_value": "NaN",
             }
-            if compressor["name"] == "blosc" and ours.items() <= metadata.items():
+            names = [compressor["name"] for compressor in compressors]
+            if names in ([], ["blosc"]) and ours.items() <= metadata.items():
                 n_windows, dtype = metadata["shape"][0], metadata["data_type"]
-                return cls(folder, n_windows, tuple(shape), dtype, chunk, length)
+                compression = compressors[0]["configuration"]["cname"] if compressors else "none"
+                return cls(folder, n_windows, tuple(shape), dtype, chunk, length, compression)
         except (ValueError, LookupError, TypeError):
             pass
         raise ValueError(f"{folder} is not stored as extract does; extract it again")
@@ -100,7 +117,7 @@ class Shards:
         """Name of a shard's file in the folder."""
         return f"c/{shard}" + "/0" * len(self.shape)
 
-    def encode(self, block: Array) -> tuple[list[bytes], int]:
+    def encode(self, block: Array) -> tuple[list[Piece], int]:
         r"""What the file of a shard holds, in pieces, and the checksum of its checksums.
 
         Not to be called by the main thread: there Blosc starts others, and the bytes
@@ -111,22 +128,27 @@ class Shards:
         block : numpy.ndarray, shape (window, \*shape)
             The windows of one shard; the last of an array may be shorter.
         """
-        shuffle = {"shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
-        kind = CODEC.encode(), LEVEL, shuffle[SHUFFLE[block.itemsize]], BLOCK
-        pieces: list[bytes] = []
+        pieces: list[Piece] = []
         index, place = np.full((self.length // self.chunk, 2), ABSENT, "<u8"), 0
         for number, first in enumerate(range(0, len(block), self.chunk)):
             values = block[first : first + self.chunk]
             if lacking := self.chunk - len(values):
                 blank = np.full((lacking, *self.shape), np.nan, block.dtype)
                 values = np.concatenate([values, blank])
-            data: bytes = blosc.compress(values, *kind)
-            pieces += [data, _checksum(data)]
+            data = self._encode_chunk(np.ascontiguousarray(values))
+            pieces += [data.data, _checksum(data)]
             index[number] = place, len(data) + CHECKSUM_BYTES
             place += len(data) + CHECKSUM_BYTES
         end = index.tobytes()
         end += _checksum(end)
         return [*pieces, end], _sum_up(pieces[1::2], end)
+
+    def _encode_chunk(self, values: Array) -> npt.NDArray[np.uint8]:
+        if self.compression == "none":
+            return values.reshape(-1).view(np.uint8)
+        shuffle = {"shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
+        kind = LEVEL, shuffle[SHUFFLE[values.itemsize]], BLOCK
+        return np.frombuffer(blosc.compress(values, self.compression.encode(), *kind), np.uint8)
 
     def checksum(self, shard: int) -> int:
         """The checksum of the checksums of a shard's file, all of which fit.
@@ -192,7 +214,7 @@ class Shards:
 
     def _read_shard(self, shard: int, wanted: list[tuple[int, int]], result: Array) -> None:
         """Fill rows from one file, given pairs of window and row."""
-        index, spans, filled = self._index(shard), [], []
+        index, path, spans, filled = self._index(shard), self._file(shard), [], []
         for chunk, group in groupby(wanted, lambda pair: pair[0] % self.length // self.chunk):
             rows = [(window % self.chunk, row) for window, row in group]
             if span := _spans(index[chunk : chunk + 1]):
@@ -200,14 +222,31 @@ class Shards:
                 filled.append(rows)
             else:
                 result[[row for _, row in rows]] = np.nan
+        if self.chunk == 1:
+            first = [rows[0][1] for rows in filled]
+            if self.compression == "none" and isinstance(path, str):
+                _read_plain(path, spans, [result[row] for row in first])
+            else:
+                for row, data in zip(first, _read_spans(path, spans), strict=True):
+                    self._decode(_checked(data), result[row])
+            for row, rows in zip(first, filled, strict=True):
+                for _, again in rows[1:]:
+                    result[again] = result[row]
+            return
         values = np.empty((self.chunk, *self.shape), self.dtype)
-        for rows, data in zip(filled, _read_spans(self._file(shard), spans), strict=True):
-            if self.chunk == len(rows) == 1:
-                _decode(_checked(data), result[rows[0][1]])
-                continue
-            _decode(_checked(data), values)
+        for rows, data in zip(filled, _read_spans(path, spans), strict=True):
+            self._decode(_checked(data), values)
             for place, row in rows:
                 result[row] = values[place]
+
+    def _decode(self, data: Bytes, result: Array) -> None:
+        try:
+            if self.compression == "none":
+                result[...] = np.frombuffer(data, self.dtype).reshape(result.shape)
+            else:
+                blosc.decompress(data, result)
+        except RuntimeError as error:
+            raise ValueError(f"it cannot be decoded: {error}") from None
 
     def _file(self, shard: int) -> str | RemotePath:
         name = self.name_of(shard)
@@ -263,6 +302,20 @@ def _read_spans(path: str | RemotePath, spans: list[tuple[int, int]]) -> Iterato
         os.close(file)
 
 
+def _read_plain(path: str, spans: list[tuple[int, int]], results: list[Array]) -> None:
+    """Parts of a file that are numbers and their checksum, right to where they go."""
+    checksum = bytearray(CHECKSUM_BYTES)
+    file = os.open(path, os.O_RDONLY)
+    try:
+        for (start, stop), result in zip(spans, results, strict=True):
+            if os.preadv(file, [result.data, checksum], start) < stop - start:
+                raise ValueError("the file was cut off")
+            if _checksum(result) != checksum:
+                raise ValueError("the checksum does not fit")
+    finally:
+        os.close(file)
+
+
 def _spans(index: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
     """Where chunks that were written begin and end."""
     return [(offset, offset + size) for offset, size in index.tolist() if offset != ABSENT]
@@ -274,7 +327,7 @@ def _read_into(buffer: npt.NDArray[np.uint8], file: int, offset: int) -> Bytes:
     return buffer
 
 
-def _sum_up(checksums: list[bytes], end: bytes) -> int:
+def _sum_up(checksums: Sequence[Piece], end: bytes) -> int:
     """The CRC-32C of those of the chunks and of the index.
 
     That of all of the file would be the same for all shards of the same lengths, for
@@ -283,7 +336,7 @@ def _sum_up(checksums: list[bytes], end: bytes) -> int:
     return int(google_crc32c.value(b"".join([*checksums, end])))
 
 
-def _checksum(data: Bytes) -> bytes:
+def _checksum(data: bytes | Array) -> bytes:
     return int(google_crc32c.value(data)).to_bytes(CHECKSUM_BYTES, "little")
 
 
@@ -292,10 +345,3 @@ def _checked(data: Bytes) -> Bytes:
     if google_crc32c.value(data) != RESIDUE:
         raise ValueError("the checksum does not fit")
     return data[:-CHECKSUM_BYTES]
-
-
-def _decode(data: Bytes, result: Array) -> None:
-    try:
-        blosc.decompress(data, result)
-    except RuntimeError as error:
-        raise ValueError(f"it cannot be decoded: {error}") from None

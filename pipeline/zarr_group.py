@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 import zarr.errors
-from zarr.codecs import BloscCodec, Crc32cCodec
 
 from pipeline.files import StoredFile, stored_file
 from pipeline.layout import COORDINATE_CHUNK, NAMES, Layout, Variable
 from pipeline.remote import PathT
-from pipeline.shards import CODEC, LEVEL, SHUFFLE, Shards
+from pipeline.shards import Piece, Shards, compressors
 
 __all__ = ["ZarrGroup", "ZarrRegion", "create_group"]
 
@@ -129,7 +128,7 @@ class ZarrGroup(ABC, Generic[PathT]):
             region.finish()
 
     @abstractmethod
-    def put(self, name: str, pieces: list[bytes]) -> None:
+    def put(self, name: str, pieces: list[Piece]) -> None:
         """Put a file in place, whole."""
 
     def _group(self) -> zarr.Group:
@@ -204,14 +203,10 @@ def create_group(
 def _create_array(group: zarr.Group, name: str, variable: Variable, layout: Layout) -> None:
     options: dict[str, Any]
     if name == "features":
-        itemsize = variable.dtype.itemsize
         options = {
             "chunks": (layout.chunk, *layout.shape),
             "shards": (layout.shard, *layout.shape),
-            "compressors": [
-                BloscCodec(cname=CODEC, clevel=LEVEL, shuffle=SHUFFLE[itemsize], typesize=itemsize),
-                Crc32cCodec(),
-            ],
+            "compressors": compressors(layout.compression, variable.dtype.itemsize),
             "fill_value": np.nan,  # what was never written must not look like audio
         }
     else:

@@ -21,6 +21,7 @@ from pipeline.files import (
     walk,
 )
 from pipeline.layout import NAMES, Layout, Variable
+from pipeline.shards import Piece
 from pipeline.zarr_group import ZarrGroup, create_group
 
 __all__ = ["ZarrStore"]
@@ -87,7 +88,7 @@ class ZarrStore(ZarrGroup[Path]):
         """Tells whether files are where, and as long as, they were when they were recorded."""
         return partial(in_place, self.locate)
 
-    def put(self, name: str, pieces: list[bytes]) -> None:
+    def put(self, name: str, pieces: list[Piece]) -> None:
         """Put a file in place, whole."""
         path = self.locate(name)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -177,6 +177,10 @@ def extract_hdf5(files: Files) -> int:
     return _extract(files, "h5")
 
 
+def extract_zarr_lz4(files: Files) -> int:
+    return _extract(files, "zarr", compression="lz4")
+
+
 def extract_zarr_float16(files: Files) -> int:
     return _extract(files, "zarr", dtype="float16")
 
@@ -241,6 +245,10 @@ def batches_in_order(files: Files) -> int:
 
 def batches_shuffled(files: Files) -> int:
     return _batches(files, "x.zarr", shuffle=True)
+
+
+def batches_shuffled_lz4(files: Files) -> int:
+    return _batches(files, "lz4.zarr", shuffle=True)
 
 
 def batches_in_order_hdf5(files: Files) -> int:
@@ -314,6 +322,7 @@ COMPUTING: dict[str, Callable[[Files], int]] = {
     "SciPy rfft and zarr-python by hand": by_hand_zarr,
     "stream": stream,
     "extract to Zarr": extract_zarr,
+    "extract to Zarr, lz4": extract_zarr_lz4,
     "extract to Zarr, float16": extract_zarr_float16,
     "extract to HDF5": extract_hdf5,
     "limit: kernel, one thread": kernel_one_thread,
@@ -326,6 +335,7 @@ READING: dict[str, Callable[[Files], int]] = {
     "torch DataLoader over h5py, 2 workers": torch_over_h5py,
     "Batches, in order": batches_in_order,
     "Batches, shuffled": batches_shuffled,
+    "Batches of lz4, shuffled": batches_shuffled_lz4,
     "Batches of HDF5, in order": batches_in_order_hdf5,
     "Batches of HDF5, shuffled": batches_shuffled_hdf5,
     "limit: raw read": raw_read,

@@ -96,6 +96,8 @@ WRONG = {
     "extract a.wav --out x.zarr --samplerate -1": "samplerate is -1",
     "extract a.wav --out x.zarr --samplerate 8k": "--samplerate.*8k",
     "extract a.wav --out x.zarr --dtype float64": "dtype is 'float64'; allowed are float32 and",
+    "extract a.wav --out x.zarr --compression gzip": "allowed are none, lz4 and zstd",
+    "extract a.wav --out x.h5 --compression lz4": "give a path ending in .zarr",
     "extract a.wav --out x.zarr --tail keep": "tail is 'keep'; allowed are pad and drop",
     "extract a.wav --out x.zarr --on-error skip": "on_error is 'skip'; allowed are mask and stop",
     "extract a.wav --out x.zarr --n-fft 19": "n_fft is 19, less than the 20 samples of a frame",

@@ -27,7 +27,11 @@ def test_table_json_and_figures(tmp_path: Path) -> None:
     )
     found = json.loads((tmp_path / "benchmark.json").read_text())
     (computing,) = found["computing"]
-    assert computing.keys() == {"extract to Zarr", "extract to Zarr, float16"}
+    assert computing.keys() == {
+        "extract to Zarr",
+        "extract to Zarr, lz4",
+        "extract to Zarr, float16",
+    }
     for one in computing.values():
         assert one["windows"] == 30
         assert one["peak"] > 50 * 2**20

@@ -37,8 +37,8 @@ COMMAND = Path(sys.executable).with_name("audio-pipeline")
 JOB_OPTIONS = re.findall(
     r"--\S+",
     "--out --config --feature --labels --cluster --window --hop --channel --samplerate --tail "
-    "--dtype --on-error --retries --share --n-fft --frame-length --hop-length --taper --scaling "
-    "--detrend --normalize --log-offset",
+    "--dtype --compression --on-error --retries --share --n-fft --frame-length --hop-length "
+    "--taper --scaling --detrend --normalize --log-offset",
 )
 OPTIONS = {
     "demo": ["--hours", "--out"],
@@ -246,16 +246,18 @@ def test_run_yaml_sets_everything_and_flags_override_it(cli: Cli, write_wav: Wri
     Path("run.yaml").write_text(
         "{sources: [a.wav, b.wav], out: x.zarr, labels: labels.npy, cluster: 'c.yaml:one',"
         "window: 0.5, hop: 0.25, channel: mix, samplerate: 4000, tail: drop, dtype: float16,"
+        "compression: lz4,"
         "on_error: stop, quiet: true, overwrite: true, feature: {n_fft: 256, log_offset: 1e-4}}"
     )
     assert cli("extract", "--config", "run.yaml") == (0, "", "")
     info = json.loads(cli("info", "x.zarr", "--json").out)
     used = {**info["settings"], **info["feature"]["parameters"]}
-    names = "window hop channel samplerate tail dtype n_fft log_offset"
+    names = "window hop channel samplerate tail dtype compression n_fft log_offset"
     values = [str(used[name]) for name in names.split()]
-    assert " ".join(values) == "0.5 0.25 mix 4000 drop float16 256 0.0001"
+    assert " ".join(values) == "0.5 0.25 mix 4000 drop float16 lz4 256 0.0001"
     assert (info["shape"], sum(info["labels"].values())) == ([22, 129, 200], 22)
     flags = "a.wav --out y.h5 --hop 0.5 --dtype float32 --n-fft 128 --labels none.npy"
+    flags += " --compression none"
     assert "none.npy does not exist" in cli("plan", "--config", "run.yaml", *flags.split()).err
     np.save("none.npy", np.zeros(6))
     plan = json.loads(cli("plan", "--config", "run.yaml", *flags.split(), "--json").out)

@@ -11,7 +11,7 @@ import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
-from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec
 
 from pipeline.layout import Layout, Variable
 from pipeline.shards import Shards
@@ -20,9 +20,11 @@ from pipeline.store import Store, new_store
 VALUES = np.random.default_rng(0).normal(size=(23, 5, 7)).astype(np.float32)
 
 
-def made(folder: Path, values: npt.NDArray[Any], chunk: int = 1, shard: int = 4) -> Store:
+def made(
+    folder: Path, values: npt.NDArray[Any], chunk: int = 1, compression: str = "none"
+) -> Store:
     """A store of which nothing is written."""
-    layout = Layout(len(values), values.shape[1:], values.dtype.name, chunk, shard, 2 * shard)
+    layout = Layout(len(values), values.shape[1:], values.dtype.name, chunk, 4, 8, compression)
     variable = Variable(("window", "frequency", "time"), values.shape, values.dtype)
     store = new_store(folder / "x.zarr")
     with store.creating(layout, {"features": variable}, {}):
@@ -30,21 +32,25 @@ def made(folder: Path, values: npt.NDArray[Any], chunk: int = 1, shard: int = 4)
     return store
 
 
-def write(store: Store, values: npt.NDArray[Any], shard: int = 4) -> None:
+def write(store: Store, values: npt.NDArray[Any]) -> None:
     with store.region(0, len(values)) as region:
-        for a in range(0, len(values), shard):
-            region.write(a, values[a : a + shard])
+        for a in range(0, len(values), 4):
+            region.write(a, values[a : a + 4])
 
 
+compressed = pytest.mark.parametrize("compression", ["none", "lz4", "zstd"])
+
+
+@compressed
 @pytest.mark.parametrize("chunk", [1, 2, 4])
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_zarr_reads_what_is_written_and_we_what_zarr_writes(
-    tmp_path: Path, dtype: str, chunk: int
+    tmp_path: Path, dtype: str, chunk: int, compression: str
 ) -> None:
     values = VALUES.astype(dtype)
     (tmp_path / "ours").mkdir()
     (tmp_path / "zarr").mkdir()
-    ours, theirs = made(tmp_path / "ours", values, chunk), made(tmp_path / "zarr", values, chunk)
+    ours, theirs = (made(tmp_path / name, values, chunk, compression) for name in ("ours", "zarr"))
     write(ours, values)
     array = zarr.open_array(theirs.path / "features")
     array[...] = values
@@ -52,7 +58,7 @@ def test_zarr_reads_what_is_written_and_we_what_zarr_writes(
     for store in (ours, theirs):
         folder = Path(store.path / "features")
         found = Shards.of(folder)
-        assert found == Shards(folder, 23, (5, 7), dtype, chunk, 4)
+        assert found == Shards(folder, 23, (5, 7), dtype, chunk, 4, compression)
         assert np.array_equal(zarr.open_array(folder, mode="r")[...], values)
         for windows in (order, np.arange(23), order[:1], order[:0]):
             assert np.array_equal(found.read(windows), values[windows])
@@ -67,11 +73,12 @@ def test_any_windows_are_read_in_the_order_asked_for(
     assert np.array_equal(store.read(np.array(windows, np.int64)), VALUES[windows])
 
 
+@compressed
 @pytest.mark.parametrize("chunk", [1, 2])
 def test_damage_is_found_when_it_is_read_and_when_it_is_verified(
-    tmp_path: Path, chunk: int
+    tmp_path: Path, chunk: int, compression: str
 ) -> None:
-    store = made(tmp_path, VALUES, chunk)
+    store = made(tmp_path, VALUES, chunk, compression)
     write(store, VALUES)
     folder = Path(store.path / "features")
     first = Path(store.locate(store.file_of(0)))
@@ -122,8 +129,10 @@ def test_the_checksum_tells_shards_of_the_same_lengths_apart(tmp_path: Path) -> 
 def test_arrays_of_others_are_not_taken_for_ours(tmp_path: Path) -> None:
     one = tmp_path / "x"
     options: dict[str, Any] = {"shape": (8, 3), "dtype": "f4", "chunks": (1, 3)}
-    for others in ({"shards": (4, 3), "compressors": None}, {}):
-        zarr.create_array(one, **options, **others, overwrite=True)
+    unchecked = {"shards": (4, 3), "compressors": None}
+    gzipped = {"shards": (4, 3), "compressors": [GzipCodec(), Crc32cCodec()]}
+    for others in (unchecked, gzipped, {}):
+        zarr.create_array(one, **options, **others, fill_value=np.nan, overwrite=True)
         with pytest.raises(ValueError, match="is not stored as extract does"):
             Shards.of(one)
     with pytest.raises(FileNotFoundError):
@@ -132,4 +141,4 @@ def test_arrays_of_others_are_not_taken_for_ours(tmp_path: Path) -> None:
     zarr.create_array(
         one, **options, shards=(4, 3), compressors=codecs, fill_value=np.nan, overwrite=True
     )
-    assert Shards.of(one) == Shards(one, 8, (3,), "float32", 1, 4)
+    assert Shards.of(one) == Shards(one, 8, (3,), "float32", 1, 4, "zstd")

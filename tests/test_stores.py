@@ -153,12 +153,13 @@ def test_zarr_refuses_blocks_that_are_not_whole_shards(tmp_path: Path) -> None:
                 region.write(start, FEATURES[start:stop])
 
 
+@pytest.mark.parametrize("compression", ["none", "lz4", "zstd"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_a_zarr_store_is_read_alike_by_all_libraries(
-    write_wav: Write, tmp_path: Path, dtype: str
+    write_wav: Write, tmp_path: Path, dtype: str, compression: str
 ) -> None:
-    out = tmp_path / "x.zarr"
-    assert pl.extract(write_wav(seconds=70.5), out, labels=np.arange(71), dtype=dtype).ok
+    out, settings = tmp_path / "x.zarr", {"dtype": dtype, "compression": compression}
+    assert pl.extract(write_wav(seconds=70.5), out, labels=np.arange(71), **settings).ok
     X = np.concatenate([X for X, _ in pl.Batches(out)])
     assert X.shape == (71, 257, 400)
     assert X.dtype == dtype
@@ -187,6 +188,21 @@ def test_a_zarr_store_is_read_alike_by_all_libraries(
     assert dataset.source.values.tolist() == [str(tmp_path / "noise.wav")]
     loudest = dataset.features.sel(frequency=1000, method="nearest").isel(window=3)
     assert np.array_equal(loudest.values, X[3, np.abs(dataset.frequency.values - 1000).argmin()])
+
+
+def test_compression_changes_the_size_alone(write_wav: Write, tmp_path: Path) -> None:
+    wav, sizes, found = write_wav(seconds=70.5), [], []
+    for compression in (None, "lz4", "zstd"):
+        out = tmp_path / f"{compression}.zarr"
+        assert pl.extract(wav, out, compression=compression).ok
+        sizes.append(sum(file.stat().st_size for file in (out / "features/c").rglob("*/0/0")))
+        found.append(pl.Batches(out, batch_size=71)[0][0])
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+    assert sizes[0] == found[0].nbytes + 71 * 4 + 3 * (32 * 16 + 4)  # with checksums and indexes
+    assert sizes[0] / 1.2 > sizes[1] > sizes[2]
+    with pytest.raises(ValueError, match="compression was none, and is now lz4"):
+        pl.extract(wav, tmp_path / "None.zarr", compression="lz4")
 
 
 def test_hdf5_reads_as_one_file_with_dimension_scales(write_wav: Write, tmp_path: Path) -> None:
