@@ -67,7 +67,7 @@ class Hdf5Store:
         self.record_folder = self.parts / ".record"
         self._known: _Shapes | None = None
         self._open: OrderedDict[int, h5py.File] = OrderedDict()
-        self._reading = Lock()
+        self._reading: dict[int, Lock] = {}  # of a process: one that is forked has its own
 
     def exists(self) -> bool:
         """Whether anything of it is there."""
@@ -246,7 +246,8 @@ class Hdf5Store:
         # Windows that follow each other in one part are read at once.
         breaks = np.flatnonzero((np.diff(windows) != 1) | (np.diff(windows // length) != 0)) + 1
         runs = [run for run in np.split(np.arange(len(windows)), breaks) if len(run)]
-        with self._reading:  # h5py lets one thread read at a time, and parts are closed
+        reading = self._reading.setdefault(os.getpid(), Lock())
+        with reading:  # h5py lets one thread read at a time, and parts are closed
             for run in sorted(runs, key=lambda run: int(windows[run[0]])):
                 part, row = divmod(int(windows[run[0]]), length)
                 places = np.s_[int(run[0]) : int(run[-1]) + 1]

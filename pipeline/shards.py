@@ -186,8 +186,11 @@ class Shards:
         OSError, ValueError
             If a file cannot be read, or is damaged.
         """
-        result = empty((len(windows), *self.shape), self.dtype)
         rows = np.argsort(windows, kind="stable")
+        if not np.diff(windows[rows]).all():
+            different, places = np.unique(windows, return_inverse=True)
+            return self.read(different, empty)[places]
+        result = empty((len(windows), *self.shape), self.dtype)
         if not isinstance(self.folder, RemotePath):
             self._read(windows, rows, result)
             return result
@@ -203,7 +206,7 @@ class Shards:
     def _read(
         self, windows: npt.NDArray[np.int64], rows: npt.NDArray[np.intp], result: Array
     ) -> None:
-        """Fill rows of a result, given in the order of their windows."""
+        """Fill rows of a result, given in the order of their windows, all of which differ."""
         pairs = zip(windows[rows].tolist(), rows.tolist(), strict=True)
         for shard, group in groupby(pairs, lambda pair: pair[0] // self.length):
             wanted = [*group]
@@ -222,19 +225,14 @@ class Shards:
                 filled.append(rows)
             else:
                 result[[row for _, row in rows]] = np.nan
-        if self.chunk == 1:
-            first = [rows[0][1] for rows in filled]
-            if self.compression == "none" and isinstance(path, str):
-                _read_plain(path, spans, [result[row] for row in first])
-            else:
-                for row, data in zip(first, _read_spans(path, spans), strict=True):
-                    self._decode(_checked(data), result[row])
-            for row, rows in zip(first, filled, strict=True):
-                for _, again in rows[1:]:
-                    result[again] = result[row]
+        if self.chunk == 1 and self.compression == "none" and isinstance(path, str):
+            _read_plain(path, spans, [result[row] for ((_, row),) in filled])
             return
         values = np.empty((self.chunk, *self.shape), self.dtype)
         for rows, data in zip(filled, _read_spans(path, spans), strict=True):
+            if self.chunk == 1:
+                self._decode(_checked(data), result[rows[0][1]])
+                continue
             self._decode(_checked(data), values)
             for place, row in rows:
                 result[row] = values[place]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +335,38 @@ def test_a_forked_process_reads_and_writes_as_any_other(tmp_path: Path, ending: 
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("41\n", 0), done.stderr
+
+
+@pytest.mark.parametrize("ending", ["zarr", "h5"])
+def test_a_process_forked_while_another_thread_reads_reads_too(tmp_path: Path, ending: str) -> None:
+    code = f"""if True:
+        import os, threading, numpy as np, soundfile, pipeline as pl
+        soundfile.write("x.wav", np.random.default_rng(0).random(200000), 8000)
+        pl.extract("x.wav", "x.{ending}")
+        batches, stopped = pl.Batches("x.{ending}"), False
+        def read():
+            while not stopped:
+                batches[0]
+        threads = [threading.Thread(target=read) for _ in range(2)]
+        [thread.start() for thread in threads]
+        for _ in range(5):
+            child = os.fork()
+            if not child:
+                batches[0]
+                os._exit(41)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        stopped = True
+    """
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=30)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert said.split() == ["41"] * 5
 
 
 @pytest.mark.parametrize("ending", ["zarr", "h5"])
