@@ -73,6 +73,8 @@ def _difference(theirs: dict[str, Any], record: Record, plan: Plan) -> str:
         old, new = theirs.get(group), ours[group]
         if old == new:
             continue
+        if group == "format":
+            return "it was made by another version of this package"
         if group == "unreadable":
             old, new = dict.fromkeys(old or []), dict.fromkeys(new)
         elif group == "inputs":

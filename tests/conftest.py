@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +27,9 @@ from pipeline.cli import main
 from pipeline.config import Settings
 from pipeline.plan import Plan
 from pipeline.readers import open_reader, probe
+
+# A shell lets what it starts in the background ignore it, and with that all that is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("ci")

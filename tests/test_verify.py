@@ -592,7 +592,7 @@ def test_a_full_disk_leaves_no_packed_copy(cli: Cli, make: Make, tmp_path: Path)
         subprocess.run(["umount", tmp_path / "full"], check=True)
 
 
-def test_a_store_of_another_version_is_not_called_damaged(
+def test_a_store_of_another_version_is_neither_called_damaged_nor_gone_on_with(
     cli: Cli, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -601,3 +601,6 @@ def test_a_store_of_another_version_is_not_called_damaged(
     ended = cli("verify", made.out)
     assert (ended.code, ended.out) == (2, "")
     assert "made by another version of this package" in ended.err
+    made.plan = dataclasses.replace(made.plan)  # of this version
+    with pytest.raises(ValueError, match="holds another job: it was made by another version"):
+        made.extract()
