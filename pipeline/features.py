@@ -18,9 +18,13 @@ ARTICLE_RATE = 8000
 DEFAULT_TAPER = "tukey", 0.25
 SEGMENTS_PER_SECOND = 400
 LARGEST = 2**31
-# That are normalised at a time. Threads wait for each other between any two calls of
-# NumPy, so the calls must be few; and what they work on should stay in the cache.
+# What is normalised, and what is computed, at a time. Threads wait for each other between
+# any two calls of NumPy: these must be few, yet what they work on should stay in the cache.
 GROUP_SAMPLES = 1 << 18
+SCRATCH_BYTES = 1 << 21
+# Frames that an FFT may take at once, on the widest of processors. It takes the last ones by
+# other means where they are fewer, so that their last bit could hang on how many there are.
+LANES = 16
 FINEST = 1e-30  # well within float32
 
 # Of float16, as float32 has them in bits; and what takes an exponent of the one to
@@ -280,15 +284,18 @@ class Spectrogram:
         if n_samples is None:
             n_samples = np.full(len(windows), self._window_samples)
         kernel = _kernel(self)
-        scratch = np.empty((2, *self.shape), np.float32)
+        few = max(1, min(len(windows), SCRATCH_BYTES // (8 * math.prod(self.shape))))
+        scratch = np.empty((few, 2, *self.shape), np.float32)
         log_offset = None if self.log_offset is None else np.array(self.log_offset, np.float32)
         group = max(1, GROUP_SAMPLES // self._window_samples)
         for start in range(0, len(windows), group):
             rows = slice(start, start + group)
             prepared, n_frames = self._prepare(windows[rows], n_samples[rows])
             frames, results = self._cut(prepared), out[rows]
-            for row in np.flatnonzero(n_frames).tolist():
-                _finish(kernel(frames[row], scratch), log_offset, results[row])
+            for first in range(0, len(frames), few):
+                some = slice(first, first + few)
+                power = kernel(frames[some], scratch[: len(frames[some])])
+                _finish(power, log_offset, results[some])
             for row in np.flatnonzero(n_frames < self._n_frames).tolist():
                 results[row, :, n_frames[row] :] = self.floor
         return out
@@ -353,11 +360,11 @@ class _MatrixKernel:
         self.waves = (scale * np.stack([np.cos(angles), np.sin(angles)])).astype(np.float32)
 
     def __call__(self, frames: Singles, scratch: Singles) -> Singles:
-        halves = self.halves @ np.ascontiguousarray(frames).T
-        np.matmul(self.waves, halves.reshape(2, self.n_even, -1), out=scratch)
+        halves = self.halves @ np.ascontiguousarray(frames).swapaxes(1, 2)
+        np.matmul(self.waves, halves.reshape(len(frames), 2, self.n_even, -1), out=scratch)
         np.multiply(scratch, scratch, out=scratch)
-        power: Singles = scratch[0]
-        np.add(power, scratch[1], out=power)
+        power: Singles = scratch[:, 0]
+        np.add(power, scratch[:, 1], out=power)
         return power
 
 
@@ -371,12 +378,17 @@ class _FourierKernel:
         self.scale = _scale(feature).astype(np.float32)
 
     def __call__(self, frames: Singles, scratch: Singles) -> Singles:
-        prepared = _detrended(frames, self.detrend) * self.taper
+        n = math.prod(frames.shape[:2])
+        prepared = np.zeros((-(-n // LANES) * LANES, frames.shape[2]), np.float32)
+        np.multiply(
+            _detrended(frames, self.detrend), self.taper, out=prepared[:n].reshape(frames.shape)
+        )
         spectrum = scipy.fft.rfft(prepared, self.n_fft, overwrite_x=True, workers=1)
-        parts = spectrum.view(np.float32).reshape(*spectrum.shape, 2)
+        parts = spectrum[:n].view(np.float32).reshape(*frames.shape[:2], -1, 2)
         np.multiply(parts, parts, out=parts)
         unscaled = np.add(parts[..., 0], parts[..., 1])
-        power: Singles = np.multiply(unscaled.T, self.scale[:, None], out=scratch[0])
+        power: Singles = scratch[:, 0]
+        np.multiply(unscaled.swapaxes(1, 2), self.scale[:, None], out=power)
         return power
 
 

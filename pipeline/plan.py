@@ -34,12 +34,15 @@ __all__ = ["FORMAT", "Inputs", "LabelsLike", "Plan"]
 
 LabelsLike = PathLike | Labels | Sequence[Any] | npt.NDArray[Any] | None
 FORMAT = 5
-# Measured by scripts/benchmark: what Python and the libraries take; how often a
+# Measured by scripts/benchmark-bounds: what Python and the libraries take; how often a
 # thread holds a block of features while it is computed, encoded and written (Zarr
-# encodes one block while the next is computed); and what a kernel works in.
+# encodes one block while the next is computed); and what a kernel works in, at least,
+# or for one window: so many times its features, and bytes for each of its samples.
 BASE_BYTES = 200 * 1024**2
-COPIES = {".zarr": 6.0, ".h5": 2.5, ".hdf5": 2.5}
-SCRATCH_WINDOWS = 3
+COPIES = {".zarr": 2.5, ".h5": 3.0, ".hdf5": 3.0}
+COPIES_COMPRESSED = 4.5
+SCRATCH_BYTES = 12 * 1024**2
+SCRATCH_WINDOWS, SCRATCH_SAMPLE = 8, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,10 +181,14 @@ class Plan(Inputs):
     def memory_bytes(self, threads: int) -> int:
         """Projected peak memory of a worker with so many threads, in bytes."""
         audio = (self.recordings.bytes_a_sample + 4) * self.grid.window_samples
-        features = COPIES[new_store(self.out).path.suffix] * self.layout.window_bytes
-        block = self.layout.shard * (features + audio) + SCRATCH_WINDOWS * self.layout.window_bytes
+        copies = COPIES[new_store(self.out).path.suffix]
+        if self.layout.compression != "none":
+            copies = COPIES_COMPRESSED
+        block = self.layout.shard * (copies * self.layout.window_bytes + audio)
+        window = SCRATCH_WINDOWS * self.layout.window_bytes
+        scratch = max(SCRATCH_BYTES, window + SCRATCH_SAMPLE * self.grid.window_samples)
         kept = KEPT_BYTES if self.recordings.remote else 0
-        return int(BASE_BYTES + kept + threads * block)
+        return int(BASE_BYTES + kept + threads * (block + scratch))
 
     def check_fits(self, threads: int) -> None:
         """Refuse a job that cannot end well, before it begins.

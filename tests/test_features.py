@@ -109,17 +109,28 @@ def test_every_parameter_means_what_it_means_to_scipy(
     np.testing.assert_allclose(feature.times, times)
 
 
-@pytest.mark.parametrize("frame_length", [20, 256])
-def test_the_bits_do_not_depend_on_the_block(frame_length: int) -> None:
-    feature = Spectrogram(frame_length=frame_length)
-    windows = noise(9)
-    whole = feature(windows)
-    for size in (1, 2, 4):
-        parts = [feature(windows[a : a + size]) for a in range(0, 9, size)]
-        assert np.array_equal(np.concatenate(parts), whole)
-    shifted = np.empty(9 * 8000 + 1, np.float32)[1:].reshape(9, 8000)
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize(
+    ("n_fft", "frame_length", "hop_length"),
+    [(512, 20, 20), (64, 21, 50), (512, 256, 256), (128, 128, 64), (64, 64, 333)],
+)
+def test_the_bits_do_not_depend_on_the_block(
+    n_fft: int, frame_length: int, hop_length: int, normalize: bool
+) -> None:
+    feature = Spectrogram(n_fft, frame_length, hop_length, normalize=normalize)
+    windows, n_samples = noise(70), np.full(70, 8000)
+    windows[5], windows[6] = 0.3, 0
+    for row, n in ((11, 7000), (12, 100), (13, 0), (40, 7000)):
+        windows[row, n:], n_samples[row] = 0, n
+    whole = feature(windows, n_samples)
+    assert len(np.unique(whole[[5, 6, 13]])) == 1 or not normalize
+    for size in (1, 3, 64):
+        for a in range(0, 70, size):
+            some = slice(a, a + size)
+            assert np.array_equal(feature(windows[some], n_samples[some]), whole[some])
+    shifted = np.empty(70 * 8000 + 1, np.float32)[1:].reshape(70, 8000)
     shifted[:] = windows
-    assert np.array_equal(feature(shifted), whole)
+    assert np.array_equal(feature(shifted, n_samples), whole)
 
 
 def test_more_frames_than_400_a_second_are_left_out_by_default() -> None:
