@@ -367,10 +367,23 @@ def test_a_job_that_cannot_fit_is_refused(
     plan.check_fits(threads=2)
     with pytest.raises(MemoryError, match=r"100000 threads need .* GB, but the machine has"):
         plan.check_fits(threads=100_000)
-    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(OSError, match=r"may need up to .*, or --dtype float16"):
-        plan.check_fits(threads=2)
+    usage = shutil.disk_usage(tmp_path)
+    for ending, settings, share, smaller in (
+        ("zarr", {}, 0.9, ", or --dtype float16, or --compression lz4"),
+        ("zarr", {"dtype": "float16"}, 0.9, ", or --compression lz4"),
+        ("zarr", {"compression": "zstd"}, 0.4, ", or --dtype float16"),
+        ("h5", {}, 0.9, ", or --dtype float16"),
+    ):
+        out, made = tmp_path / f"x.{ending}", Settings.from_mapping(settings)
+        plan = Plan.make(tmp_path / "noise.wav", out, pl.Spectrogram(), settings=made)
+        for free in (share, share + 0.2):
+            left = usage._replace(free=int(free * plan.n_bytes))
+            monkeypatch.setattr(shutil, "disk_usage", lambda _, left=left: left)
+            if free > share:
+                plan.check_fits(threads=2)
+                continue
+            with pytest.raises(OSError, match=f"at least, .* or give another path{smaller}$"):
+                plan.check_fits(threads=2)
 
 
 def test_an_unknown_setting_names_the_nearest(write_wav: Write, tmp_path: Path) -> None:
