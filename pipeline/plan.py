@@ -273,6 +273,7 @@ class Plan(Inputs):
             "regions": layout.n_regions,
             "shape": [layout.n_windows, *layout.shape],
             "dtype": layout.dtype,
+            "compression": layout.compression,
             "bytes": self.n_bytes,
             "files": self.n_files,
             "memory_bytes": self.memory_bytes(threads),

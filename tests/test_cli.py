@@ -262,6 +262,7 @@ def test_run_yaml_sets_everything_and_flags_override_it(cli: Cli, write_wav: Wri
     np.save("none.npy", np.zeros(6))
     plan = json.loads(cli("plan", "--config", "run.yaml", *flags.split(), "--json").out)
     assert (plan["out"], plan["shape"], plan["dtype"]) == ("y.h5", [6, 65, 200], "float32")
+    assert plan["compression"] == "none"
     assert (plan["threads"], plan["feature"]["parameters"]["log_offset"]) == (1, 1e-4)
 
 
