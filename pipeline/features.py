@@ -293,9 +293,9 @@ class Spectrogram:
             prepared, n_frames = self._prepare(windows[rows], n_samples[rows])
             frames, results = self._cut(prepared), out[rows]
             for first in range(0, len(frames), few):
-                some = slice(first, first + few)
-                power = kernel(frames[some], scratch[: len(frames[some])])
-                _finish(power, log_offset, results[some])
+                some = frames[first : first + few]
+                power = kernel(some, scratch[: len(some)])
+                _finish(power, log_offset, results[first : first + few])
             for row in np.flatnonzero(n_frames < self._n_frames).tolist():
                 results[row, :, n_frames[row] :] = self.floor
         return out

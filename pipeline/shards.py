@@ -47,14 +47,16 @@ INDEX = {"index_codecs": [BYTES, CHECKSUM], "index_location": "end"}
 
 def compressors(compression: str, itemsize: int) -> list[dict[str, Any]]:
     """What is done to the bytes of a chunk, as Zarr's metadata name it."""
-    blosc = {
+    configuration = {
         "cname": compression,
         "clevel": LEVEL,
         "shuffle": SHUFFLE[itemsize],
         "typesize": itemsize,
         "blocksize": 0,
     }
-    return [{"name": "blosc", "configuration": blosc}] * (compression != "none") + [CHECKSUM]
+    if compression == "none":
+        return [CHECKSUM]
+    return [{"name": "blosc", "configuration": configuration}, CHECKSUM]
 
 
 @dataclass(frozen=True)
@@ -97,17 +99,17 @@ class Shards:
             (sharding,) = metadata["codecs"]
             length, *shape = metadata["chunk_grid"]["configuration"]["chunk_shape"]
             chunk = sharding["configuration"]["chunk_shape"][0]
-            compressors = sharding["configuration"]["codecs"][1:-1]
-            inner = {"chunk_shape": [chunk, *shape], "codecs": [BYTES, *compressors, CHECKSUM]}
+            between = sharding["configuration"]["codecs"][1:-1]
+            inner = {"chunk_shape": [chunk, *shape], "codecs": [BYTES, *between, CHECKSUM]}
             ours = {
                 "codecs": [{"name": "sharding_indexed", "configuration": {**inner, **INDEX}}],
                 "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
                 "fill_value": "NaN",
             }
-            names = [compressor["name"] for compressor in compressors]
+            names = [codec["name"] for codec in between]
             if names in ([], ["blosc"]) and ours.items() <= metadata.items():
                 n_windows, dtype = metadata["shape"][0], metadata["data_type"]
-                compression = compressors[0]["configuration"]["cname"] if compressors else "none"
+                compression = between[0]["configuration"]["cname"] if between else "none"
                 return cls(folder, n_windows, tuple(shape), dtype, chunk, length, compression)
         except (ValueError, LookupError, TypeError):
             pass

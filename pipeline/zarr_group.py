@@ -73,7 +73,8 @@ class ZarrGroup(ABC, Generic[PathT]):
             return stored_file(path, name)
         # Not as the metadata of the array say, which may be damaged.
         sizes = layout.n_windows, layout.shape, layout.dtype, layout.chunk, layout.shard
-        checksum = Shards(self.path / "features", *sizes).checksum(shard)
+        array = Shards(self.path / "features", *sizes, layout.compression)
+        checksum = array.checksum(shard)
         return StoredFile(name, path.stat().st_size, checksum)
 
     def file_of(self, window: int) -> str:
