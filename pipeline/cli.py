@@ -91,6 +91,9 @@ def _job_options(command: Command) -> Command:
         click.option("--compression", metavar="none|lz4|zstd", help="Of Zarr: none."),
         click.option("--on-error", metavar="mask|stop", help="At unreadable audio: mask."),
         click.option("--retries", type=int, metavar="N", help="Of a region that failed: 3."),
+        click.option(
+            "--numerics", metavar="same|any", help="Of the processors that compute: same."
+        ),
         click.option("--share", metavar="I/N", help="One of N parts, I from 0; others at once."),
     ]
     for field in dataclasses.fields(Spectrogram):
@@ -227,6 +230,8 @@ def status(out: str, as_json: bool) -> None:
         click.echo(f"masked: windows {start} to {stop - 1}: {item['path']}: {item['reason']}")
     for path, reason in unreadable.items():
         click.echo(f"not read: {path}: {reason}")
+    if values["damaged_lines"]:
+        click.echo("damaged: the record itself, which verify tells more of")
 
 
 @commands.command()
@@ -235,6 +240,7 @@ def status(out: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(out: str, repair: bool, as_json: bool) -> int:
     """Check every stored byte against what was recorded when it was written."""
+    from pipeline.summary import stand
     from pipeline.verify import verify as find_damage
 
     found = find_damage(out, repair)
@@ -244,6 +250,9 @@ def verify(out: str, repair: bool, as_json: bool) -> int:
         for damage in found:
             click.echo(str(damage))
         click.echo(f"damaged: {len(found)}" if found else "all is as it was written")
+        standing = {} if found else stand(out)
+        if standing and (left := standing["regions"] - standing["done"]):
+            click.echo(f"not stored yet: {left} of {standing['regions']} regions")
     if found and repair:
         click.echo("marked to be done again: give the command of extract again", err=True)
     return FAILED if found else 0

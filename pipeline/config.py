@@ -40,6 +40,7 @@ CHOICES = {
     "dtype": ("float32", "float16"),
     "compression": ("none", "lz4", "zstd"),
     "on_error": ("mask", "stop"),
+    "numerics": ("same", "any"),
 }
 
 
@@ -69,6 +70,9 @@ class Settings:
     retries : int
         How often a region is tried again that failed for what may pass: an
         input/output error, or a worker that was lost.
+    numerics : {"same", "any"}
+        Whether all regions must be computed by processes of one numerics class,
+        which give the same bits, or may be by any, which differ in the last ones.
 
     Raises
     ------
@@ -85,6 +89,7 @@ class Settings:
     compression: Literal["none", "lz4", "zstd"] = "none"
     on_error: Literal["mask", "stop"] = "mask"
     retries: int = 3
+    numerics: Literal["same", "any"] = "same"
 
     def __post_init__(self) -> None:
         for name in ("window", "hop"):

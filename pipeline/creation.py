@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import chain
@@ -11,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.features import feature_name
-from pipeline.layout import COORDINATE_CHUNK, Variable, coordinate_values, describe
+from pipeline.layout import COORDINATE_CHUNK, FORMAT, Variable, coordinate_values, describe
+from pipeline.numerics import ANY, numerics
 from pipeline.plan import Plan
-from pipeline.record import Made, Record, Standing
-from pipeline.store import Store, new_store, open_store
+from pipeline.record import Finished, Made, Record, Standing
+from pipeline.store import Store, check_small_files, new_store, open_store
 from pipeline.versions import STORED
 
 __all__ = ["create", "find_begun", "finish", "remake"]
@@ -47,7 +49,7 @@ def find_begun(plan: Plan, overwrite: bool = False) -> bool:
     try:
         theirs = record.job()
     except (OSError, ValueError):
-        if _fingerprint_in(store) == plan.fingerprint:
+        if _fingerprint_in(store, record) == plan.fingerprint:
             return True
         raise
     if theirs["fingerprint"] == plan.fingerprint:
@@ -58,11 +60,18 @@ def find_begun(plan: Plan, overwrite: bool = False) -> bool:
     )
 
 
-def _fingerprint_in(store: Store) -> str | None:
-    """The fingerprint in the attributes of the store, if they can be read."""
+def _fingerprint_in(store: Store, record: Record) -> str | None:
+    """The fingerprint as it stands elsewhere than in the record of the job, if it does."""
+    with suppress(ValueError):
+        if finished := record.read_finished():
+            return finished.fingerprint
     try:
+        made = record.made()
+        if made is None:
+            return None
+        check_small_files(store, made.files)
         return str(store.attrs()["fingerprint"])
-    except Exception:  # whatever the library makes of a damaged file
+    except (OSError, KeyError):
         return None
 
 
@@ -121,6 +130,8 @@ def remake(plan: Plan, store: Store, record: Record) -> Made:
         attrs = record.job()["attrs"]
     except (OSError, ValueError):
         attrs = store.attrs()
+    if plan.settings.numerics == ANY:
+        attrs["numerics"] = ANY
     with store.remaking(plan.layout, _variables(plan), attrs) as aside:
         _fill(plan, aside)
     record.begin(plan.identity, _more(plan, attrs), plan.inputs())
@@ -135,7 +146,7 @@ def finish(plan: Plan, store: Store, record: Record, standing: Standing) -> None
     store.sweep()  # what workers that were killed have left
     files = standing.made
     holds = files is not None and all(store.stored_file(f.name, plan.layout) == f for f in files)
-    if not holds:  # what will be recorded anew must not be damaged
+    if not holds or store.is_renamed():  # what will be recorded anew must not be damaged
         remake(plan, store, record)
     n_windows, runs = plan.layout.n_windows, list(standing.masked())
     with store.finishing() as aside:
@@ -149,8 +160,10 @@ def finish(plan: Plan, store: Store, record: Record, standing: Standing) -> None
                     break
                 valid[max(0, start - a) : stop - a] = False
             aside.fill("valid", a, valid)
-    record.add(_made(plan, store))
-    record.finish()
+    made = _made(plan, store)
+    record.add(made)
+    classes = standing.windows_by_class(plan.layout)
+    record.finish(Finished(FORMAT, plan.fingerprint, made.files, classes))
 
 
 def _variables(plan: Plan) -> dict[str, Variable]:
@@ -174,6 +187,7 @@ def _attrs(plan: Plan) -> dict[str, Any]:
         "settings": json.dumps(identity["settings"]),
         "feature": json.dumps(identity["feature"]),
         "fingerprint": plan.fingerprint,
+        "numerics": numerics() if plan.settings.numerics == "same" else ANY,
         "versions": json.dumps({name: version(name) for name in STORED}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

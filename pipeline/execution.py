@@ -16,12 +16,13 @@ from pipeline.creation import create, find_begun, finish, remake
 from pipeline.engine import Engine
 from pipeline.lock import Holder, Lock
 from pipeline.needs import check_workers
+from pipeline.numerics import ANY, numerics, other_numerics
 from pipeline.plan import Plan
 from pipeline.record import Done, Failed, Made, Record, Standing
 from pipeline.regions import Failure, Task
 from pipeline.report import Progress, Report
 from pipeline.share import Share
-from pipeline.store import Store
+from pipeline.store import Store, check_small_files
 
 __all__ = ["Execution"]
 
@@ -56,6 +57,8 @@ class Execution:
             if not others:
                 self._store.sweep()
             self._begun = find_begun(self._plan, overwrite)
+            if self._begun and not others:
+                self._record.drop_damaged_lines()
         if self._begun:
             self._read(self._own)
         self._before = self._regions
@@ -63,17 +66,27 @@ class Execution:
 
     def _read(self, checked: npt.NDArray[np.bool_]) -> None:
         """Take in what the record says; whether it holds is checked of some regions only."""
-        holds = self._store.in_place(self._plan.layout)
+        holds = self._store.in_place(self._plan.layout, checked)
 
         def in_place(entry: Done | Made) -> bool:
             unchecked = isinstance(entry, Done) and not checked[entry.region]
             return unchecked or holds(entry.files)
 
         self._standing = self._record.standing(len(self._own), in_place)
-        if self._record.damaged():
-            self._standing.made = None  # what mends it mends the record, too
+        if self._record.damaged() or not self._small_files_hold():
+            self._standing.made = None  # what makes them anew mends the record, too
         done = self._standing.done & self._own
         self._regions, self._windows = int(done.sum()), self._plan.layout.length_of(done)
+
+    def _small_files_hold(self) -> bool:
+        """Whether the files of no region are as they were recorded."""
+        if self._standing.done.all() and not self._record.finished():
+            return True  # some may be written and not recorded yet; to finish looks at them
+        try:
+            check_small_files(self._store, self._standing.made or ())
+        except OSError:
+            return False
+        return self._standing.made is not None and not self._store.is_renamed()
 
     def _tell(self) -> None:
         """Say how far the job is."""
@@ -85,6 +98,8 @@ class Execution:
         if self._stop_at_once and self._plan.recordings.unreadable:
             return
         pending = self._own & ~self._standing.done
+        if pending.any():
+            self._check_numerics()
         if pending.any() or self._standing.made is None:
             with starting as engine:
                 check_workers(engine, self._plan)
@@ -98,6 +113,22 @@ class Execution:
                 self._end()
             except OSError as error:
                 self._stopped = self._why(error)
+
+    def _check_numerics(self) -> None:
+        """Refuse to mix what several numerics classes compute, or let the store say so."""
+        if not self._begun:
+            return
+        try:
+            attrs = self._record.job()["attrs"]
+        except (OSError, ValueError):  # it will be made again
+            attrs = {}
+        classes = {str(attrs.get("numerics", numerics())), *self._standing.classes}
+        others = sorted(classes - {numerics(), ""})
+        if self._plan.settings.numerics == "any":
+            if ANY not in classes:
+                self._standing.made = None  # made again, it says so
+        elif others:
+            raise ValueError(f"{self._plan.out}: this process {other_numerics(others[0])}")
 
     def stop(self, reason: str) -> None:
         """Take note of why no more is done."""
@@ -210,4 +241,5 @@ def _task(plan: Plan, store: Store, region: int) -> Task:
         plan.recordings[used],
         grid,
         plan.feature,
+        numerics() if plan.settings.numerics == "same" else None,
     )

@@ -3,6 +3,8 @@
 HDF5 cannot be written by several processes, and a file that a killed process
 was writing to may read wrong. So each region is a file of its own, written
 aside and renamed, and the master holds a virtual dataset over all of them.
+The name of a part begins with the fingerprint of its job: a master that was
+renamed cannot show those of another.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from pipeline.files import (
 )
 from pipeline.hdf5_file import written
 from pipeline.layout import COORDINATE_CHUNK, Layout, Variable
+from pipeline.record import SameJob
 
 __all__ = ["Hdf5Store"]
 
@@ -44,10 +47,15 @@ Array = npt.NDArray[Any]
 MASTER = "master"
 OPEN_PARTS = 64
 UNITS = ("region", "shard", "chunk")
+PREFIX = 8  # digits of the fingerprint
+PART = re.compile(r"[0-9a-f]{8}-(\d{8,15})\.h5")
+# How netCDF marks a dimension that has no coordinate.
+BARE = "This is a netCDF dimension but not a netCDF variable."
 
 
 @dataclass(frozen=True)
 class _Shapes:
+    prefix: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     region: int
@@ -61,8 +69,8 @@ class Hdf5Store:
 
     written_last = MASTER
 
-    def __init__(self, path: Path, parts: Path | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path, parts: Path | None = None, job: SameJob | None = None) -> None:
+        self.path, self.job = path, job
         self.parts = parts or path.with_name(path.name + ".parts")
         self.record_folder = self.parts / ".record"
         self._known: _Shapes | None = None
@@ -100,22 +108,25 @@ class Hdf5Store:
         with put_in_place(self.path) as aside:
             with written(aside, "w") as (file, _):
                 file.attrs.update(attrs)
+                prefix = str(attrs["fingerprint"])[:PREFIX]
                 for name, variable in variables.items():
                     if name == "features":
-                        self._create_virtual(file, variable, layout)
+                        self._create_virtual(file, variable, layout, prefix)
                     else:
                         _create_dataset(file, name, variable)
                 _attach_scales(file, {name: item.dims for name, item in variables.items()})
             yield Hdf5Store(aside, self.parts)
         self._known = None
 
-    def _create_virtual(self, file: h5py.File, variable: Variable, layout: Layout) -> None:
+    def _create_virtual(
+        self, file: h5py.File, variable: Variable, layout: Layout, prefix: str
+    ) -> None:
         options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         options.set_obj_track_times(False)  # made again, it must be the same to the last bit
         options.set_fill_value(np.array(np.nan, variable.dtype))
         for region in range(layout.n_regions):
             start, stop = layout.bounds(region)
-            part = f"{self.parts.name}/{_part_name(region)}"
+            part = f"{self.parts.name}/{_part_name(prefix, region)}"
             shape = (stop - start, *layout.shape)
             here = h5py.h5s.create_simple(variable.shape)
             here.select_hyperslab((start, *[0] * len(layout.shape)), shape)
@@ -167,13 +178,20 @@ class Hdf5Store:
         """Whether only this store puts files of such a name there."""
         return name != MASTER
 
-    def in_place(self, layout: Layout) -> Callable[[tuple[StoredFile, ...]], bool]:
+    def in_place(
+        self, layout: Layout, regions: npt.NDArray[np.bool_]
+    ) -> Callable[[tuple[StoredFile, ...]], bool]:
         """Tells whether files are where, and as long as, they were when they were recorded."""
         return partial(in_place, self.locate)
 
+    def tells_damage(self, name: str) -> bool:
+        """Whether a file has checksums of its own; the metadata of HDF5 have none."""
+        return False
+
     def windows_of(self, name: str, layout: Layout) -> tuple[int, int] | None:
         """First window whose features a file holds, and the one after the last; None if none."""
-        region = int(name[:-3]) if re.fullmatch(r"\d{8,15}\.h5", name) else layout.n_regions
+        found = PART.fullmatch(name)
+        region = int(found[1]) if found else layout.n_regions
         return layout.bounds(region) if region < layout.n_regions else None
 
     def stored_file(self, name: str, layout: Layout) -> StoredFile:
@@ -182,7 +200,8 @@ class Hdf5Store:
 
     def file_of(self, window: int) -> str:
         """Name of the file that holds the features of a window."""
-        return MASTER if self.packed else _part_name(window // self._shapes.region)
+        shapes = self._shapes
+        return MASTER if self.packed else _part_name(shapes.prefix, window // shapes.region)
 
     def fill(self, name: str, start: int, values: Array) -> None:
         """Write values of a small variable, from `start` on."""
@@ -192,7 +211,7 @@ class Hdf5Store:
     def get(self, name: str, start: int = 0, stop: int | None = None) -> Array | None:
         """Values of a small variable; None if the store has no such variable."""
         with h5py.File(self.path, "r") as file:
-            if name not in file:
+            if name not in file or _is_bare(file[name]):
                 return None
             dataset = file[name]
             if h5py.check_string_dtype(dataset.dtype):
@@ -203,7 +222,7 @@ class Hdf5Store:
     def region(self, start: int, stop: int) -> Iterator[Hdf5Region]:
         """Write windows start to stop - 1 aside; the part appears when the block ends."""
         shapes = self._shapes
-        part = self.parts / _part_name(start // shapes.region)
+        part = self.parts / _part_name(shapes.prefix, start // shapes.region)
         with (
             put_in_place(part) as aside,
             written(aside, "w", libver="latest") as (file, check),
@@ -227,9 +246,22 @@ class Hdf5Store:
             shutil.copyfile(self.path, aside)
             yield Hdf5Store(aside, self.parts)
 
+    def is_renamed(self) -> bool:
+        """Whether the master, for other programs, shows parts in another folder than its own."""
+        if self._shapes.packed:
+            return False
+        with h5py.File(self.path, "r") as file:
+            named = {Path(part.file_name).parent for part in file["features"].virtual_sources()}
+        return named != {Path(self.parts.name)}
+
     def check(self) -> None:
-        """Refuse a master whose parts are missing: HDF5 would read them as fill value."""
+        """Refuse a master that shows parts that are missing: HDF5 would read fill value."""
         shapes = self._shapes
+        if self.is_renamed():
+            raise FileNotFoundError(
+                f"{self.path} was renamed, and other programs do not find its parts; verify "
+                f"--repair and extract again name them anew, or give it back its name"
+            )
         for start in range(0, 0 if shapes.packed else shapes.shape[0], shapes.region):
             part = self.locate(self.file_of(start))
             if not part.exists():
@@ -254,7 +286,9 @@ class Hdf5Store:
                 try:
                     self._part(part).read_direct(result, np.s_[row : row + len(run)], places)
                 except (KeyError, RuntimeError, TypeError) as error:  # h5py, of what is damaged
-                    raise OSError(str(error)) from None
+                    raise OSError(str(error)) from error
+        if self.job is not None:
+            self.job.check()
         return result
 
     def pack(self, path: Path) -> None:
@@ -263,7 +297,8 @@ class Hdf5Store:
         with put_in_place(path) as aside:
             shutil.copyfile(self.path, aside)
             with written(aside, "r+", libver="latest") as (file, check):
-                attrs, dims = dict(file["features"].attrs), _dimensions(file)
+                attrs = dict(file["features"].attrs)
+                dims = tuple(dim.label for dim in file["features"].dims)
                 _detach_scales(file["features"])
                 del file["features"]
                 features = file.create_dataset(
@@ -277,7 +312,7 @@ class Hdf5Store:
                     if key not in HIDDEN:
                         features.attrs[key] = value
                 features.attrs["region"] = shapes.shape[0]
-                _attach_scales(file, {"features": dims["features"]}, dims)
+                _attach(file, "features", dims)
                 for a in range(0, shapes.shape[0], shapes.shard):
                     b = min(a + shapes.shard, shapes.shape[0])
                     try:
@@ -301,7 +336,9 @@ class Hdf5Store:
 
     def _part(self, number: int) -> h5py.Dataset:
         if number not in self._open:
-            path = self.path if self.packed else self.parts / _part_name(number)
+            path = self.path
+            if not self.packed:
+                path = self.parts / _part_name(self._shapes.prefix, number)
             while number not in self._open:
                 try:
                     self._open[number] = h5py.File(path, "r")
@@ -319,13 +356,14 @@ class Hdf5Store:
         if self._known is None:
             with h5py.File(self.path, "r") as file:
                 features = file["features"]
+                prefix = str(file.attrs["fingerprint"])[:PREFIX]
                 region, shard, chunk = (int(features.attrs[name]) for name in UNITS)
-                packed = not features.is_virtual
-                self._known = _Shapes(features.shape, features.dtype, region, shard, chunk, packed)
+                shape, packed = features.shape, not features.is_virtual
+                self._known = _Shapes(prefix, shape, features.dtype, region, shard, chunk, packed)
         return self._known
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "parts": self.parts}
+        return {"path": self.path, "parts": self.parts, "job": self.job}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -346,8 +384,8 @@ class Hdf5Region:
         self._check()
 
 
-def _part_name(region: int) -> str:
-    return f"{region:08d}.h5"
+def _part_name(prefix: str, region: int) -> str:
+    return f"{prefix}-{region:08d}.h5"
 
 
 def _create_dataset(file: h5py.File, name: str, variable: Variable) -> None:
@@ -369,27 +407,34 @@ def _create_dataset(file: h5py.File, name: str, variable: Variable) -> None:
 HIDDEN = ("DIMENSION_LIST", "DIMENSION_LABELS", "REFERENCE_LIST", "CLASS", "NAME")
 
 
-def _dimensions(file: h5py.File) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(dim.label for dim in file[name].dims) for name in file}
+def _attach_scales(file: h5py.File, dims: Mapping[str, tuple[str, ...]]) -> None:
+    """Name the dimensions of datasets, and attach the coordinates that belong to them.
 
-
-def _attach_scales(
-    file: h5py.File,
-    dims: Mapping[str, tuple[str, ...]],
-    scales: Mapping[str, tuple[str, ...]] | None = None,
-) -> None:
-    """Name the dimensions of datasets, and attach the coordinates that belong to them."""
-    if scales is None:
-        scales = dims
-        for name, own in dims.items():
-            if own == (name,) or name == "start":
-                file[name].make_scale(name)
+    netCDF looks for a dimension under its name: one that has no coordinate there gets a
+    dataset without values. Dimension `recording` cannot have that, for a variable has its
+    name; `source`, which alone goes along it, stands for it.
+    """
+    for name, own in dims.items():
+        if own == (name,) or name == "source":
+            file[name].make_scale(name)
     for name, own in dims.items():
         for axis, dim in enumerate(own):
-            file[name].dims[axis].label = dim
-            scale = "start" if dim == "window" else dim
-            if scale != name and scale in scales and scales[scale] == (dim,):
-                file[name].dims[axis].attach_scale(file[scale])
+            if dim not in file:
+                length = file[name].shape[axis]
+                file.create_dataset(dim, (length,), ">f4").make_scale(f"{BARE}{length:10d}")
+        _attach(file, name, own)
+
+
+def _attach(file: h5py.File, name: str, dims: tuple[str, ...]) -> None:
+    for axis, dim in enumerate(dims):
+        file[name].dims[axis].label = dim
+        if name not in (dim, "source"):
+            file[name].dims[axis].attach_scale(file[dim])
+
+
+def _is_bare(dataset: h5py.Dataset) -> bool:
+    """Whether it is the name of a dimension, and no variable."""
+    return bytes(dataset.attrs.get("NAME", b"")).startswith(BARE.encode())
 
 
 def _detach_scales(dataset: h5py.Dataset) -> None:

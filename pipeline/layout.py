@@ -13,10 +13,19 @@ import numpy.typing as npt
 from pipeline.features import Feature, feature_name
 from pipeline.grid import WindowGrid
 
-__all__ = ["NAMES", "Layout", "Variable", "choose_layout", "coordinate_values", "describe"]
+__all__ = [
+    "FORMAT",
+    "NAMES",
+    "Layout",
+    "Variable",
+    "choose_layout",
+    "coordinate_values",
+    "describe",
+]
 
 Array = npt.NDArray[Any]
 
+FORMAT = 6  # of what is stored; another version of this package may have another
 # Measured with scripts/benchmark-choices: chunks under some 64 kB pay more for
 # the codec than for the bytes; shards under 8 MB take longer, and beyond 16 MB
 # only cost memory.
@@ -119,9 +128,9 @@ def choose_layout(
     count. Where a region is a file, there are no more than `MOST_PARTS`.
     """
     window_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    chunk = _power_of_two(CHUNK_BYTES / window_bytes)
     fits = SHARD_BYTES / max(window_bytes, audio_window_bytes)
-    shard = max(chunk, _power_of_two(min(fits, SHARD_WINDOWS)))
+    shard = _power_of_two(min(fits, SHARD_WINDOWS))
+    chunk = min(shard, _power_of_two(CHUNK_BYTES / window_bytes))
     n_shards = -(-n_windows // shard)
     low, high = REGION_SHARDS
     shards = min(high, max(low, _power_of_two(math.sqrt(n_shards) / 16)))

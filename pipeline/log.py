@@ -13,7 +13,7 @@ from pipeline.buckets import ChangedError
 from pipeline.remote import AnyPath, RemotePath, Version
 from pipeline.remote_file import open_whole
 
-__all__ = ["Log", "new_log", "read_logs"]
+__all__ = ["Log", "log_names", "new_log", "read_log"]
 
 # An object is put anew for each line, so that it must not grow without end.
 OBJECT_LINES = 256
@@ -37,25 +37,24 @@ def new_log(folder: AnyPath) -> Log:
     return _ObjectLog(folder) if isinstance(folder, RemotePath) else _FileLog(folder)
 
 
-def read_logs(folder: AnyPath) -> Iterator[bytes]:
-    """The lines of all logs of a folder, in the order in which they were begun."""
-    for name in sorted(_names(folder)):
-        with open_whole(folder / name) as log:
-            yield from log
-
-
-def _names(folder: AnyPath) -> list[str]:
-    """What the logs of a folder are called."""
+def log_names(folder: AnyPath) -> list[str]:
+    """What the logs of a folder are called, in the order in which they were begun."""
     if isinstance(folder, RemotePath):
         names = [name for name, _ in folder.walk()]
     else:
         names = os.listdir(folder) if folder.is_dir() else []
-    return [name for name in names if name.endswith(".jsonl")]
+    return sorted(name for name in names if name.endswith(".jsonl"))
+
+
+def read_log(folder: AnyPath, name: str) -> Iterator[bytes]:
+    """The lines of a log."""
+    with open_whole(folder / name) as log:
+        yield from log
 
 
 def _next_name(folder: AnyPath) -> str:
     """The name of a log that is read after all that are there."""
-    numbers = (int(name[:6]) for name in _names(folder) if name[:6].isdigit())
+    numbers = (int(name[:6]) for name in log_names(folder) if name[:6].isdigit())
     return f"{1 + max(numbers, default=0):06d}-{socket.gethostname()}-{os.getpid()}.jsonl"
 
 
@@ -71,9 +70,13 @@ class _FileLog:
 
     def add(self, line: bytes) -> None:
         handle = os.open(self._file, os.O_WRONLY | os.O_APPEND)
+        before, rest = os.fstat(handle).st_size, memoryview(line)
         try:
-            if os.write(handle, line) < len(line):
-                os.write(handle, b"\n")  # the disk is full, which this tells
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+        except OSError:
+            os.ftruncate(handle, before)  # half a line says nothing
+            raise
         finally:
             os.close(handle)
 

@@ -14,6 +14,7 @@ import cloudpickle
 import numpy as np
 
 from pipeline.engine import Engine
+from pipeline.numerics import numerics, other_numerics
 from pipeline.plan import Plan
 from pipeline.recordings import Recording
 from pipeline.versions import OWN, difference, versions
@@ -37,12 +38,15 @@ class Needs:
         Some of those that are read.
     beside : str or None
         A file that the client has put beside the store.
+    numerics : str or None
+        The numerics class that the worker must be of; None if of any.
     """
 
     versions: dict[str, str]
     feature: bytes
     recordings: tuple[Recording, ...]
     beside: str | None
+    numerics: str | None
 
 
 def check_workers(engine: Engine, plan: Plan) -> None:
@@ -73,6 +77,7 @@ def check_workers(engine: Engine, plan: Plan) -> None:
             cloudpickle.dumps(plan.feature),
             tuple(plan.recordings[int(i)] for i in sample),
             beside,
+            numerics() if plan.settings.numerics == "same" else None,
         )
         answers = engine.everywhere(_lacks, needs)
     for address, answer in answers.items():
@@ -104,6 +109,8 @@ def _lacks(needs: Needs) -> str | None:
     """What this worker lacks and what to do, for people."""
     if found := difference(needs.versions):
         return f"has {found}; install the same there, or run the client with those of the workers"
+    if needs.numerics not in (None, numerics()):
+        return other_numerics(str(needs.numerics))
     try:
         pickle.loads(needs.feature)
     except Exception as error:

@@ -21,7 +21,7 @@ from pipeline.features import Feature
 from pipeline.grid import WindowGrid
 from pipeline.label_files import load_labels, read_label
 from pipeline.labels import Labels, check_count, make_labels
-from pipeline.layout import Layout, choose_layout
+from pipeline.layout import FORMAT, Layout, choose_layout
 from pipeline.record import digest_lines, fingerprint
 from pipeline.recordings import PathLike, Recordings, scan
 from pipeline.remote import as_path, is_remote
@@ -30,10 +30,9 @@ from pipeline.share import Share
 from pipeline.store import new_store
 from pipeline.windows import bind_to_grid
 
-__all__ = ["FORMAT", "Inputs", "LabelsLike", "Plan"]
+__all__ = ["Inputs", "LabelsLike", "Plan"]
 
 LabelsLike = PathLike | Labels | Sequence[Any] | npt.NDArray[Any] | None
-FORMAT = 5
 # Measured by scripts/benchmark-bounds: what Python and the libraries take; how often a
 # thread holds a block of features while it is computed, encoded and written (Zarr
 # encodes one block while the next is computed); and what a kernel works in, at least,
@@ -237,7 +236,7 @@ class Plan(Inputs):
         """What determines the stored bytes, as plain values."""
         settings = dataclasses.asdict(self.settings)
         settings["hop"] = self.settings.hop or self.settings.window
-        for name in ("on_error", "retries"):  # they change no bits
+        for name in ("on_error", "retries", "numerics"):  # they change no bits of a region
             del settings[name]
         labels = self.labels and [digest(self.labels.values), self.labels.classes]
         return {

@@ -3,18 +3,22 @@
 A folder of plain text. ``job.json`` says what the job is, ``inputs.jsonl`` which
 files it reads. Every run adds a file to ``log``, with a line for each region,
 written after the region's data is in place; a line has a checksum of its own,
-and what is said later holds. ``finished`` is there when nothing is left to do.
+and what is said later holds. Fields and kinds of lines that are not known here
+are passed over, for a later version may have written them. ``finished`` is there
+when nothing is left to do, and says what a reader needs to know of the store.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, ClassVar
@@ -24,17 +28,22 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.files import StoredFile, put_lines
-from pipeline.log import Log, new_log, read_logs
-from pipeline.remote import AnyPath
+from pipeline.layout import Layout
+from pipeline.log import Log, log_names, new_log, read_log
+from pipeline.remote import AnyPath, RemotePath
 from pipeline.remote_file import open_binary
 
 __all__ = [
     "Done",
     "Entry",
     "Failed",
+    "Finished",
     "Forgotten",
     "Made",
+    "Other",
+    "Place",
     "Record",
+    "SameJob",
     "Standing",
     "Unreadable",
     "digest_lines",
@@ -43,6 +52,7 @@ __all__ = [
 
 
 Unreadable = tuple[int, int, str, str]
+Place = tuple[int, int]  # of a line: which of the logs, and which line of it
 
 
 def _here() -> str:
@@ -66,6 +76,10 @@ class Done:
         How long that took.
     worker : str
         Host and process that did it.
+    numerics : str
+        The numerics class of that process.
+    time : float
+        When it was recorded, in seconds since 1970.
     """
 
     kind: ClassVar[str] = "done"
@@ -74,6 +88,8 @@ class Done:
     unreadable: tuple[Unreadable, ...] = ()
     seconds: float = 0.0
     worker: str = field(default_factory=_here)
+    numerics: str = ""
+    time: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,7 @@ class Failed:
     region: int
     reason: str
     attempts: int
+    time: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -103,7 +120,14 @@ class Forgotten:
     made: bool = False
 
 
-Entry = Done | Failed | Made | Forgotten
+@dataclass(frozen=True)
+class Other:
+    """A line of a kind that only a later version knows."""
+
+    kind: str
+
+
+Entry = Done | Failed | Made | Forgotten | Other
 KINDS: dict[str, type[Entry]] = {kind.kind: kind for kind in (Done, Failed, Made, Forgotten)}
 
 
@@ -121,12 +145,22 @@ class Standing:
         The regions that were given up.
     made : tuple of StoredFile or None
         The files of no region, if they are as they were made.
+    classes : list of str
+        The numerics classes that computed the regions.
+    damaged_lines : int
+        How many lines say nothing any more; what they said is not in the rest.
     """
 
     done: npt.NDArray[np.bool_]
     unreadable: dict[int, tuple[Unreadable, ...]] = field(default_factory=dict)
     failed: dict[int, Failed] = field(default_factory=dict)
     made: tuple[StoredFile, ...] | None = None
+    classes: list[str] = field(default_factory=list)
+    damaged_lines: int = 0
+
+    def __post_init__(self) -> None:
+        self._class_of = np.zeros(len(self.done), np.int16)
+        self._times = np.zeros(len(self.done))
 
     @classmethod
     def of(cls, n_regions: int) -> Standing:
@@ -139,16 +173,40 @@ class Standing:
             self.made = entry.files if holds else None
         elif isinstance(entry, Forgotten):
             self.done[list(entry.regions)] = False
+            for region in entry.regions:
+                self.unreadable.pop(region, None)
             self.made = None if entry.made else self.made
         elif isinstance(entry, Failed):
-            self.failed[entry.region] = entry
-            self.done[entry.region] = False  # one that was stored before may be gone
-        else:
-            self.done[entry.region] = holds
-            self.failed.pop(entry.region, None)
-            self.unreadable.pop(entry.region, None)
-            if entry.unreadable:
-                self.unreadable[entry.region] = entry.unreadable
+            self._add_failed(entry)
+        elif isinstance(entry, Done):
+            self._add_done(entry, holds)
+
+    def _add_failed(self, entry: Failed) -> None:
+        # Logs are read one after the other, also those of shares that overlapped: what
+        # was stored later than this is stored. What was stored before may be gone.
+        if self.done[entry.region] and self._times[entry.region] > entry.time:
+            return
+        self.failed[entry.region] = entry
+        self.done[entry.region] = False
+
+    def _add_done(self, entry: Done, holds: bool) -> None:
+        region = entry.region
+        self.done[region], self._times[region] = holds, entry.time
+        self.failed.pop(region, None)
+        self.unreadable.pop(region, None)
+        if entry.unreadable:
+            self.unreadable[region] = entry.unreadable
+        if entry.numerics not in self.classes:
+            self.classes.append(entry.numerics)
+        self._class_of[region] = self.classes.index(entry.numerics)
+
+    def windows_by_class(self, layout: Layout) -> dict[str, int]:
+        """How many windows that are stored each numerics class has computed."""
+        counts = {
+            name: layout.length_of(self.done & (self._class_of == i))
+            for i, name in enumerate(self.classes)
+        }
+        return {name: count for name, count in counts.items() if count}
 
     def masked(self) -> Iterator[Unreadable]:
         """Runs of windows that could not be read, each as long as it can be, in order."""
@@ -162,6 +220,28 @@ class Standing:
             last = run
         if last is not None:
             yield last
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a reader needs to know of a store of which nothing is left to do.
+
+    Parameters
+    ----------
+    format : int
+        Of the store.
+    fingerprint : str
+        Of the job.
+    files : tuple of StoredFile
+        Those of no region.
+    numerics : dict of str to int
+        How many windows each numerics class has computed.
+    """
+
+    format: int
+    fingerprint: str
+    files: tuple[StoredFile, ...]
+    numerics: dict[str, int]
 
 
 def fingerprint(identity: Any) -> str:
@@ -249,6 +329,13 @@ class Record:
         FileNotFoundError
             If no job began here.
         """
+        if isinstance(self._job, RemotePath):
+            found = self._job.stat()
+            return found.st_ino, found.st_mtime_ns
+        # NFS remembers what a file is until it is opened; which it cannot be where parts of
+        # a store take all the files that a process may open.
+        with suppress(OSError), open(self._job, "rb"):
+            pass
         status = self._job.stat()
         return status.st_ino, status.st_mtime_ns
 
@@ -265,6 +352,10 @@ class Record:
             job = self.job()
         except (OSError, ValueError, KeyError):
             return [self._job]
+        try:
+            self.read_finished()
+        except ValueError:
+            found.append(self._finished)
         try:
             with open_binary(self._inputs) as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != job["identity"]["inputs"]:
@@ -283,12 +374,50 @@ class Record:
         """
         if self._log is None:
             self._log = new_log(self._logs)
-        values = {"kind": entry.kind, "time": round(time.time(), 3), **_plain(entry)}
-        self._log.add(_checked(values))
+        values = {"kind": entry.kind, **_plain(entry), "time": round(time.time(), 3)}
+        self._log.add(_with_checksum(values))
+
+    def logs(self) -> list[str]:
+        """What its logs are called, in the order in which they were begun."""
+        return log_names(self._logs)
+
+    def log(self, name: str) -> AnyPath:
+        """Where a log is."""
+        return self._logs / name
+
+    def files(self) -> Iterator[AnyPath]:
+        """Where its own files are."""
+        yield from (self._job, self._inputs, self._finished)
+        yield from map(self.log, self.logs())
+
+    def lines(self, logs: Iterable[str] | None = None) -> Iterator[tuple[Place, Entry | None]]:
+        """All that was recorded, in order, each with its place; None of a damaged line."""
+        for i, name in enumerate(self.logs() if logs is None else logs):
+            for j, line in enumerate(read_log(self._logs, name)):
+                if line != b"\n":
+                    yield (i, j), _parse(line)
 
     def entries(self) -> Iterator[Entry | None]:
         """All that was recorded, in order; None for a line that is damaged."""
-        return map(_parse, read_logs(self._logs))
+        return (entry for _, entry in self.lines())
+
+    def made(self) -> Made | None:
+        """The files of no region, as they were last made; None if they no longer hold."""
+        found: Made | None = None
+        for entry in self.entries():
+            if isinstance(entry, Made):
+                found = entry
+            elif isinstance(entry, Forgotten) and entry.made:
+                found = None
+        return found
+
+    def drop_damaged_lines(self) -> None:
+        """Leave out what says nothing any more; for who has the store for itself."""
+        for name in self.logs():
+            lines = [*read_log(self._logs, name)]
+            whole = [line for line in lines if line == b"\n" or _parse(line) is not None]
+            if len(whole) < len(lines):
+                put_lines(self._logs / name, whole)
 
     def standing(
         self, n_regions: int, in_place: Callable[[Done | Made], bool] | None = None
@@ -306,13 +435,34 @@ class Record:
         for entry in self.entries():
             if isinstance(entry, Done | Made):
                 standing.add(entry, in_place is None or in_place(entry))
-            elif entry is not None:  # a damaged line is no line: its region is done again
+            elif entry is not None:
                 standing.add(entry)
+            else:  # a damaged line is no line: its region is done again
+                standing.damaged_lines += 1
         return standing
 
-    def finish(self) -> None:
+    def finish(self, finished: Finished) -> None:
         """Record that nothing is left to do."""
-        self._finished.touch()
+        put_lines(self._finished, [_with_checksum(_plain(finished))])
+
+    def read_finished(self) -> Finished | None:
+        """What `finish` was given; None if something is left to do.
+
+        Raises
+        ------
+        ValueError
+            If what is here is damaged, or was written by another version.
+        """
+        try:
+            values = _values(self._finished.read_bytes())
+        except FileNotFoundError:
+            return None
+        if values is None:
+            raise ValueError(
+                f"{self._finished} is damaged, or another version of this package wrote it; verify "
+                f"--repair and extract again write it anew"
+            )
+        return Finished(**_known(Finished, values))
 
     def reopen(self) -> None:
         """Record that something is left to do after all."""
@@ -323,7 +473,42 @@ class Record:
         return self._finished.exists()
 
 
-def _plain(entry: Entry) -> dict[str, Any]:
+class SameJob:
+    """Tells whether a store is still that of a job, and was not overwritten meanwhile.
+
+    Parameters
+    ----------
+    record : Record
+        Of the store.
+    fingerprint : str
+        Of the job.
+    """
+
+    def __init__(self, record: Record, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+        self._record, self._stamp = record, (0, 0)
+
+    def check(self) -> None:
+        """Refuse to go on with the store of another job.
+
+        Raises
+        ------
+        OSError
+            If the store is gone, or another's.
+        """
+        stamp = self._record.stamp()
+        if stamp == self._stamp:
+            return
+        try:
+            theirs = self._record.job()["fingerprint"]
+        except ValueError as error:
+            raise OSError(errno.EIO, str(error)) from error
+        if theirs != self.fingerprint:
+            raise FileNotFoundError(errno.ENOENT, "another job has taken its place")
+        self._stamp = stamp
+
+
+def _plain(entry: Entry | Finished) -> dict[str, Any]:
     values = {item.name: getattr(entry, item.name) for item in dataclasses.fields(entry)}
     if "files" in values:
         values["files"] = [(file.name, file.size, file.crc32c) for file in values["files"]]
@@ -333,23 +518,37 @@ def _plain(entry: Entry) -> dict[str, Any]:
 PREFIX = len('{"check":"01234567",')
 
 
-def _checked(values: dict[str, Any]) -> bytes:
+def _with_checksum(values: dict[str, Any]) -> bytes:
     """A line of JSON that begins with the checksum of the rest of it."""
     rest = _line(values)[1:]
     return b'{"check":"%08x",' % google_crc32c.value(rest[:-1]) + rest
 
 
-def _parse(line: bytes) -> Entry | None:
-    rest = line[PREFIX:].rstrip(b"\n")
-    if line[:PREFIX] != b'{"check":"%08x",' % google_crc32c.value(rest):
+def _values(line: bytes) -> dict[str, Any] | None:
+    """What such a line says; None if it is damaged."""
+    rest = line[PREFIX:-1]
+    if line[-1:] != b"\n" or line[:PREFIX] != b'{"check":"%08x",' % google_crc32c.value(rest):
         return None
-    values = json.loads(b"{" + rest)
-    kind = KINDS[values.pop("kind")]
-    del values["time"]
-    if "files" in values:
-        values["files"] = tuple(StoredFile(*file) for file in values["files"])
-    if "unreadable" in values:
-        values["unreadable"] = tuple(map(tuple, values["unreadable"]))
-    if "regions" in values:
-        values["regions"] = tuple(values["regions"])
-    return kind(**values)
+    values: dict[str, Any] = json.loads(b"{" + rest)
+    return values
+
+
+def _parse(line: bytes) -> Entry | None:
+    values = _values(line)
+    if values is None:
+        return None
+    kind = KINDS.get(values["kind"])
+    return Other(values["kind"]) if kind is None else kind(**_known(kind, values))
+
+
+def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """The values of the fields that are known here, as they were before they became JSON."""
+    names = {item.name for item in dataclasses.fields(kind)}
+    known = {name: value for name, value in values.items() if name in names}
+    if "files" in known:
+        known["files"] = tuple(StoredFile(*file) for file in known["files"])
+    if "unreadable" in known:
+        known["unreadable"] = tuple(map(tuple, known["unreadable"]))
+    if "regions" in known:
+        known["regions"] = tuple(known["regions"])
+    return known

@@ -20,7 +20,8 @@ from dask.optimization import cull
 from pipeline.features import Feature
 from pipeline.files import StoredFile
 from pipeline.grid import WindowGrid
-from pipeline.record import Done, Record, Unreadable
+from pipeline.numerics import numerics, other_numerics
+from pipeline.record import Done, Record, SameJob, Unreadable
 from pipeline.recordings import Recordings
 from pipeline.store import Store
 from pipeline.versions import difference, versions
@@ -48,6 +49,7 @@ class Task:
     recordings: Recordings
     grid: WindowGrid
     feature: Feature
+    numerics: str | None = None  # that it must be computed by, if not by any
     versions: dict[str, str] = field(default_factory=versions)
 
 
@@ -82,6 +84,9 @@ def run_region(task: Task) -> Done | Failure:
     if found := difference(task.versions):  # installed while the job runs, or on another node
         reason = f"{socket.gethostname()} has {found}; install the same everywhere"
         return Failure(reason, fatal=True)
+    if task.numerics not in (None, numerics()):
+        reason = f"{socket.gethostname()} {other_numerics(str(task.numerics))}"
+        return Failure(reason, fatal=True)
     valid = np.zeros(len(task.grid), np.bool_)
     try:
         files = _compute(task, valid)
@@ -98,7 +103,7 @@ def run_region(task: Task) -> Done | Failure:
         where = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
         return Failure(f"{type(error).__name__}: {_text(error)} ({where})")
     seconds = round(time.monotonic() - began, 3)
-    return Done(task.region, tuple(files), unreadable, seconds)
+    return Done(task.region, tuple(files), unreadable, seconds, numerics=numerics())
 
 
 def _text(error: BaseException) -> str:
@@ -107,24 +112,6 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception as another:
         return f"it says nothing, for {type(another).__name__}"
-
-
-def _check_store(task: Task, known: tuple[int, int] | None = None) -> tuple[int, int]:
-    """A store that was removed would be made again in part, and another's be mixed into.
-
-    Gives what its record is known by, so that the next check need not read it.
-    """
-    record = Record(task.store.record_folder)
-    found = record.stamp()
-    if found == known:
-        return found
-    try:
-        theirs = record.job()["fingerprint"]
-    except ValueError as error:
-        raise OSError(errno.EIO, str(error)) from None
-    if theirs != task.fingerprint:
-        raise OSError(errno.ENOENT, "another job has taken its place")
-    return found
 
 
 class _ElsewhereError(Exception):
@@ -157,8 +144,10 @@ def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
 
     audio = open_windows(task.recordings, task.grid, block=task.shard, reader=read)
     features = map_windows(task.feature, audio, task.grid, task.dtype)
+    # A store that was removed would be made again in part, and another's be mixed into.
+    job = SameJob(Record(task.store.record_folder), task.fingerprint)
     with _storing(task.store):
-        known = _check_store(task)
+        job.check()
     with _storing(task.store), task.store.region(start, stop) as region:
         # One graph a block: those of a larger one would be computed in any order,
         # but some formats can only be decoded forwards.
@@ -168,7 +157,7 @@ def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
                 block = get_sync(cull(graph, [key])[0], key)
             except OSError as error:
                 raise _ElsewhereError(_text(error)) from None
-            _check_store(task, known)  # computing may take long, and more so if it was stopped
+            job.check()  # computing may take long, and more so if it was stopped
             region.write(start + i * task.shard, block)
     return region.files
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
-import numpy as np
 from zarr.storage import ObjectStore
 
 from pipeline.buckets import open_bucket, translated
-from pipeline.files import StoredFile, aside_of
+from pipeline.files import aside_of
 from pipeline.layout import NAMES, Layout, Variable
+from pipeline.record import SameJob
 from pipeline.remote import RemotePath
-from pipeline.shards import Piece
+from pipeline.shards import Piece, Shards
 from pipeline.zarr_group import ZarrGroup, create_group
 
 __all__ = ["RemoteStore"]
@@ -27,8 +27,10 @@ class RemoteStore(ZarrGroup[RemotePath]):
     that it was making, or removing, is known from one that is whole.
     """
 
-    def __init__(self, path: RemotePath) -> None:
-        super().__init__(path)
+    def __init__(
+        self, path: RemotePath, job: SameJob | None = None, shards: Shards | None = None
+    ) -> None:
+        super().__init__(path, job, shards)
         self._logs, self._mark = self.record_folder / "log", self.record_folder / "unfinished"
 
     def zarr_store(self) -> ObjectStore[Any]:
@@ -109,30 +111,9 @@ class RemoteStore(ZarrGroup[RemotePath]):
             else:
                 yield from (f"{name}/{file}" for file, _ in (self.path / name).walk())
 
-    def in_place(self, layout: Layout) -> Callable[[tuple[StoredFile, ...]], bool]:
-        """Tells whether files are there, and as long as they were; one listing answers for all.
-
-        Of a region no more is kept than how many files it has, and their bytes.
-        """
-        count, size = (np.zeros(layout.n_regions, np.int64) for _ in range(2))
-        small: dict[str, int] = {}
-        for name, length in self.path.walk():
-            windows = self.windows_of(name, layout)
-            if windows is None:
-                small[name] = length
-            else:
-                count[windows[0] // layout.region] += 1
-                size[windows[0] // layout.region] += length
-
-        def holds(files: tuple[StoredFile, ...]) -> bool:
-            windows = self.windows_of(files[0].name, layout) if files else None
-            if windows is None:
-                return all(small.get(file.name) == file.size for file in files)
-            region = windows[0] // layout.region
-            length = sum(file.size for file in files)
-            return bool(count[region] == len(files) and size[region] == length)
-
-        return holds
+    def sizes(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int]]:
+        """Names and sizes of the files of the store that are wanted, by one listing."""
+        return ((name, size) for name, size in self.path.walk() if wanted(name))
 
     def put(self, name: str, pieces: list[Piece]) -> None:
         """Put a file in place, whole, by one request."""

@@ -7,7 +7,6 @@ copies: see scripts/benchmark-choices.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from numcodecs import blosc
 
 from pipeline.remote import AnyPath, RemotePath
 
-__all__ = ["Piece", "Shards", "compressors"]
+__all__ = ["CHECKED", "Piece", "Shards", "compressors"]
 
 Array = npt.NDArray[Any]
 Bytes = bytes | npt.NDArray[np.uint8]
@@ -40,9 +39,9 @@ RESIDUE = 0x48674BC7
 ABSENT = 2**64 - 1
 INDEXED = 1 << 22  # chunks of which is kept where they are
 REQUESTS = 16  # at a time, of a server
-BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 CHECKSUM: dict[str, Any] = {"name": "crc32c"}
-INDEX = {"index_codecs": [BYTES, CHECKSUM], "index_location": "end"}
+# Of arrays that zarr itself writes.
+CHECKED = [{"name": "zstd", "configuration": {"level": 0, "checksum": True}}, CHECKSUM]
 
 
 def compressors(compression: str, itemsize: int) -> list[dict[str, Any]]:
@@ -85,39 +84,9 @@ class Shards:
     length: int
     compression: str = "none"
 
-    @classmethod
-    def of(cls, folder: AnyPath) -> Shards:
-        """The array in a folder.
-
-        Raises
-        ------
-        OSError, ValueError
-            If there is none, or it is not stored as this project does.
-        """
-        try:
-            metadata = json.loads((folder / "zarr.json").read_bytes())
-            (sharding,) = metadata["codecs"]
-            length, *shape = metadata["chunk_grid"]["configuration"]["chunk_shape"]
-            chunk = sharding["configuration"]["chunk_shape"][0]
-            between = sharding["configuration"]["codecs"][1:-1]
-            inner = {"chunk_shape": [chunk, *shape], "codecs": [BYTES, *between, CHECKSUM]}
-            ours = {
-                "codecs": [{"name": "sharding_indexed", "configuration": {**inner, **INDEX}}],
-                "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-                "fill_value": "NaN",
-            }
-            names = [codec["name"] for codec in between]
-            if names in ([], ["blosc"]) and ours.items() <= metadata.items():
-                n_windows, dtype = metadata["shape"][0], metadata["data_type"]
-                compression = between[0]["configuration"]["cname"] if between else "none"
-                return cls(folder, n_windows, tuple(shape), dtype, chunk, length, compression)
-        except (ValueError, LookupError, TypeError):
-            pass
-        raise ValueError(f"{folder} is not stored as extract does; extract it again")
-
     def name_of(self, shard: int) -> str:
         """Name of a shard's file in the folder."""
-        return f"c/{shard}" + "/0" * len(self.shape)
+        return f"c.{shard}" + ".0" * len(self.shape)
 
     def encode(self, block: Array) -> tuple[list[Piece], int]:
         r"""What the file of a shard holds, in pieces, and the checksum of its checksums.
@@ -137,7 +106,7 @@ class Shards:
             if lacking := self.chunk - len(values):
                 blank = np.full((lacking, *self.shape), np.nan, block.dtype)
                 values = np.concatenate([values, blank])
-            data = self._encode_chunk(np.ascontiguousarray(values))
+            data = self._encode_chunk(np.ascontiguousarray(values, self._stored))
             pieces += [data.data, _checksum(data)]
             index[number] = place, len(data) + CHECKSUM_BYTES
             place += len(data) + CHECKSUM_BYTES
@@ -192,7 +161,7 @@ class Shards:
         if not np.diff(windows[rows]).all():
             different, places = np.unique(windows, return_inverse=True)
             return self.read(different, empty)[places]
-        result = empty((len(windows), *self.shape), self.dtype)
+        result = empty((len(windows), *self.shape), self._stored)
         if not isinstance(self.folder, RemotePath):
             self._read(windows, rows, result)
             return result
@@ -230,7 +199,7 @@ class Shards:
         if self.chunk == 1 and self.compression == "none" and isinstance(path, str):
             _read_plain(path, spans, [result[row] for ((_, row),) in filled])
             return
-        values = np.empty((self.chunk, *self.shape), self.dtype)
+        values = np.empty((self.chunk, *self.shape), self._stored)
         for rows, data in zip(filled, _read_spans(path, spans), strict=True):
             if self.chunk == 1:
                 self._decode(_checked(data), result[rows[0][1]])
@@ -242,17 +211,22 @@ class Shards:
     def _decode(self, data: Bytes, result: Array) -> None:
         try:
             if self.compression == "none":
-                result[...] = np.frombuffer(data, self.dtype).reshape(result.shape)
+                result[...] = np.frombuffer(data, self._stored).reshape(result.shape)
             else:
                 blosc.decompress(data, result)
         except RuntimeError as error:
-            raise ValueError(f"it cannot be decoded: {error}") from None
+            raise ValueError(f"it cannot be decoded: {error}") from error
 
     def _file(self, shard: int) -> str | RemotePath:
         name = self.name_of(shard)
         if isinstance(self.folder, RemotePath):
             return self.folder / name
         return f"{self._root}/{name}"  # a path takes a tenth of the time of reading a window
+
+    @cached_property
+    def _stored(self) -> np.dtype[Any]:
+        """The dtype as it is stored, whatever this machine's order of bytes."""
+        return np.dtype(self.dtype).newbyteorder("<")
 
     @cached_property
     def _root(self) -> str:
@@ -304,13 +278,14 @@ def _read_spans(path: str | RemotePath, spans: list[tuple[int, int]]) -> Iterato
 
 def _read_plain(path: str, spans: list[tuple[int, int]], results: list[Array]) -> None:
     """Parts of a file that are numbers and their checksum, right to where they go."""
-    checksum = bytearray(CHECKSUM_BYTES)
+    checksum = np.empty(CHECKSUM_BYTES, np.uint8)
     file = os.open(path, os.O_RDONLY)
     try:
         for (start, stop), result in zip(spans, results, strict=True):
-            if os.preadv(file, [result.data, checksum], start) < stop - start:
+            if stop - start != result.nbytes + CHECKSUM_BYTES:
                 raise ValueError("the file was cut off")
-            if _checksum(result) != checksum:
+            _read_at(file, start, result.reshape(-1).view(np.uint8), checksum)
+            if _checksum(result) != checksum.tobytes():
                 raise ValueError("the checksum does not fit")
     finally:
         os.close(file)
@@ -322,9 +297,27 @@ def _spans(index: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
 
 
 def _read_into(buffer: npt.NDArray[np.uint8], file: int, offset: int) -> Bytes:
-    if offset < 0 or os.preadv(file, [buffer.data], offset) < len(buffer):
+    if offset < 0:
         raise ValueError("the file was cut off")
+    _read_at(file, offset, buffer)
     return buffer
+
+
+def _read_at(file: int, offset: int, *buffers: npt.NDArray[np.uint8]) -> None:
+    """Fill buffers, one after the other, with what is in a file from an offset on."""
+    place = offset
+    if hasattr(os, "preadv"):
+        place += os.preadv(file, [buffer.data for buffer in buffers], offset)
+    for buffer in buffers:  # a network file system may give less than was asked for
+        end = offset + len(buffer)
+        while place < end:
+            os.lseek(file, place, os.SEEK_SET)
+            piece = os.read(file, end - place)
+            if not piece:
+                raise ValueError("the file was cut off")
+            buffer[place - offset : place - offset + len(piece)] = np.frombuffer(piece, np.uint8)
+            place += len(piece)
+        offset = end
 
 
 def _sum_up(checksums: Sequence[Piece], end: bytes) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,19 +12,29 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.files import StoredFile
+from pipeline.files import StoredFile, stored_file
 from pipeline.hdf5_store import Hdf5Store
-from pipeline.layout import Layout, Variable
-from pipeline.record import Record
+from pipeline.layout import FORMAT, Layout, Variable
+from pipeline.record import Record, SameJob
 from pipeline.remote import AnyPath, RemotePath, is_remote
 from pipeline.remote_store import RemoteStore
 from pipeline.zarr_store import ZarrStore
 
-__all__ = ["Region", "Store", "new_store", "open_finished", "open_store", "pack"]
+__all__ = [
+    "Region",
+    "Store",
+    "check_format",
+    "check_small_files",
+    "new_store",
+    "open_finished",
+    "open_store",
+    "pack",
+]
 
 Array = npt.NDArray[Any]
 
 ENDINGS = (".zarr", ".h5", ".hdf5")
+CHECKED_AT_ONCE = 8
 
 
 class Region(Protocol):
@@ -54,11 +65,14 @@ class Store(Protocol):
         Where the job's record is.
     packed : bool
         Whether it is a plain copy, which no job goes on with.
+    job : SameJob or None
+        That it must still be of when features are read.
     written_last : str
         How the names of files begin that `finishing` writes.
     """
 
     written_last: str
+    job: SameJob | None
 
     @property
     def path(self) -> AnyPath: ...
@@ -103,12 +117,18 @@ class Store(Protocol):
     def owns(self, name: str) -> bool:
         """Whether only this store puts files of such a name there."""
 
-    def in_place(self, layout: Layout) -> Callable[[tuple[StoredFile, ...]], bool]:
+    def in_place(
+        self, layout: Layout, regions: npt.NDArray[np.bool_]
+    ) -> Callable[[tuple[StoredFile, ...]], bool]:
         """Tells whether files are where, and as long as, they were when they were recorded.
 
-        A machine that lost its power may keep a line of the record and lose data
-        that was written before it.
+        Only those of the regions that are marked, and of none, are asked for. A machine
+        that lost its power may keep a line of the record and lose data that was written
+        before it.
         """
+
+    def tells_damage(self, name: str) -> bool:
+        """Whether a file has checksums of its own, which are compared as it is read."""
 
     def windows_of(self, name: str, layout: Layout) -> tuple[int, int] | None:
         """First window whose features a file holds, and the one after the last; None if none."""
@@ -141,8 +161,11 @@ class Store(Protocol):
     def shard(self) -> int:
         """How many windows are stored side by side, and fastest read together."""
 
+    def is_renamed(self) -> bool:
+        """Whether its files look for each other under another name."""
+
     def check(self) -> None:
-        """Refuse a store that would read wrong in silence."""
+        """Refuse a store whose files do not belong together, which would read wrong in silence."""
 
     def read(self, windows: npt.NDArray[np.int64], empty: Callable[..., Array] = np.empty) -> Array:
         """Features of windows, in the order asked for, in an array that `empty` makes."""
@@ -260,12 +283,62 @@ def open_finished(path: str | os.PathLike[str]) -> Store:
         If what is there was not made by `extract`, or is not finished.
     """
     store = open_store(path)
+    if store.packed:
+        return store
     record = Record(store.record_folder)
-    if not store.packed and not record.finished():
+    check_format(store, record.job())
+    if not record.finished():
         regions = record.job()["regions"]
         done = int(record.standing(regions).done.sum())
         raise ValueError(
             f"{path} is not finished: {done} of {regions} regions are done; run extract again"
         )
+    finished = record.read_finished()
+    assert finished is not None
+    check_small_files(store, finished.files)
     store.check()
+    store.job = SameJob(record, finished.fingerprint)
+    store.job.check()
     return store
+
+
+def check_small_files(store: Store, files: Sequence[StoredFile]) -> None:
+    """Refuse a store whose small files are not as they were recorded, before any is opened.
+
+    Raises
+    ------
+    OSError
+        If one is damaged or missing.
+    """
+
+    def fits(file: StoredFile) -> bool:
+        path = store.locate(file.name)
+        try:
+            if store.tells_damage(file.name):
+                return path.stat().st_size == file.size
+            return stored_file(path, file.name) == file
+        except FileNotFoundError:
+            return False
+
+    with ThreadPoolExecutor(CHECKED_AT_ONCE) as pool:
+        for file, whole in zip(files, pool.map(fits, files), strict=True):
+            if not whole:
+                raise OSError(
+                    f"{store.locate(file.name)} is damaged or missing; verify --repair and "
+                    f"extract again make it anew"
+                )
+
+
+def check_format(store: Store, job: Mapping[str, Any]) -> None:
+    """Refuse a store that another version of this package stored otherwise.
+
+    Raises
+    ------
+    ValueError
+        If it did.
+    """
+    if job["identity"]["format"] != FORMAT:
+        raise ValueError(
+            f"{store.path} was made by another version of this package, which stores otherwise; "
+            f"use that version, or extract it again with --overwrite"
+        )

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.files import StoredFile
 from pipeline.layout import Layout
 from pipeline.lock import holders
-from pipeline.record import Record
+from pipeline.record import Record, Standing
 from pipeline.share import Share
-from pipeline.store import open_store
+from pipeline.store import Store, check_format, check_small_files, open_store
 
 __all__ = ["stand", "summarize"]
 
@@ -36,8 +37,22 @@ def summarize(path: str | os.PathLike[str]) -> dict[str, Any]:
         If there is no such store.
     """
     store = open_store(path)
-    record, attrs = Record(store.record_folder), store.attrs()
-    finished = store.packed or record.finished()
+    record = Record(store.record_folder)
+    finished, regions, unreadable, classes_of = True, None, None, None
+    if not store.packed:
+        job = record.job()
+        check_format(store, job)
+        unreadable, done = job["unreadable"], job["regions"]
+        if (found := record.read_finished()) is not None:
+            small, classes_of = found.files, found.numerics
+        else:
+            finished, standing = False, record.standing(done)
+            small, done = _small_files(store, standing), int(standing.done.sum())
+            layout = Layout.from_json(job["identity"]["layout"])
+            classes_of = standing.windows_by_class(layout)
+        check_small_files(store, small)
+        regions = {"done": done, "of": job["regions"]}
+    attrs = store.attrs()
     axes = {name: store.get(name) for name in ("frequency", "time")}
     labels, classes = store.get("label"), store.get("class")
     sources, valid = store.get("source"), store.get("valid")
@@ -49,12 +64,6 @@ def summarize(path: str | os.PathLike[str]) -> dict[str, Any]:
         if values is not None
     }
     lengths = [len(values) for values in axes.values() if values is not None]
-    regions, unreadable = None, None
-    if not store.packed:
-        job = record.job()
-        n_regions, unreadable = job["regions"], job["unreadable"]
-        done = n_regions if finished else int(record.standing(n_regions).done.sum())
-        regions = {"done": done, "of": n_regions}
     return {
         "path": os.fspath(path),
         "shape": [len(valid), *lengths],
@@ -74,6 +83,7 @@ def summarize(path: str | os.PathLike[str]) -> dict[str, Any]:
         "unreadable": unreadable,
         "created": str(attrs["created"]),
         "versions": json.loads(attrs["versions"]),
+        "numerics": classes_of,
         "fingerprint": str(attrs["fingerprint"]),
     }
 
@@ -103,6 +113,7 @@ def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{path} is a packed copy, which no job is at work on; see info")
     record = Record(store.record_folder)
     job = record.job()
+    check_format(store, job)
     layout = Layout.from_json(job["identity"]["layout"])
     standing = record.standing(layout.n_regions)
     done = int(standing.done.sum())
@@ -115,6 +126,8 @@ def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
         "regions": layout.n_regions,
         "done": done,
         "pending": layout.n_regions - done - len(standing.failed),
+        "numerics": standing.windows_by_class(layout),
+        "damaged_lines": standing.damaged_lines,
         "failed": [
             {
                 "region": region,
@@ -141,6 +154,19 @@ def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
             for start, stop, path, reason in standing.masked()
         ],
     }
+
+
+def _small_files(store: Store, standing: Standing) -> tuple[StoredFile, ...]:
+    """The files of no region that must be as they were recorded, of a store that is not finished."""
+    if standing.made is None:
+        raise ValueError(f"{store.path} is marked to be made anew; run extract again")
+    # One that ended as it finished may have written these, and not yet recorded them.
+    last_step = bool(standing.done.all())
+    return tuple(
+        file
+        for file in standing.made
+        if not (last_step and file.name.startswith(store.written_last))
+    )
 
 
 def _count(labels: np.ndarray[Any, Any]) -> dict[str, int]:

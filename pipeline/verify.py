@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.files import StoredFile, remove
 from pipeline.layout import Layout
 from pipeline.lock import locked
-from pipeline.plan import FORMAT
 from pipeline.record import Done, Forgotten, Made, Record
-from pipeline.store import Store, open_store
+from pipeline.store import Store, check_format, open_store
 
 __all__ = ["Damage", "verify"]
 
 AT_ONCE = 8  # files read at a time, so that a disk has something to do
 # What writers leave that are at work, or were killed; going on removes it.
 UNFINISHED = ".partial"
+Locate = Callable[[int, int], str]
 PLACES = 3  # of the recordings in a damaged file, so many are named
 
 
@@ -35,7 +37,8 @@ class Damage:
         Its path.
     kind : str
         "missing"; "torn", when it has another size; "changed"; "foreign", when
-        nothing is recorded of it; "stale", when it is there without a record.
+        nothing is recorded of it; "stale", when it is there without a record;
+        "renamed", when it looks for its parts under another name.
     region : int or None
         The region it belongs to.
     windows : tuple of int or None
@@ -98,64 +101,102 @@ def verify(path: str | os.PathLike[str], repair: bool = False) -> list[Damage]:
 
 def _damages(store: Store) -> Iterator[Damage]:
     record = Record(store.record_folder)
-    damaged = record.damaged()
-    yield from (Damage(str(file), "changed") for file in damaged)
+    yield from (Damage(str(file), "changed") for file in record.damaged())
     try:
         job = record.job()
     except (OSError, ValueError):
         return  # without it nothing else can be known; extract writes it again
-    if job["identity"]["format"] != FORMAT:
-        raise ValueError(
-            f"{store.path} was made by another version of this package, whose checksums are not "
-            f"those of this one; verify it with that version, or extract it again with --overwrite"
-        )
+    check_format(store, job)
     layout = Layout.from_json(job["identity"]["layout"])
-    finished, last, made = record.finished(), np.full(layout.n_regions, -1), None
-    for number, entry in enumerate(record.entries()):
-        if isinstance(entry, Done):
-            last[entry.region] = number
-        elif isinstance(entry, Forgotten):
-            last[list(entry.regions)] = -1
-            made = None if entry.made else made
-        elif isinstance(entry, Made):
-            made = entry
-    small = {file.name for file in made.files} if made else set()
-    if made is None:
-        yield Damage(str(store.path), "stale")
-    else:
-        # A job that ended as it finished has written these; it looks at them again.
-        last_step = not finished and (last >= 0).all()
-        files = (
-            file
-            for file in made.files
-            if not (last_step and file.name.startswith(store.written_last))
-            or not store.locate(file.name).exists()
-        )
-        yield from _check(store, layout, files)
-    holding = (
-        file
-        for number, entry in enumerate(record.entries())
-        if isinstance(entry, Done) and last[entry.region] == number
-        for file in entry.files
-    )
-    yield from _check(store, layout, holding)
+    finished, told = record.finished(), _Told.by(record, layout.n_regions)
+    yield from (Damage(file, "changed") for file in told.damaged)
+    small_damages = [*_damages_of_small_files(store, layout, told, finished)]
+    yield from small_damages
+    # What is damaged is not opened, and so cannot say which recordings a window is of.
+    locate = partial(_where, store) if not small_damages else None
+    yield from _check(store, layout, told.files(record), locate)
     if finished:
-        for region in np.flatnonzero(last < 0).tolist():
-            name = store.file_of(layout.bounds(region)[0])
-            yield _of_region(store, layout, name, "stale", layout.bounds(region))
+        for region in np.flatnonzero(told.last[:, 0] < 0).tolist():
+            name = store.file_of(layout.bounds(region)[0]) if locate else ""
+            yield _of_region(store, layout, name, "stale", layout.bounds(region), locate)
+    small = {file.name for file in told.made or ()}
     for name in store.files():
         known = store.windows_of(name, layout) is not None or name in small
         known |= not finished and name.endswith(UNFINISHED)
-        unrecorded = made is None or (not finished and name.startswith(store.written_last))
+        unrecorded = told.made is None or (not finished and name.startswith(store.written_last))
         if not (known or unrecorded):
             yield Damage(str(store.locate(name)), "foreign")
 
 
-def _check(store: Store, layout: Layout, files: Iterable[StoredFile]) -> Iterator[Damage]:
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """What the lines of a record say, by the place of each.
+
+    More may be added while they are read, by other shares: a line is known by its log and
+    its number there, and of a region the last that was seen is looked up again.
+    """
+
+    logs: list[str]
+    last: npt.NDArray[np.int64]  # place of the line that holds of each region; -1 if none
+    made: tuple[StoredFile, ...] | None
+    damaged: list[str]
+
+    @classmethod
+    def by(cls, record: Record, n_regions: int) -> _Told:
+        logs, last = record.logs(), np.full((n_regions, 2), -1)
+        made: tuple[StoredFile, ...] | None = None
+        damaged: dict[str, None] = {}
+        for place, entry in record.lines(logs):
+            if isinstance(entry, Done):
+                last[entry.region] = place
+            elif isinstance(entry, Forgotten):
+                last[list(entry.regions)] = -1
+                made = None if entry.made else made
+            elif isinstance(entry, Made):
+                made = entry.files
+            elif entry is None:
+                damaged[str(record.log(logs[place[0]]))] = None
+        return cls(logs, last, made, [*damaged])
+
+    @property
+    def complete(self) -> bool:
+        """Whether all regions are stored."""
+        return bool((self.last >= 0).all())
+
+    def files(self, record: Record) -> Iterator[StoredFile]:
+        """Those of all regions that are stored."""
+        for place, entry in record.lines(self.logs):
+            if isinstance(entry, Done) and tuple(self.last[entry.region]) == place:
+                yield from entry.files
+
+
+def _damages_of_small_files(
+    store: Store, layout: Layout, told: _Told, finished: bool
+) -> Iterator[Damage]:
+    if told.made is None:
+        yield Damage(str(store.path), "stale")
+        return
+    # A job that ended as it finished has written these; it looks at them again.
+    last_step = told.complete and not finished
+    files = (
+        file
+        for file in told.made
+        if not (last_step and file.name.startswith(store.written_last))
+        or not store.locate(file.name).exists()
+    )
+    found = [*_check(store, layout, files, None)]
+    yield from found
+    if not found and not last_step and store.is_renamed():
+        yield Damage(str(store.path), "renamed")
+
+
+def _check(
+    store: Store, layout: Layout, files: Iterable[StoredFile], locate: Locate | None
+) -> Iterator[Damage]:
     def examine(file: StoredFile) -> Damage | None:
         kind = _kind(store, layout, file)
         windows = store.windows_of(file.name, layout)
-        return _of_region(store, layout, file.name, kind, windows) if kind else None
+        return _of_region(store, layout, file.name, kind, windows, locate) if kind else None
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         waiting: deque[Future[Damage | None]] = deque()
@@ -183,16 +224,22 @@ def _kind(store: Store, layout: Layout, recorded: StoredFile) -> str | None:
 
 
 def _of_region(
-    store: Store, layout: Layout, name: str, kind: str, windows: tuple[int, int] | None
+    store: Store,
+    layout: Layout,
+    name: str,
+    kind: str,
+    windows: tuple[int, int] | None,
+    locate: Locate | None,
 ) -> Damage:
-    path = str(store.locate(name))
+    path = str(store.locate(name) if name else store.path)
     if windows is None:
         return Damage(path, kind)
-    return Damage(path, kind, windows[0] // layout.region, windows, _where(store, *windows))
+    where = locate(*windows) if locate else ""
+    return Damage(path, kind, windows[0] // layout.region, windows, where)
 
 
 def _where(store: Store, start: int, stop: int) -> str:
-    """Recordings and times of windows, as far as the store can still tell."""
+    """Recordings and times of windows, for people."""
     try:
         recording, seconds = (store.get(name, start, stop) for name in ("recording", "start"))
         length = float(store.attrs()["window"])
@@ -206,7 +253,7 @@ def _where(store: Store, start: int, stop: int) -> str:
             places.append(f"{source[0]}: {times[0]:g} s to {times[-1] + length:g} s")
         more = len(np.unique(recording)) - PLACES
         return ", ".join([*places, *([f"and {more} more recordings"] if more > 0 else [])])
-    except Exception:  # what says so may be damaged, too, in any way
+    except OSError:  # of another process, which makes the store anew
         return ""
 
 
@@ -214,10 +261,13 @@ def _mark(store: Store, found: list[Damage]) -> None:
     record = Record(store.record_folder)
     regions = sorted({damage.region for damage in found if damage.region is not None})
     foreign = {damage.file for damage in found if damage.kind == "foreign"}
+    own = {str(path) for path in record.files()}
     others = [item for item in found if item.region is None and item.kind != "foreign"]
     if regions or others:
         record.reopen()
-        record.add(Forgotten(tuple(regions), bool(others)))
+        record.drop_damaged_lines()
+        made = any(item.file not in own for item in others)
+        record.add(Forgotten(tuple(regions), made))
     for name in [*store.files()] if foreign else ():
         if str(store.locate(name)) in foreign and store.owns(name):
             remove(store.locate(name))

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pipeline.files import (
-    StoredFile,
     aside_of,
-    in_place,
     put_in_place,
     put_lines,
     remove,
@@ -22,9 +21,11 @@ from pipeline.files import (
 )
 from pipeline.layout import NAMES, Layout, Variable
 from pipeline.shards import Piece
-from pipeline.zarr_group import ZarrGroup, create_group
+from pipeline.zarr_group import METADATA, ZarrGroup, create_group
 
 __all__ = ["ZarrStore"]
+
+AT_ONCE, PIECE = 16, 4096  # files whose sizes are asked for, of a file system that may be far
 
 
 class ZarrStore(ZarrGroup[Path]):
@@ -43,7 +44,7 @@ class ZarrStore(ZarrGroup[Path]):
         self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
     ) -> Iterator[ZarrStore]:
         """Make the store aside; it appears at `path`, whole, when the block ends."""
-        with put_in_place(self.path) as aside, _quiet_failure():
+        with put_in_place(self.path) as aside, _quiet_failure(aside):
             create_group(aside, layout, variables, attrs)
             yield ZarrStore(aside)
 
@@ -70,8 +71,9 @@ class ZarrStore(ZarrGroup[Path]):
         remove(aside)
 
     def sweep(self) -> None:
-        """Remove what killed writers have left beside the store."""
+        """Remove what killed writers have left beside the store and in it."""
         sweep(self.path.parent, self.path.name)
+        sweep(self.path)
 
     def files(self) -> Iterator[str]:
         """Names of all files of the store, but for those of the record."""
@@ -81,18 +83,25 @@ class ZarrStore(ZarrGroup[Path]):
         """Names of the files that hold no features."""
         yield "zarr.json"
         for name in NAMES:
-            for file in walk(self.path / name, {self.path / "features" / "c"}):
-                yield f"{name}/{file}"
+            names = [METADATA] if name == "features" else walk(self.path / name, set())
+            yield from (f"{name}/{file}" for file in names if (self.path / name).is_dir())
 
-    def in_place(self, layout: Layout) -> Callable[[tuple[StoredFile, ...]], bool]:
-        """Tells whether files are where, and as long as, they were when they were recorded."""
-        return partial(in_place, self.locate)
+    def sizes(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int]]:
+        """Names and sizes of the files of the store that are wanted."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for some in _by(PIECE, filter(wanted, self.files())):
+                yield from zip(some, pool.map(self._size, some), strict=True)
+
+    def _size(self, name: str) -> int:
+        try:
+            return self.locate(name).stat().st_size
+        except FileNotFoundError:  # removed since it was listed
+            return -1
 
     def put(self, name: str, pieces: list[Piece]) -> None:
         """Put a file in place, whole."""
         path = self.locate(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        put_lines(path, pieces, beside=self.path)
+        put_lines(path, pieces, beside=path.parent)
 
     @contextmanager
     def finishing(self) -> Iterator[ZarrStore]:
@@ -102,15 +111,25 @@ class ZarrStore(ZarrGroup[Path]):
         yield self
 
 
+def _by(number: int, names: Iterator[str]) -> Iterator[list[str]]:
+    while some := [*islice(names, number)]:
+        yield some
+
+
 @contextmanager
-def _quiet_failure() -> Iterator[None]:
+def _quiet_failure(aside: Path) -> Iterator[None]:
     """Let one error speak for all: zarr writes several files at a time.
 
-    What else was under way fails when what was made aside is removed, and
-    asyncio would report that whenever the garbage collector finds it.
+    What else was under way in a folder fails when that is removed, and asyncio would
+    report it whenever the garbage collector finds it.
     """
+
+    def matters(record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not (isinstance(error, OSError) and str(aside) in str(error.filename))
+
     try:
         yield
     except OSError:
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        logging.getLogger("asyncio").addFilter(matters)
         raise

@@ -221,7 +221,7 @@ def kernel_one_thread(files: Files) -> int:
 
 def raw_write(files: Files) -> int:
     """As many bytes as extract stores, in files of the same size, on all cores."""
-    sizes = [path.stat().st_size for path in files.store("x.zarr").glob("features/c/*/0/0")]
+    sizes = [path.stat().st_size for path in files.store("x.zarr").glob("features/c.*")]
     data = np.random.default_rng(0).bytes(max(sizes))
     folder = files.out("raw")
     shutil.rmtree(folder, ignore_errors=True)

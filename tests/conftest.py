@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -112,16 +113,67 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def stored(out: Path) -> dict[str, str]:
-    """Digests of all that a store holds, but for its record and the time of its making."""
+    """Digests of all that a store holds, but for its record, and when and of what it was made.
+
+    The master of HDF5 and the metadata of Zarr go by what they say.
+    """
     digests = {}
     for root in (out, Path(f"{out}.parts")):
         files = [root] if root.is_file() else sorted(root.rglob("*"))
         for path in files:
-            record = ".record" in path.parts or path.name in ("zarr.json", out.name)
-            if path.is_file() and not record:
-                name = str(path.relative_to(out.parent)).replace(out.name, "out")
-                digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            if not path.is_file() or ".record" in path.parts:
+                continue
+            name = str(path.relative_to(out.parent)).replace(out.name, "out")
+            if path == out:
+                digests |= {f"{name}/{key}": value for key, value in _in_master(path).items()}
+            else:
+                name = re.sub(r"/[0-9a-f]{8}-(\d+\.h5)", r"/\1", name)
+                digests[name] = digest_of(name, path.read_bytes())
     return digests
+
+
+def digest_of(name: str, data: bytes) -> str:
+    """The digest of a file, that of metadata without what tells one making from another."""
+    if name.endswith("zarr.json"):
+        return _digest(_without_origin(json.loads(data)))
+    return hashlib.sha256(data).hexdigest()
+
+
+ORIGIN = ("created", "fingerprint")
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _without_origin(metadata: dict[str, Any]) -> dict[str, Any]:
+    attributes = {k: v for k, v in metadata["attributes"].items() if k not in ORIGIN}
+    return metadata | {"attributes": attributes}
+
+
+def _in_master(path: Path) -> dict[str, str]:
+    """Digests of what an HDF5 file says: attributes, datasets, and which parts it shows."""
+    with h5py.File(path) as file:
+        found = {"attributes": _digest(_attributes(file))}
+        for name, dataset in file.items():
+            if name == "features" and dataset.is_virtual:
+                values: Any = [
+                    (source.file_name.split("-")[-1], str(source.vspace.get_select_bounds()))
+                    for source in dataset.virtual_sources()
+                ]
+            else:
+                values = hashlib.sha256(np.asarray(dataset[...]).tobytes()).hexdigest()
+                if h5py.check_string_dtype(dataset.dtype):
+                    values = dataset.asstr()[...].tolist()
+            labels = [dim.label for dim in dataset.dims]
+            said = [values, dataset.shape, str(dataset.dtype), labels, _attributes(dataset)]
+            found[name] = _digest(said)
+    return found
+
+
+def _attributes(owner: Any) -> dict[str, str]:
+    hidden = (*ORIGIN, "DIMENSION_LIST", "REFERENCE_LIST")  # of addresses in the file
+    return {name: str(value) for name, value in owner.attrs.items() if name not in hidden}
 
 
 def record_folder(out: Path) -> Path:

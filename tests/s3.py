@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 import shutil
@@ -86,14 +85,13 @@ def _is_zombie(pid: int) -> bool:
 
 def digests(url: str) -> dict[str, str]:
     """Digests of what a store in a bucket holds, as `conftest.stored` gives them of local ones."""
+    from conftest import digest_of
+
     from pipeline.remote import RemotePath
 
     root = RemotePath(url)
-    found = {}
-    for name, _ in root.walk():
-        if not (name.startswith(".record/") or name.endswith("zarr.json")):
-            found[f"out/{name}"] = hashlib.sha256((root / name).read_bytes()).hexdigest()
-    return found
+    names = (name for name, _ in root.walk() if not name.startswith(".record/"))
+    return {f"out/{name}": digest_of(name, (root / name).read_bytes()) for name in names}
 
 
 @pytest.fixture(scope="session")

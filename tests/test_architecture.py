@@ -22,7 +22,7 @@ ORDER = [
     *("resampling", "manifest", "remote_sources", "sources", "recordings", "windows"),
     *("files", "log", "record", "lease", "object_lease", "lock", "shards"),
     *("zarr_group", "zarr_store", "remote_store", "hdf5_file", "hdf5_store", "store"),
-    *("blas", "memory", "versions", "config", "cluster"),
+    *("blas", "memory", "versions", "numerics", "config", "cluster"),
     *("walltime", "security", "managers", "workers", "connection", "engine"),
     *("plan", "needs", "creation", "regions", "attempts", "report"),
     *("execution", "job", "verify", "batches", "summary", "plots", "demo"),
@@ -30,8 +30,8 @@ ORDER = [
 ]
 
 DOORS = {
-    "soundfile": {"sound_files", "readers"},
-    "soxr": {"resampling"},
+    "soundfile": {"sound_files", "readers", "numerics"},
+    "soxr": {"resampling", "numerics"},
     "zarr": {"zarr_group", "remote_store"},
     "numcodecs": {"shards"},
     "h5py": {"arrays", "label_files", "hdf5_file", "hdf5_store", "demo"},
@@ -40,7 +40,7 @@ DOORS = {
     "obstore": {"buckets", "remote"},
     "dask": {"windows", "regions", "connection", "managers"},
     "distributed": {"connection", "engine", "managers", "security", "workers"},
-    "threadpoolctl": {"blas", "batches"},
+    "threadpoolctl": {"blas", "batches", "numerics"},
     "psutil": {"plan"},
     "yaml": {"config"},
     "cloudpickle": {"config", "needs"},

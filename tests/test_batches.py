@@ -204,11 +204,11 @@ def test_what_is_damaged_or_missing_raises_and_names_the_window(
     copy = tmp_path / store.name
     if store.is_dir():
         shutil.copytree(store, copy)
-        part = copy / "features" / "c" / "0" / "0" / "0"
+        part = copy / "features" / "c.0.0.0"
     else:
         shutil.copy(store, copy)
         shutil.copytree(f"{store}.parts", f"{copy}.parts")
-        part = Path(f"{copy}.parts") / "00000000.h5"
+        (part,) = Path(f"{copy}.parts").glob("*-00000000.h5")
     data = bytearray(part.read_bytes())
     data[len(data) // 2] ^= 1
     part.write_bytes(data)

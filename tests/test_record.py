@@ -28,7 +28,7 @@ def record(tmp_path: Path) -> Record:
 
 
 def a_file(number: int) -> StoredFile:
-    return StoredFile(f"features/c/{number}", 100 + number, number)
+    return StoredFile(f"features/c.{number}", 100 + number, number)
 
 
 ENTRIES: list[Entry] = [

@@ -16,6 +16,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec
 from pipeline.layout import Layout, Variable
 from pipeline.shards import Shards
 from pipeline.store import Store, new_store
+from pipeline.zarr_group import shards_of
 
 VALUES = np.random.default_rng(0).normal(size=(23, 5, 7)).astype(np.float32)
 
@@ -30,6 +31,10 @@ def made(
     with store.creating(layout, {"features": variable}, {}):
         pass
     return store
+
+
+def found_in(folder: Path) -> Shards:
+    return shards_of(folder, zarr.open_array(folder, mode="r"))
 
 
 def write(store: Store, values: npt.NDArray[Any]) -> None:
@@ -57,7 +62,7 @@ def test_zarr_reads_what_is_written_and_we_what_zarr_writes(
     order = np.random.default_rng(0).permutation(np.repeat(np.arange(23), 2))
     for store in (ours, theirs):
         folder = Path(store.path / "features")
-        found = Shards.of(folder)
+        found = found_in(folder)
         assert found == Shards(folder, 23, (5, 7), dtype, chunk, 4, compression)
         assert np.array_equal(zarr.open_array(folder, mode="r")[...], values)
         for windows in (order, np.arange(23), order[:1], order[:0]):
@@ -83,19 +88,19 @@ def test_damage_is_found_when_it_is_read_and_when_it_is_verified(
     folder = Path(store.path / "features")
     first = Path(store.locate(store.file_of(0)))
     whole, windows = first.read_bytes(), np.arange(4)
-    checksum = Shards.of(folder).checksum(0)
+    checksum = found_in(folder).checksum(0)
     for place in range(0, len(whole), 5):
         first.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-        for use in (Shards.of(folder).read, Shards.of(folder).checksum):
+        for use in (found_in(folder).read, found_in(folder).checksum):
             with pytest.raises(ValueError, match="checksum"):
                 use(windows if use.__name__ == "read" else 0)
     for length in (len(whole) // 2, 3, 0):
         first.write_bytes(whole[:length])
-        for use in (Shards.of(folder).read, Shards.of(folder).checksum):
+        for use in (found_in(folder).read, found_in(folder).checksum):
             with pytest.raises(ValueError, match=r"checksum|cut off"):
                 use(windows if use.__name__ == "read" else 0)
     first.write_bytes(whole)
-    assert Shards.of(folder).checksum(0) == checksum
+    assert found_in(folder).checksum(0) == checksum
 
 
 def test_what_is_not_there_is_nan(tmp_path: Path) -> None:
@@ -129,16 +134,20 @@ def test_the_checksum_tells_shards_of_the_same_lengths_apart(tmp_path: Path) -> 
 def test_arrays_of_others_are_not_taken_for_ours(tmp_path: Path) -> None:
     one = tmp_path / "x"
     options: dict[str, Any] = {"shape": (8, 3), "dtype": "f4", "chunks": (1, 3)}
-    unchecked = {"shards": (4, 3), "compressors": None}
-    gzipped = {"shards": (4, 3), "compressors": [GzipCodec(), Crc32cCodec()]}
-    for others in (unchecked, gzipped, {}):
-        zarr.create_array(one, **options, **others, fill_value=np.nan, overwrite=True)
+    keys: Any = {"name": "default", "separator": "."}
+    options["chunk_key_encoding"] = keys
+    checked = {"shards": (4, 3), "compressors": Crc32cCodec()}
+    unchecked = checked | {"compressors": None}
+    gzipped = checked | {"compressors": [GzipCodec(), Crc32cCodec()]}
+    slashes = checked | {"chunk_key_encoding": keys | {"separator": "/"}}
+    for others in (unchecked, gzipped, slashes, {}):
+        zarr.create_array(one, **options | others, fill_value=np.nan, overwrite=True)
         with pytest.raises(ValueError, match="is not stored as extract does"):
-            Shards.of(one)
+            found_in(one)
     with pytest.raises(FileNotFoundError):
-        Shards.of(tmp_path)
+        found_in(tmp_path)
     codecs = [BloscCodec(), Crc32cCodec()]
     zarr.create_array(
         one, **options, shards=(4, 3), compressors=codecs, fill_value=np.nan, overwrite=True
     )
-    assert Shards.of(one) == Shards(one, 8, (3,), "float32", 1, 4, "zstd")
+    assert found_in(one) == Shards(one, 8, (3,), "float32", 1, 4, "zstd")

@@ -25,7 +25,9 @@ from commands import REGIONS, WINDOWS, Workplace
 from conftest import SUFFIXES, Array, Cli, forget, record_folder, save_hdf5, snapshot
 
 import pipeline as pl
+import pipeline.creation
 import pipeline.plan
+import pipeline.store
 from pipeline.cluster import Cluster
 from pipeline.config import Settings
 from pipeline.job import run
@@ -95,8 +97,8 @@ class Made:
         """The files of features, in the order of their windows."""
         if self.out.suffix == ".h5":
             return sorted(self.parts.glob("*.h5"))
-        folders = sorted((self.out / "features" / "c").iterdir(), key=lambda path: int(path.name))
-        return [folder / "0" / "0" for folder in folders]
+        files = (self.out / "features").glob("c.*")
+        return sorted(files, key=lambda path: int(path.name.split(".")[1]))
 
     def place_of(self, path: Path) -> str | None:
         """What is to be said of a damaged file of features."""
@@ -185,11 +187,12 @@ def test_a_flipped_byte_in_a_line_of_the_log_loses_that_region(
     made = make(suffix)
     logs = record_folder(made.out) / "log"
     shutil.copytree(logs, tmp_path / "logs")
+    shutil.copy(record_folder(made.out) / "finished", tmp_path)
     rng = np.random.default_rng(7)
     for region in range(made.plan.layout.n_regions):
         shutil.rmtree(logs)
         shutil.copytree(tmp_path / "logs", logs)
-        (record_folder(made.out) / "finished").touch()
+        shutil.copy(tmp_path / "finished", record_folder(made.out))
         log = next(path for path in logs.iterdir() if f'"region":{region},' in path.read_text())
         lines = log.read_bytes().splitlines(keepends=True)
         i = next(i for i, line in enumerate(lines) if b'"region":%d,' % region in line)
@@ -201,12 +204,12 @@ def test_a_flipped_byte_in_a_line_of_the_log_loses_that_region(
         log.write_bytes(b"".join(lines))
         path = made.of_features[region * (2 if suffix == ".zarr" else 1)]
         shown = json.loads(cli("verify", made.out, "--json").out)
-        assert [damage["kind"] for damage in shown] == ["stale"]
-        assert (shown[0]["region"], shown[0]["windows"]) == (
+        assert [damage["kind"] for damage in shown] == ["changed", "stale"]
+        assert (shown[1]["region"], shown[1]["windows"]) == (
             region,
             [*made.plan.layout.bounds(region)],
         )
-        assert shown[0]["file"] == str(path)
+        assert [damage["file"] for damage in shown] == [str(log), str(path)]
         assert cli("verify", made.out, "--repair").code == 1
         assert made.extract() == 1
         assert cli("verify", made.out).code == 0
@@ -257,7 +260,7 @@ def test_a_foreign_file_is_found_and_removed_where_only_the_store_s_belong(
     made = make(suffix)
     names = ["00009999.h5", "junk", "7.h5", "folder/00000001.h5"]
     if suffix == ".zarr":
-        names = ["features/c/999/0/0", "features/c/x", "features/c/00/0/0", "label/c/junk"]
+        names = ["features/c.999.0.0", "features/c.x", "features/c.00.0.0", "label/junk"]
     paths = [made.parts / name for name in names]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -320,7 +323,8 @@ def test_of_an_unfinished_store_what_is_done_is_verified(
 ) -> None:
     made = make(suffix)
     make_half(made, monkeypatch)
-    assert cli("verify", made.out) == (0, "all is as it was written\n", "")
+    said = "all is as it was written\nnot stored yet: 3 of 6 regions\n"
+    assert cli("verify", made.out) == (0, said, "")
     path = made.of_features[2]
     longer(path)
     found = cli("verify", made.out)
@@ -343,7 +347,7 @@ def test_what_is_damaged_before_the_end_is_not_recorded_as_right(
     rng = np.random.default_rng(7)
     for name in ("label", "start", "recording"):
         make_half(made, monkeypatch)
-        path = made.out / name / "c" / "0" if suffix == ".zarr" else made.out
+        path = made.out / name / "c.0" if suffix == ".zarr" else made.out
         data = bytearray(path.read_bytes())
         # Of the master, where the values are: damage elsewhere, HDF5 may refuse to open.
         values = np.asarray(before[name]).tobytes()
@@ -596,7 +600,8 @@ def test_a_store_of_another_version_is_neither_called_damaged_nor_gone_on_with(
     cli: Cli, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.plan, "FORMAT", 3)
+        for module in (pipeline.plan, pipeline.creation, pipeline.store):
+            patch.setattr(module, "FORMAT", 3)
         made = make(".zarr")
     ended = cli("verify", made.out)
     assert (ended.code, ended.out) == (2, "")
