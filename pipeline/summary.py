@@ -157,7 +157,7 @@ def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _small_files(store: Store, standing: Standing) -> tuple[StoredFile, ...]:
-    """The files of no region that must be as they were recorded, of a store that is not finished."""
+    """Those of no region that must be as they were recorded, of an unfinished store."""
     if standing.made is None:
         raise ValueError(f"{store.path} is marked to be made anew; run extract again")
     # One that ended as it finished may have written these, and not yet recorded them.

@@ -38,6 +38,8 @@ settings.load_profile("ci")
 SHARED_AUDIO = Path(__file__).parents[2] / "shared" / "audio"
 
 SUFFIXES = (".zarr", ".h5")
+# What decides by which arithmetic a process computes, and ssh does not pass on.
+NUMERICS_VARIABLES = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES")
 TINY = np.finfo(np.float32).tiny
 
 Write = Callable[..., Path]

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import getpass
 import os
+import platform
+import shlex
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import Write, record_lines, stored, wait_until
+from conftest import NUMERICS_VARIABLES, Write, record_lines, stored, wait_until
 from servers import installing
 
 import pipeline as pl
 from pipeline.cluster import load_cluster
 from pipeline.config import Settings
 from pipeline.job import run
+from pipeline.numerics import numerics
 from pipeline.plan import Plan
 
 SBIN = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -80,6 +84,12 @@ def find_sshd() -> str:
     return found
 
 
+def remote_python(**variables: str) -> str:
+    """Python with such variables in its environment, of which ssh passes on none."""
+    settings = (f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    return f"env {' '.join(settings)} {shlex.quote(sys.executable)}"
+
+
 def test_a_job_over_ssh_stores_the_same_bits(
     connect_options: dict[str, Any],
     tmp_path: Path,
@@ -87,10 +97,12 @@ def test_a_job_over_ssh_stores_the_same_bits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    own = {name: os.environ[name] for name in NUMERICS_VARIABLES if name in os.environ}
     options = {
         "hosts": ["127.0.0.1"] * 3,
         "connect_options": connect_options,
         "worker_options": {"nthreads": 1},
+        "remote_python": remote_python(**own),
     }
     entry = {"class": "dask.distributed.SSHCluster", "options": options}
     file = tmp_path / "cluster.yaml"
@@ -108,3 +120,26 @@ def test_a_job_over_ssh_stores_the_same_bits(
     assert len(workers) == 2
     assert not {worker for worker in workers if worker.endswith(f":{os.getpid()}")}
     assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_machines_that_compute_otherwise_are_refused(
+    connect_options: dict[str, Any],
+    tmp_path: Path,
+    write_wav: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if platform.machine() != "x86_64":
+        pytest.skip("OpenBLAS knows other kinds of processor under these names")
+    monkeypatch.chdir(tmp_path)
+    other = "Sandybridge" if "Prescott" in numerics() else "Prescott"
+    options = {
+        "hosts": ["127.0.0.1"] * 2,
+        "connect_options": connect_options,
+        "worker_options": {"nthreads": 1},
+        "remote_python": remote_python(OPENBLAS_CORETYPE=other),
+    }
+    entry = {"class": "dask.distributed.SSHCluster", "options": options}
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump({"clusters": {"ssh": entry}}))
+    with pytest.raises(ValueError, match=f"the worker at .* computes by .*{other}"):
+        pl.extract(write_wav(), "x.zarr", FEATURE, cluster="cluster.yaml:ssh")
+    assert not (tmp_path / "x.zarr").exists()
