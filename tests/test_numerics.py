@@ -22,7 +22,7 @@ from pipeline.numerics import numerics
 
 # Kinds of processor that OpenBLAS knows, and what NumPy must be forbidden, from the oldest on.
 WITHOUT = {"v2": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR", "v3": "X86_V4 AVX512_ICL AVX512_SPR"}
-KINDS = {"Prescott": "v2", "Sandybridge": "v2", "Haswell": "v3"}
+KINDS = ("Haswell", "Sandybridge")
 COMPUTE = """
 import sys, numpy as np, pipeline as pl
 from pipeline.numerics import numerics

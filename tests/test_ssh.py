@@ -131,7 +131,7 @@ def test_machines_that_compute_otherwise_are_refused(
     if platform.machine() != "x86_64":
         pytest.skip("OpenBLAS knows other kinds of processor under these names")
     monkeypatch.chdir(tmp_path)
-    other = "Sandybridge" if "Prescott" in numerics() else "Prescott"
+    other = "Sandybridge" if "Haswell" in numerics() else "Haswell"
     options = {
         "hosts": ["127.0.0.1"] * 2,
         "connect_options": connect_options,
