@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.config import Settings
 from pipeline.features import feature_name
+from pipeline.identity import Code, FeatureIdentity, is_same
 from pipeline.layout import COORDINATE_CHUNK, Variable, coordinate_values, describe
-from pipeline.plan import Plan
+from pipeline.plan import Plan, deciding
 from pipeline.record import Made, Record, Standing
 from pipeline.store import Store, new_store, open_store
 from pipeline.versions import STORED
@@ -53,7 +55,7 @@ def find_begun(plan: Plan, overwrite: bool = False) -> bool:
     if theirs["fingerprint"] == plan.fingerprint:
         return True
     raise ValueError(
-        f"{plan.out} holds another job: {_difference(theirs['identity'], record, plan)}; give the "
+        f"{plan.out} holds another job: {_difference(theirs, record, plan)}; give the "
         f"same again, another path, or --overwrite"
     )
 
@@ -68,6 +70,7 @@ def _fingerprint_in(store: Store) -> str | None:
 
 def _difference(theirs: dict[str, Any], record: Record, plan: Plan) -> str:
     """The first setting or file in which two jobs differ."""
+    recorded, theirs = theirs, theirs["identity"]
     ours: dict[str, Any] = json.loads(json.dumps(plan.identity))
     for group in ("format", "settings", "feature", "labels", "inputs", "unreadable", "layout"):
         old, new = theirs.get(group), ours[group]
@@ -75,6 +78,13 @@ def _difference(theirs: dict[str, Any], record: Record, plan: Plan) -> str:
             continue
         if group == "format":
             return "it was made by another version of this package"
+        if group == "settings":
+            old, new = json.loads(recorded["attrs"]["settings"]), deciding(plan.settings)
+            old = {**deciding(Settings()), **old}  # one that has come since is as it was
+        elif group == "feature":
+            return _other_feature(
+                theirs["feature"], json.loads(recorded["attrs"]["feature"]), plan.known
+            )
         if group == "unreadable":
             old, new = dict.fromkeys(old or []), dict.fromkeys(new)
         elif group == "inputs":
@@ -85,8 +95,6 @@ def _difference(theirs: dict[str, Any], record: Record, plan: Plan) -> str:
                 return "the order of the sources differs"
         if not isinstance(old, dict) or not isinstance(new, dict):
             return f"other {group}" if group == "labels" else f"{group} {old}, not {new}"
-        if group == "feature" and old["name"] == new["name"]:
-            old, new = old["parameters"], new["parameters"]
         for key in chain(new, old):
             if not (isinstance(old, dict) and isinstance(new, dict)):
                 return f"{group} {old}, not {new}"
@@ -98,6 +106,18 @@ def _difference(theirs: dict[str, Any], record: Record, plan: Plan) -> str:
                 return f"{key} " + ("was changed" if key in new else "is no longer there")
             return f"{key} was {old.get(key)}, and is now {new.get(key)}"
     return "it was made by another version"
+
+
+def _other_feature(old: dict[str, Any], described: dict[str, Any], new: FeatureIdentity) -> str:
+    """The first thing in which the feature of a store differs from another."""
+    if old["name"] != new.name:
+        return f"feature {old['name']}, not {new.name}"
+    was = {**new.defaults, **described["parameters"]}
+    for name in chain(new.parameters, was):
+        one, other = was.get(name), new.parameters.get(name)
+        if not is_same(one, other):
+            return f"{name} was {one}, and is now {other}"
+    return f"the code of the feature {new.name} was changed ({Code(*old['code']).change(new.code)})"
 
 
 def create(plan: Plan, store: Store, overwrite: bool) -> Made:
@@ -164,15 +184,14 @@ def _variables(plan: Plan) -> dict[str, Variable]:
 
 
 def _attrs(plan: Plan) -> dict[str, Any]:
-    identity = plan.identity
     attrs = {
         "Conventions": "CF-1.11",
         "title": feature_name(plan.feature),
         "samplerate": plan.grid.samplerate,
         "window": plan.grid.window_samples / plan.grid.samplerate,
         "hop": plan.grid.hop_samples / plan.grid.samplerate,
-        "settings": json.dumps(identity["settings"]),
-        "feature": json.dumps(identity["feature"]),
+        "settings": json.dumps(deciding(plan.settings)),
+        "feature": json.dumps(plan.known.description()),
         "fingerprint": plan.fingerprint,
         "versions": json.dumps({name: version(name) for name in STORED}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -210,4 +210,5 @@ def _task(plan: Plan, store: Store, region: int) -> Task:
         plan.recordings[used],
         grid,
         plan.feature,
+        plan.known.code,
     )

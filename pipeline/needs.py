@@ -14,6 +14,7 @@ import cloudpickle
 import numpy as np
 
 from pipeline.engine import Engine
+from pipeline.identity import Code, other_code
 from pipeline.plan import Plan
 from pipeline.recordings import Recording
 from pipeline.versions import OWN, difference, versions
@@ -33,6 +34,8 @@ class Needs:
         Of the client.
     feature : bytes
         What is computed, pickled.
+    code : Code
+        That of the feature, on the client.
     recordings : tuple of Recording
         Some of those that are read.
     beside : str or None
@@ -41,6 +44,7 @@ class Needs:
 
     versions: dict[str, str]
     feature: bytes
+    code: Code
     recordings: tuple[Recording, ...]
     beside: str | None
 
@@ -61,8 +65,8 @@ def check_workers(engine: Engine, plan: Plan) -> None:
     Raises
     ------
     ValueError
-        If a worker has other versions, or does not see the recordings or the folder of
-        the store; in one sentence, with the worker's address.
+        If a worker has other versions or other code of the feature, or does not see the
+        recordings or the folder of the store; in one sentence, with the worker's address.
     """
     if engine.everywhere is None:
         return
@@ -70,7 +74,8 @@ def check_workers(engine: Engine, plan: Plan) -> None:
     with _seen(plan) as beside:
         needs = Needs(
             versions(),
-            cloudpickle.dumps(plan.feature),
+            _pickled(plan),
+            plan.known.code,
             tuple(plan.recordings[int(i)] for i in sample),
             beside,
         )
@@ -89,6 +94,17 @@ def check_workers(engine: Engine, plan: Plan) -> None:
             raise ValueError(f"the worker at {address} {answer}")
 
 
+def _pickled(plan: Plan) -> bytes:
+    try:
+        pickled: bytes = cloudpickle.dumps(plan.feature)
+    except Exception as error:
+        raise ValueError(
+            f"the feature {plan.known.name} cannot be sent to workers ({type(error).__name__}: "
+            f"{error}); leave out of it what cannot be pickled, or run on threads"
+        ) from error
+    return pickled
+
+
 @contextmanager
 def _seen(plan: Plan) -> Iterator[str | None]:
     """A file beside the store, for workers to find; none where that is no folder."""
@@ -105,12 +121,14 @@ def _lacks(needs: Needs) -> str | None:
     if found := difference(needs.versions):
         return f"has {found}; install the same there, or run the client with those of the workers"
     try:
-        pickle.loads(needs.feature)
+        feature = pickle.loads(needs.feature)
     except Exception as error:
         return (
             f"cannot load the feature ({type(error).__name__}: {error}); install its module there, "
             f"or put its folder on the workers' PYTHONPATH"
         )
+    if found := other_code(feature, needs.code):
+        return f"has {found}; install the same there, and start it anew"
     if needs.beside is not None and not Path(needs.beside).exists():
         return (
             f"does not see {Path(needs.beside).parent}, where the store is to be; give a path "

@@ -13,13 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from dask.core import flatten
-from dask.local import get_sync
-from dask.optimization import cull
 
 from pipeline.features import Feature
 from pipeline.files import StoredFile
 from pipeline.grid import WindowGrid
+from pipeline.identity import Code, other_code
 from pipeline.record import Done, Record, Unreadable
 from pipeline.recordings import Recordings
 from pipeline.store import Store
@@ -48,6 +46,7 @@ class Task:
     recordings: Recordings
     grid: WindowGrid
     feature: Feature
+    code: Code
     versions: dict[str, str] = field(default_factory=versions)
 
 
@@ -80,6 +79,9 @@ def run_region(task: Task) -> Done | Failure:
     """
     began = time.monotonic()
     if found := difference(task.versions):  # installed while the job runs, or on another node
+        reason = f"{socket.gethostname()} has {found}; install the same everywhere"
+        return Failure(reason, fatal=True)
+    if found := other_code(task.feature, task.code):
         reason = f"{socket.gethostname()} has {found}; install the same everywhere"
         return Failure(reason, fatal=True)
     valid = np.zeros(len(task.grid), np.bool_)
@@ -162,10 +164,9 @@ def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
     with _storing(task.store), task.store.region(start, stop) as region:
         # One graph a block: those of a larger one would be computed in any order,
         # but some formats can only be decoded forwards.
-        graph = dict(features.__dask_graph__())
-        for i, key in enumerate(flatten(features.__dask_keys__())):
+        for i in range(features.numblocks[0]):
             try:
-                block = get_sync(cull(graph, [key])[0], key)
+                block = features.blocks[i].compute(scheduler="sync")
             except OSError as error:
                 raise _ElsewhereError(_text(error)) from None
             _check_store(task, known)  # computing may take long, and more so if it was stopped

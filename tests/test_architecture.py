@@ -16,7 +16,8 @@ import pipeline
 PACKAGE = Path(pipeline.__file__).parent
 
 ORDER = [
-    *("grid", "features", "labels", "layout", "share"),
+    *("checks", "plain", "grid", "features", "registry", "identity"),
+    *("labels", "layout", "share"),
     *("buckets", "remote", "remote_file"),
     *("ogg", "arrays", "sound_files", "readers", "label_files"),
     *("resampling", "manifest", "remote_sources", "sources", "recordings", "windows"),
@@ -38,19 +39,19 @@ DOORS = {
     "google_crc32c": {"files", "record", "shards"},
     "filelock": {"lease"},
     "obstore": {"buckets", "remote"},
-    "dask": {"windows", "regions", "connection", "managers"},
+    "dask": {"windows", "connection", "managers"},
     "distributed": {"connection", "engine", "managers", "security", "workers"},
     "threadpoolctl": {"blas", "batches"},
     "psutil": {"plan"},
     "yaml": {"config"},
-    "cloudpickle": {"config", "needs"},
+    "cloudpickle": {"needs"},
     "click": {"cli"},
     "tqdm": {"cli"},
     "matplotlib": {"plots"},
     "scipy": {"features"},
 }
 
-PURE = {"grid", "features", "labels", "share"}
+PURE = {"checks", "plain", "grid", "features", "labels", "share"}
 PURE_MAY = {"numpy", "scipy", "pipeline"}
 
 
