@@ -606,10 +606,11 @@ def check_values(feature: Feature, dtype: npt.DTypeLike) -> None:
     name, dtype = type(feature).__name__, np.dtype(dtype)
     floor: Any = getattr(feature, "floor", 0.0)
     number = isinstance(floor, int | float | np.integer | np.floating)
-    if not number or not abs(floor) <= np.finfo(dtype).max:
+    largest = float(np.finfo(dtype).max)
+    if not number or not abs(floor) <= largest:
         raise ValueError(
             f"{name} has the floor {floor!r}, which stands where there is no audio; it must be a "
-            f"finite number, of at most {np.finfo(dtype).max:g} in {dtype}"
+            f"finite number, of at most {largest:g} in {dtype}"
         )
     if dtype == np.float16 and getattr(feature, "linear", False):
         raise ValueError(

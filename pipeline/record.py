@@ -84,6 +84,7 @@ class Failed:
     region: int
     reason: str
     attempts: int
+    trace: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from pipeline.windows import map_windows, open_windows, read_windows, why_unread
 
 __all__ = ["Failure", "Task", "run_region"]
 
+TRACE = 4000  # characters
 # What the system says of a store that no region can be written to.
 HOPELESS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
@@ -62,11 +63,14 @@ class Failure:
         Whether it may go well another time.
     fatal : bool
         Whether no other region can be stored, either.
+    trace : str
+        Where a feature failed, as Python tells it.
     """
 
     reason: str
     passing: bool = False
     fatal: bool = False
+    trace: str = ""
 
 
 def run_region(task: Task) -> Done | Failure:
@@ -98,9 +102,19 @@ def run_region(task: Task) -> Done | Failure:
     except (Exception, SystemExit) as error:  # a feature that exits ends no job
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
-        return Failure(f"{type(error).__name__}: {_text(error)} ({where})")
+        return Failure(f"{type(error).__name__}: {_text(error)} ({where})", trace=_trace(error))
     seconds = round(time.monotonic() - began, 3)
     return Done(task.region, tuple(files), unreadable, seconds)
+
+
+def _trace(error: BaseException) -> str:
+    """The end of an error's traceback, from the feature on."""
+    first = frame = error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_globals["__name__"] == map_windows.__module__:
+            first = frame.tb_next or frame
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, first))[-TRACE:]
 
 
 def _text(error: BaseException) -> str:
