@@ -133,7 +133,10 @@ class Spectrogram:
     Frames that the samples of a partial window do not fill, and constant
     windows (they have no standard deviation), get the floor:
     ``log(log_offset)``, or 0 without logarithm. The formula is that of
-    `scipy.signal.spectrogram`, with which it agrees within 1e-4.
+    `scipy.signal.spectrogram`, with whose power ours agrees within 2e-6 of the
+    window's largest. With the defaults the feature agrees within 1e-4; with
+    ``scaling="spectrum"``, where powers are larger, within 1e-3; and with a
+    `log_offset` of 1e-12 within 0.01, or 0.05 with both.
 
     A window is computed by itself, in an order of operations that depends on
     the parameters alone, so its bits are the same in whatever block it comes.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from dask.local import get_sync
 
 from pipeline.features import Feature
 from pipeline.files import StoredFile
@@ -178,9 +179,11 @@ def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
     with _storing(task.store), task.store.region(start, stop) as region:
         # One graph a block: those of a larger one would be computed in any order,
         # but some formats can only be decoded forwards.
+        # `features.blocks[i].compute()` does the same, in 2 ms more a block.
         for i in range(features.numblocks[0]):
+            key = (features.name, i, *(0 for _ in task.feature.shape))
             try:
-                block = features.blocks[i].compute(scheduler="sync")
+                block = get_sync(features.dask.cull({key}), key)
             except OSError as error:
                 raise _ElsewhereError(_text(error)) from None
             _check_store(task, known)  # computing may take long, and more so if it was stopped

@@ -39,7 +39,7 @@ DOORS = {
     "google_crc32c": {"files", "record", "shards"},
     "filelock": {"lease"},
     "obstore": {"buckets", "remote"},
-    "dask": {"windows", "connection", "managers"},
+    "dask": {"windows", "regions", "connection", "managers"},
     "distributed": {"connection", "engine", "managers", "security", "workers"},
     "threadpoolctl": {"blas", "batches"},
     "psutil": {"plan"},

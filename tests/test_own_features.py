@@ -176,6 +176,6 @@ def test_the_installed_command_finds_a_module_in_the_working_folder(
 ) -> None:
     write_wav("a.wav", 2)
     (tmp_path / "here.py").write_text(f"class Own:\n    {ALL}")
-    command = [COMMAND, *["plan", "a.wav", "--out", "x.zarr", "--feature", "here:Own"]]
+    command = [str(COMMAND), *["plan", "a.wav", "--out", "x.zarr", "--feature", "here:Own"]]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
