@@ -74,7 +74,7 @@ def _difference(theirs: dict[str, Any], record: Record, plan: Plan) -> str:
     ours: dict[str, Any] = json.loads(json.dumps(plan.identity))
     for group in ("format", "settings", "feature", "labels", "inputs", "unreadable", "layout"):
         old, new = theirs.get(group), ours[group]
-        if old == new:
+        if is_same(old, new):
             continue
         if group == "format":
             return "it was made by another version of this package"
@@ -112,12 +112,14 @@ def _other_feature(old: dict[str, Any], described: dict[str, Any], new: FeatureI
     """The first thing in which the feature of a store differs from another."""
     if old["name"] != new.name:
         return f"feature {old['name']}, not {new.name}"
-    was = {**new.defaults, **described["parameters"]}
-    for name in chain(new.parameters, was):
-        one, other = was.get(name), new.parameters.get(name)
-        if not is_same(one, other):
-            return f"{name} was {one}, and is now {other}"
-    return f"the code of the feature {new.name} was changed ({Code(*old['code']).change(new.code)})"
+    code = Code(*old["code"])
+    if code != new.code:
+        return f"the code of the feature {new.name} was changed ({code.change(new.code)})"
+    was = described["parameters"]
+    for name, value in new.parameters.items():
+        if not is_same(was.get(name, new.defaults.get(name)), value):
+            return f"{name} was {was.get(name, new.defaults.get(name))}, and is now {value}"
+    return f"the feature {new.name} has other parameters"
 
 
 def create(plan: Plan, store: Store, overwrite: bool) -> Made:

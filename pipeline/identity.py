@@ -37,6 +37,7 @@ __all__ = [
 
 SHOWN = 8  # of the digits of a digest
 OURS = "pipeline"
+VERSION = "give it an attribute version, a text or a whole number to change with its code"
 
 
 @dataclass(frozen=True)
@@ -121,21 +122,30 @@ def identify(feature: Feature) -> FeatureIdentity:
         If its code or a parameter cannot be told from others, and it declares
         no version.
     """
-    code, kind = code_of(feature), _kind(feature)
-    parameters: dict[str, Any] = {}
-    state = dict(vars(feature)) if kind is feature else state_of(feature)
-    for name, value in state.items():
-        try:
-            parameters[name] = plain(value)
-        except UnknownError as error:
-            if code.by != "version":
-                raise ValueError(
-                    f"{name} of the feature {name_of(kind)} holds {error}, of which another run "
-                    f"could not say whether it is the same; {VERSION}"
-                ) from error
-            parameters[name] = {"of": name_of(type(value))}
-    name = registered_name(feature) or name_of(kind)
+    code, name = code_of(feature), registered_name(feature) or name_of(_kind(feature))
+    parameters = _parameters(feature, name, vouched=code.by == "version")
     return FeatureIdentity(name, parameters, _defaults(feature), code)
+
+
+def _parameters(feature: Feature, name: str, vouched: bool) -> dict[str, Any]:
+    """Its parameters as plain values; where a version vouches for it, as far as they have one."""
+    where, parameters = "it", {}
+    try:
+        state = dict(vars(feature)) if _kind(feature) is feature else state_of(feature)
+        for where, value in state.items():
+            try:
+                parameters[where] = plain(value)
+            except UnknownError:
+                if not vouched:
+                    raise
+                parameters[where] = {"of": name_of(type(value))}
+    except UnknownError as error:
+        if not vouched:
+            raise ValueError(
+                f"of the feature {name}, {where} is or holds {error}, of which another run could "
+                f"not say whether it is the same; {VERSION}"
+            ) from error
+    return parameters
 
 
 def _defaults(feature: Any) -> dict[str, Any]:
@@ -146,9 +156,6 @@ def _defaults(feature: Any) -> dict[str, Any]:
             with suppress(UnknownError):
                 defaults[field.name] = plain(field.default)
     return defaults
-
-
-VERSION = "give it an attribute version, a text or a whole number to change with its code"
 
 
 def _kind(feature: Feature) -> Any:

@@ -287,13 +287,35 @@ def test_a_value_that_nothing_is_known_by_needs_a_version(make: Callable[[], Any
     with pytest.raises(UnknownError):
         plain(value)
     feature = Own(value)
-    with pytest.raises(ValueError, match=r"^value of the feature \S+Own holds .* version, a text"):
+    with pytest.raises(
+        ValueError, match=r"^of the feature \S+Own, value is or holds .* version, a"
+    ):
         identify(feature)
     feature.version = 7  # type: ignore[attr-defined]
     assert identify(feature).code == Code("version", 7)
     feature.version = 7.5  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match=r"Own is 7\.5; it must be a text or a whole number"):
         identify(feature)
+
+
+def test_a_feature_may_be_a_function_or_an_object_that_pickles_itself() -> None:
+    def mean(windows: Any) -> Any:
+        return windows.mean(axis=1, keepdims=True)
+
+    for name, value in {"shape": (1,), "frequencies": np.zeros(1), "times": None}.items():
+        setattr(mean, name, value)
+    found = identify(mean)  # type: ignore[arg-type]
+    assert found.code.by == "source"
+    assert found.parameters["shape"] == [1]
+
+    class Reduced(Own):
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Reduced, (self.value,)
+
+    with pytest.raises(ValueError, match=r"Reduced, it is or holds a Reduced, .* version"):
+        identify(Reduced(1))
+    Reduced.version = "1"  # type: ignore[attr-defined]
+    assert identify(Reduced(1)).as_dict()["code"] == ("version", "1")
 
 
 def test_other_code_on_a_worker_ends_the_job(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
