@@ -284,7 +284,8 @@ def _batches(
         audio = read_windows(recordings, grid)
         bad = np.flatnonzero(np.isnan(audio[:, 0]))
         problems = [why_unreadable(recordings, grid, int(bad[0]))] if len(bad) else []
-        return compute_features(inputs.feature, audio, grid.locate()[2], dtype), problems
+        X = compute_features(inputs.feature, audio, grid.locate()[2], dtype, start)
+        return X, problems
 
     starts = iter(range(0, n, step))
     waiting: deque[tuple[int, Future[tuple[Array, list[str]]]]] = deque()

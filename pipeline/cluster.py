@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import load_yaml, reject_unknown
+from pipeline.checks import reject_unknown
+from pipeline.config import load_yaml
 
 __all__ = ["Cluster", "cores", "load_cluster"]
 

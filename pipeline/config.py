@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import hashlib
-import importlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import cloudpickle
 import numpy as np
 import yaml
 
-from pipeline.features import Feature, Spectrogram
+from pipeline.checks import reject_unknown
+from pipeline.features import Feature
 from pipeline.grid import Tail
 from pipeline.recordings import check_request
+from pipeline.registry import make_feature
 from pipeline.share import Share
 
 __all__ = [
     "Job",
     "Settings",
-    "digest",
     "load_job",
     "load_yaml",
-    "make_feature",
     "parse_value",
-    "reject_unknown",
 ]
 
-FEATURES = {"spectrogram": Spectrogram}
-PIECE = 1 << 16
 CHOICES = {
     "tail": ("pad", "drop"),
     "dtype": ("float32", "float16"),
@@ -125,22 +118,6 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def reject_unknown(given: Iterable[str], known: Iterable[str], what: str) -> None:
-    """Refuse keys that are not known, naming the nearest one that is.
-
-    Raises
-    ------
-    ValueError
-        If there is such a key.
-    """
-    known = list(known)
-    for key in given:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise ValueError(f"{key!r} is not a known {what}; {hint}")
-
-
 class _Loader(yaml.SafeLoader):
     """Safe YAML that takes 1e-6 for a number and 12:00:00 for text, as YAML 1.2 does."""
 
@@ -185,60 +162,6 @@ def parse_value(text: str) -> Any:
         return yaml.load(text, _Loader)
     except yaml.YAMLError:
         return text
-
-
-def make_feature(name: str, parameters: Mapping[str, Any]) -> Feature:
-    """A feature by name, with parameters.
-
-    Parameters
-    ----------
-    name : str
-        "spectrogram", or ``package.module:Name`` of your own.
-    parameters : mapping
-        Its keyword arguments.
-
-    Raises
-    ------
-    ValueError
-        If there is no such feature, or it refuses the parameters.
-    """
-    factory: Any = FEATURES.get(name) or _import(name)
-    if dataclasses.is_dataclass(factory):
-        fields = [field.name for field in dataclasses.fields(factory)]
-        reject_unknown(parameters, fields, f"parameter of {name}")
-    try:
-        feature = factory(**parameters)
-    except TypeError as error:
-        raise ValueError(f"feature {name} cannot be made of {dict(parameters)}: {error}") from None
-    if not isinstance(feature, Feature):
-        raise ValueError(
-            f"feature {name} lacks one of shape, frequencies, times, __call__; give it those"
-        )
-    return feature
-
-
-def _import(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    if not attribute:
-        reject_unknown([name], [*FEATURES, "package.module:Name"], "feature")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"feature {name} cannot be imported: {error}; give package.module:Name of a class "
-            f"that Python finds"
-        ) from None
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of an array's dtype, shape and values, or of a pickle, in hexadecimal."""
-    if not isinstance(value, np.ndarray):
-        return hashlib.sha256(cloudpickle.dumps(value)).hexdigest()
-    found = hashlib.sha256(f"{value.dtype.str}{value.shape}".encode())
-    rows = np.atleast_1d(value)
-    for start in range(0, len(rows), PIECE):  # they may be as many as the windows, and mapped
-        found.update(np.ascontiguousarray(rows[start : start + PIECE]).tobytes())
-    return found.hexdigest()
 
 
 @dataclass(frozen=True)

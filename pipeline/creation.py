@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.config import Settings
 from pipeline.features import feature_name
+from pipeline.identity import Code, FeatureIdentity, is_same
 from pipeline.layout import COORDINATE_CHUNK, FORMAT, Variable, coordinate_values, describe
 from pipeline.numerics import ANY, numerics
-from pipeline.plan import Plan
+from pipeline.plan import Plan, deciding
 from pipeline.record import Finished, Made, Record, Standing
 from pipeline.store import Store, check_small_files, new_store, open_store
 from pipeline.versions import STORED
@@ -55,7 +57,7 @@ def find_begun(plan: Plan, overwrite: bool = False) -> bool:
     if theirs["fingerprint"] == plan.fingerprint:
         return True
     raise ValueError(
-        f"{plan.out} holds another job: {_difference(theirs['identity'], record, plan)}; give the "
+        f"{plan.out} holds another job: {_difference(theirs, record, plan)}; give the "
         f"same again, another path, or --overwrite"
     )
 
@@ -77,13 +79,21 @@ def _fingerprint_in(store: Store, record: Record) -> str | None:
 
 def _difference(theirs: dict[str, Any], record: Record, plan: Plan) -> str:
     """The first setting or file in which two jobs differ."""
+    recorded, theirs = theirs, theirs["identity"]
     ours: dict[str, Any] = json.loads(json.dumps(plan.identity))
     for group in ("format", "settings", "feature", "labels", "inputs", "unreadable", "layout"):
         old, new = theirs.get(group), ours[group]
-        if old == new:
+        if is_same(old, new):
             continue
         if group == "format":
             return "it was made by another version of this package"
+        if group == "settings":
+            old, new = json.loads(recorded["attrs"]["settings"]), deciding(plan.settings)
+            old = {**deciding(Settings()), **old}  # one that has come since is as it was
+        elif group == "feature":
+            return _other_feature(
+                theirs["feature"], json.loads(recorded["attrs"]["feature"]), plan.known
+            )
         if group == "unreadable":
             old, new = dict.fromkeys(old or []), dict.fromkeys(new)
         elif group == "inputs":
@@ -94,8 +104,6 @@ def _difference(theirs: dict[str, Any], record: Record, plan: Plan) -> str:
                 return "the order of the sources differs"
         if not isinstance(old, dict) or not isinstance(new, dict):
             return f"other {group}" if group == "labels" else f"{group} {old}, not {new}"
-        if group == "feature" and old["name"] == new["name"]:
-            old, new = old["parameters"], new["parameters"]
         for key in chain(new, old):
             if not (isinstance(old, dict) and isinstance(new, dict)):
                 return f"{group} {old}, not {new}"
@@ -107,6 +115,20 @@ def _difference(theirs: dict[str, Any], record: Record, plan: Plan) -> str:
                 return f"{key} " + ("was changed" if key in new else "is no longer there")
             return f"{key} was {old.get(key)}, and is now {new.get(key)}"
     return "it was made by another version"
+
+
+def _other_feature(old: dict[str, Any], described: dict[str, Any], new: FeatureIdentity) -> str:
+    """The first thing in which the feature of a store differs from another."""
+    if old["name"] != new.name:
+        return f"feature {old['name']}, not {new.name}"
+    code = Code(*old["code"])
+    if code != new.code:
+        return f"the code of the feature {new.name} was changed ({code.change(new.code)})"
+    was = described["parameters"]
+    for name, value in new.parameters.items():
+        if not is_same(was.get(name, new.defaults.get(name)), value):
+            return f"{name} was {was.get(name, new.defaults.get(name))}, and is now {value}"
+    return f"the feature {new.name} has other parameters"
 
 
 def create(plan: Plan, store: Store, overwrite: bool) -> Made:
@@ -177,15 +199,14 @@ def _variables(plan: Plan) -> dict[str, Variable]:
 
 
 def _attrs(plan: Plan) -> dict[str, Any]:
-    identity = plan.identity
     attrs = {
         "Conventions": "CF-1.11",
         "title": feature_name(plan.feature),
         "samplerate": plan.grid.samplerate,
         "window": plan.grid.window_samples / plan.grid.samplerate,
         "hop": plan.grid.hop_samples / plan.grid.samplerate,
-        "settings": json.dumps(identity["settings"]),
-        "feature": json.dumps(identity["feature"]),
+        "settings": json.dumps(deciding(plan.settings)),
+        "feature": json.dumps(plan.known.description()),
         "fingerprint": plan.fingerprint,
         "numerics": numerics() if plan.settings.numerics == "same" else ANY,
         "versions": json.dumps({name: version(name) for name in STORED}),

@@ -185,7 +185,7 @@ class Execution:
         if isinstance(result, Failure) and result.fatal:
             self._stopped = result.reason
         elif isinstance(result, Failure):
-            self._fail(outcome, result.reason)
+            self._fail(outcome, result.reason, result.trace)
         elif result.unreadable and self._stop_at_once:
             self._fail(outcome, ": ".join(result.unreadable[0][2:]))
         else:
@@ -195,8 +195,8 @@ class Execution:
             self._windows += self._plan.layout.length(region)
             self._tell()
 
-    def _fail(self, outcome: Outcome, reason: str) -> None:
-        self._record.add(Failed(outcome.region, reason, outcome.attempts))
+    def _fail(self, outcome: Outcome, reason: str, trace: str = "") -> None:
+        self._record.add(Failed(outcome.region, reason, outcome.attempts, trace))
         tried = f" ({outcome.attempts} attempts)" if outcome.attempts > 1 else ""
         self._failed.append((outcome.region, reason + tried))
 
@@ -241,5 +241,6 @@ def _task(plan: Plan, store: Store, region: int) -> Task:
         plan.recordings[used],
         grid,
         plan.feature,
+        plan.known.code,
         numerics() if plan.settings.numerics == "same" else None,
     )

@@ -12,7 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # which loads scipy.signal, half a second, when it is first used
 
-__all__ = ["Feature", "Spectrogram", "bind", "feature_floor", "feature_name"]
+__all__ = [
+    "Feature",
+    "Spectrogram",
+    "bind",
+    "check_feature",
+    "check_values",
+    "feature_floor",
+    "feature_name",
+    "shape_of",
+]
 
 ARTICLE_RATE = 8000
 DEFAULT_TAPER = "tukey", 0.25
@@ -57,6 +66,14 @@ class Feature(Protocol):
         such axis.
     times : numpy.ndarray or None
         Seconds from the window's start; None if there is no time axis.
+
+    Notes
+    -----
+    Values are real numbers, and finite. What a feature may have besides:
+    ``floor``, the value where there is no audio (0 if not given); ``linear``,
+    true if its values are powers or the like, which float16 does not resolve;
+    ``long_name`` and ``units``, for people; ``version``, a text or a whole
+    number, by which its code is known in place of the source of its module.
     """
 
     @property
@@ -116,7 +133,10 @@ class Spectrogram:
     Frames that the samples of a partial window do not fill, and constant
     windows (they have no standard deviation), get the floor:
     ``log(log_offset)``, or 0 without logarithm. The formula is that of
-    `scipy.signal.spectrogram`, with which it agrees within 1e-4.
+    `scipy.signal.spectrogram`, with whose power ours agrees within 2e-6 of the
+    window's largest. With the defaults the feature agrees within 1e-4; with
+    ``scaling="spectrum"``, where powers are larger, within 1e-3; and with a
+    `log_offset` of 1e-12 within 0.01, or 0.05 with both.
 
     A window is computed by itself, in an order of operations that depends on
     the parameters alone, so its bits are the same in whatever block it comes.
@@ -142,6 +162,7 @@ class Spectrogram:
                 raise ValueError(
                     f"{name} is {value!r}; it must be a whole number of at least 1, below {LARGEST}"
                 )
+            object.__setattr__(self, name, None if value is None else int(value))
         for name, allowed in (
             ("scaling", ("density", "spectrum")),
             ("detrend", ("constant", "linear", None)),
@@ -152,6 +173,7 @@ class Spectrogram:
                     f"{name} is {getattr(self, name)!r}; allowed are "
                     + ", ".join(repr(word) for word in allowed)
                 )
+        object.__setattr__(self, "normalize", bool(self.normalize))
         for name in ("log_offset", "window"):
             value = getattr(self, name)
             number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -160,6 +182,7 @@ class Spectrogram:
                     f"{name} is {value!r}; it must be a number above 0, or None, and from "
                     f"{FINEST:g} to {1 / FINEST:g}"
                 )
+            object.__setattr__(self, name, None if value is None else float(value))
         self._check_geometry()
 
     def _check_geometry(self) -> None:
@@ -168,6 +191,13 @@ class Spectrogram:
             raise ValueError(
                 f"samplerate is {self._samplerate} Hz, which gives frames of "
                 f"int(samplerate / {SEGMENTS_PER_SECOND}) = 0 samples; give a frame_length"
+            )
+        left = {"constant": 1, "linear": 2}.get(self.detrend or "", 0)
+        if length <= left:  # all that is left of a frame is rounding
+            given = "" if self.frame_length else f"samplerate is {self._samplerate} Hz, so that "
+            raise ValueError(
+                f"{given}frame_length is {length}, of which detrend {self.detrend!r} leaves "
+                f"nothing; give a frame_length of at least {left + 1}, or detrend none"
             )
         if length > self.n_fft:
             raise ValueError(
@@ -183,11 +213,12 @@ class Spectrogram:
         if self.taper == DEFAULT_TAPER:  # known to be good
             return
         try:
-            taper = scipy.signal.get_window(self.taper, length)
+            with np.errstate(all="ignore"):  # what it makes of that is looked at
+                taper = scipy.signal.get_window(self.taper, length)
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"taper is {self.taper!r}, which scipy.signal.get_window refuses: {error}"
-            ) from None
+            ) from error
         if not np.all(np.isfinite(taper)) or not np.sum(taper) > 0:
             raise ValueError(
                 f"taper is {self.taper!r}, which has no weight on {length} samples; "
@@ -239,6 +270,11 @@ class Spectrogram:
         """What the values are, in words."""
         power = "power" + (" spectral density" if self.scaling == "density" else "")
         return power if self.log_offset is None else f"log({power} + {self.log_offset:g})"
+
+    @property
+    def linear(self) -> bool:
+        """Whether the values are powers, which float16 does not resolve."""
+        return self.log_offset is None
 
     @property
     def floor(self) -> float:
@@ -466,6 +502,36 @@ def _round_to_half(values: Singles, out: Floats) -> None:
     out.view(np.uint16)[...] = half
 
 
+def check_feature(feature: object, what: str = "features") -> None:
+    """Refuse what is no feature, and say what it lacks.
+
+    Raises
+    ------
+    ValueError
+        If it is a class, or lacks what a `Feature` has.
+    """
+    name = f"{what} is {feature!r:.80}"
+    if isinstance(feature, type):
+        raise ValueError(
+            f"{what} is the class {feature.__name__}; give one made of it, {feature.__name__}(...)"
+        )
+    lacks = [part for part in ("shape", "frequencies", "times") if not _has(feature, part)]
+    if not callable(feature):
+        lacks.append("__call__")
+    if lacks:
+        raise ValueError(
+            f"{name}, which lacks {' and '.join(lacks)}; give a feature such as "
+            f"pipeline.Spectrogram()"
+        )
+
+
+def _has(feature: object, name: str) -> bool:
+    try:
+        return hasattr(feature, name)
+    except Exception:  # it has it; what is wrong with it is told where it is used
+        return True
+
+
 def bind(feature: Feature, samplerate: int, window: float) -> Feature:
     """Give a feature the rate and window length of the recordings it is for.
 
@@ -498,6 +564,62 @@ def bind(feature: Feature, samplerate: int, window: float) -> Feature:
                 f"{name}={value}; leave {name} out, or give the same"
             )
     return dataclasses.replace(feature, **missing)
+
+
+def shape_of(feature: Feature) -> tuple[int, ...]:
+    """The shape of one window's features, if the axes fit it.
+
+    Raises
+    ------
+    ValueError
+        If it is no shape, or the axes do not fit it.
+    """
+    name = type(feature).__name__
+    try:
+        shape = tuple(feature.shape)
+        found = (feature.frequencies, feature.times)
+        axes = [np.asarray(axis, np.float64) for axis in found if axis is not None]
+    except Exception as error:
+        raise ValueError(
+            f"{name} does not say its shape, frequencies and times: {type(error).__name__}: "
+            f"{error}; mend that"
+        ) from error
+    if not shape or not all(isinstance(n, int | np.integer) and n >= 1 for n in shape):
+        raise ValueError(
+            f"{name} has the shape {shape}; it must be one or two whole numbers of at least 1"
+        )
+    if [axis.shape for axis in axes] != [(n,) for n in shape]:
+        raise ValueError(
+            f"{name} has the shape {shape}, but axes of {[axis.size for axis in axes]}; "
+            f"frequencies and times must have one value for each place, and one of the two may "
+            f"be None"
+        )
+    return tuple(map(int, shape))
+
+
+def check_values(feature: Feature, dtype: npt.DTypeLike) -> None:
+    """Refuse a feature whose values a dtype cannot hold, as far as it says.
+
+    Raises
+    ------
+    ValueError
+        If its floor is no number that the dtype has, or it is linear and the
+        dtype is float16.
+    """
+    name, dtype = type(feature).__name__, np.dtype(dtype)
+    floor: Any = getattr(feature, "floor", 0.0)
+    number = isinstance(floor, int | float | np.integer | np.floating)
+    largest = float(np.finfo(dtype).max)
+    if not number or not abs(floor) <= largest:
+        raise ValueError(
+            f"{name} has the floor {floor!r}, which stands where there is no audio; it must be a "
+            f"finite number, of at most {largest:g} in {dtype}"
+        )
+    if dtype == np.float16 and getattr(feature, "linear", False):
+        raise ValueError(
+            f"{name} gives powers, of which float16 loses the small ones and cuts the large "
+            f"ones; give dtype float32, or a logarithm of them (of Spectrogram: a log_offset)"
+        )
 
 
 def feature_floor(feature: Feature) -> float:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.checks import reject_unknown
 from pipeline.cluster import Cluster
-from pipeline.config import reject_unknown
 from pipeline.security import as_configuration, is_loopback
 from pipeline.walltime import lifetime_arguments, walltime_seconds
 

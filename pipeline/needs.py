@@ -14,6 +14,7 @@ import cloudpickle
 import numpy as np
 
 from pipeline.engine import Engine
+from pipeline.identity import Code, other_code
 from pipeline.numerics import numerics, other_numerics
 from pipeline.plan import Plan
 from pipeline.recordings import Recording
@@ -34,6 +35,8 @@ class Needs:
         Of the client.
     feature : bytes
         What is computed, pickled.
+    code : Code
+        That of the feature, on the client.
     recordings : tuple of Recording
         Some of those that are read.
     beside : str or None
@@ -44,6 +47,7 @@ class Needs:
 
     versions: dict[str, str]
     feature: bytes
+    code: Code
     recordings: tuple[Recording, ...]
     beside: str | None
     numerics: str | None
@@ -65,8 +69,8 @@ def check_workers(engine: Engine, plan: Plan) -> None:
     Raises
     ------
     ValueError
-        If a worker has other versions, or does not see the recordings or the folder of
-        the store; in one sentence, with the worker's address.
+        If a worker has other versions or other code of the feature, or does not see the
+        recordings or the folder of the store; in one sentence, with the worker's address.
     """
     if engine.everywhere is None:
         return
@@ -74,7 +78,8 @@ def check_workers(engine: Engine, plan: Plan) -> None:
     with _seen(plan) as beside:
         needs = Needs(
             versions(),
-            cloudpickle.dumps(plan.feature),
+            _pickled(plan),
+            plan.known.code,
             tuple(plan.recordings[int(i)] for i in sample),
             beside,
             numerics() if plan.settings.numerics == "same" else None,
@@ -92,6 +97,17 @@ def check_workers(engine: Engine, plan: Plan) -> None:
             )
         if isinstance(answer, str):
             raise ValueError(f"the worker at {address} {answer}")
+
+
+def _pickled(plan: Plan) -> bytes:
+    try:
+        pickled: bytes = cloudpickle.dumps(plan.feature)
+    except Exception as error:
+        raise ValueError(
+            f"the feature {plan.known.name} cannot be sent to workers ({type(error).__name__}: "
+            f"{error}); leave out of it what cannot be pickled, or run on threads"
+        ) from error
+    return pickled
 
 
 @contextmanager
@@ -112,12 +128,14 @@ def _lacks(needs: Needs) -> str | None:
     if needs.numerics not in (None, numerics()):
         return other_numerics(str(needs.numerics))
     try:
-        pickle.loads(needs.feature)
+        feature = pickle.loads(needs.feature)
     except Exception as error:
         return (
             f"cannot load the feature ({type(error).__name__}: {error}); install its module there, "
             f"or put its folder on the workers' PYTHONPATH"
         )
+    if found := other_code(feature, needs.code):
+        return f"has {found}; install the same there, and start it anew"
     if needs.beside is not None and not Path(needs.beside).exists():
         return (
             f"does not see {Path(needs.beside).parent}, where the store is to be; give a path "

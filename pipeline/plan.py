@@ -9,19 +9,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import psutil
 
-from pipeline.config import Settings, digest
-from pipeline.features import Feature
+from pipeline.config import Settings
+from pipeline.features import Feature, shape_of
 from pipeline.grid import WindowGrid
+from pipeline.identity import FeatureIdentity, identify, without_defaults
 from pipeline.label_files import load_labels, read_label
 from pipeline.labels import Labels, check_count, make_labels
 from pipeline.layout import FORMAT, Layout, choose_layout
+from pipeline.plain import array_digest
 from pipeline.record import digest_lines, fingerprint
 from pipeline.recordings import PathLike, Recordings, scan
 from pipeline.remote import as_path, is_remote
@@ -30,7 +31,7 @@ from pipeline.share import Share
 from pipeline.store import new_store
 from pipeline.windows import bind_to_grid
 
-__all__ = ["Inputs", "LabelsLike", "Plan"]
+__all__ = ["Inputs", "LabelsLike", "Plan", "deciding"]
 
 LabelsLike = PathLike | Labels | Sequence[Any] | npt.NDArray[Any] | None
 # Measured by scripts/benchmark-bounds: what Python and the libraries take; how often a
@@ -88,7 +89,7 @@ class Inputs:
                 f"no recording is as long as a window of {settings.window} s; give a shorter "
                 f"window, or tail 'pad'"
             )
-        feature = bind_to_grid(feature, grid)
+        feature = bind_to_grid(feature, grid, settings.dtype)
         if labels is None:
             return cls(recordings, grid, feature, _stored_labels(recordings, grid))
         what = "labels"
@@ -114,11 +115,14 @@ class Plan(Inputs):
         How recordings are cut, read and stored.
     layout : Layout
         How the store is cut into files.
+    known : FeatureIdentity
+        By what the feature is known again.
     """
 
     out: str
     settings: Settings
     layout: Layout
+    known: FeatureIdentity
 
     @classmethod
     def make(
@@ -151,7 +155,7 @@ class Plan(Inputs):
         audio_bytes = found.recordings.bytes_a_sample * found.grid.window_samples
         layout = choose_layout(
             len(found.grid),
-            found.feature.shape,
+            shape_of(found.feature),
             settings.dtype,
             int(audio_bytes),
             region_is_file=own.suffix != ".zarr",
@@ -165,6 +169,7 @@ class Plan(Inputs):
             os.fspath(out),
             settings,
             layout,
+            identify(found.feature),
         )
 
     @property
@@ -234,15 +239,13 @@ class Plan(Inputs):
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What determines the stored bytes, as plain values."""
-        settings = dataclasses.asdict(self.settings)
-        settings["hop"] = self.settings.hop or self.settings.window
-        for name in ("on_error", "retries", "numerics"):  # they change no bits of a region
-            del settings[name]
-        labels = self.labels and [digest(self.labels.values), self.labels.classes]
+        # A setting that is added later leaves those as they are that do not give it.
+        defaults = {**deciding(Settings()), "hop": self.settings.window}
+        labels = self.labels and [array_digest(self.labels.values), self.labels.classes]
         return {
             "format": FORMAT,
-            "settings": settings,
-            "feature": describe_feature(self.feature),
+            "settings": without_defaults(deciding(self.settings), defaults),
+            "feature": self.known.as_dict(),
             "labels": labels,
             "inputs": digest_lines(self.inputs()),
             "unreadable": [path for path, _ in self.recordings.unreadable],
@@ -268,6 +271,8 @@ class Plan(Inputs):
             "unreadable": dict(self.recordings.unreadable),
             "seconds": self.recordings.seconds,
             "samplerate": self.grid.samplerate,
+            "window": self.grid.window_samples / self.grid.samplerate,
+            "hop": self.grid.hop_samples / self.grid.samplerate,
             "windows": layout.n_windows,
             "regions": layout.n_regions,
             "shape": [layout.n_windows, *layout.shape],
@@ -278,7 +283,7 @@ class Plan(Inputs):
             "memory_bytes": self.memory_bytes(threads),
             "threads": threads,
             "labelled": self.labels is not None,
-            "feature": describe_feature(self.feature),
+            "feature": self.known.description(),
         }
         if share is not None:
             first, last = share.bounds(layout.n_regions)
@@ -287,23 +292,11 @@ class Plan(Inputs):
         return values
 
 
-def describe_feature(feature: Feature) -> dict[str, Any]:
-    """Name and parameters of a feature, as plain values."""
-    kind = feature if isinstance(feature, type | FunctionType) else type(feature)
-    name = f"{kind.__module__}:{kind.__qualname__}"
-    if not dataclasses.is_dataclass(feature) or isinstance(feature, type):
-        return {"name": name, "parameters": {"pickle": digest(feature)}}
-    fields = [field.name for field in dataclasses.fields(feature)]
-    return {"name": name, "parameters": {key: _plain(getattr(feature, key)) for key in fields}}
-
-
-def _plain(value: Any) -> Any:
-    """The value itself if JSON knows it, a digest of it otherwise."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, str | int | float | None) else digest(value)
+def deciding(settings: Settings) -> dict[str, Any]:
+    """The settings that change the stored bits, all of them, as plain values."""
+    values = {**dataclasses.asdict(settings), "hop": settings.hop or settings.window}
+    others = ("on_error", "retries", "numerics")
+    return {name: value for name, value in values.items() if name not in others}
 
 
 def _stored_labels(recordings: Recordings, grid: WindowGrid) -> Labels | None:

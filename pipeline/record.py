@@ -100,6 +100,7 @@ class Failed:
     region: int
     reason: str
     attempts: int
+    trace: str = ""
     time: float = field(default=0.0, compare=False)
 
 

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from dask.core import flatten
 from dask.local import get_sync
-from dask.optimization import cull
 
 from pipeline.features import Feature
 from pipeline.files import StoredFile
 from pipeline.grid import WindowGrid
+from pipeline.identity import Code, other_code
 from pipeline.numerics import numerics, other_numerics
 from pipeline.record import Done, Record, SameJob, Unreadable
 from pipeline.recordings import Recordings
@@ -29,6 +28,7 @@ from pipeline.windows import map_windows, open_windows, read_windows, why_unread
 
 __all__ = ["Failure", "Task", "run_region"]
 
+TRACE = 4000  # characters
 # What the system says of a store that no region can be written to.
 HOPELESS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
@@ -49,6 +49,7 @@ class Task:
     recordings: Recordings
     grid: WindowGrid
     feature: Feature
+    code: Code
     numerics: str | None = None  # that it must be computed by, if not by any
     versions: dict[str, str] = field(default_factory=versions)
 
@@ -65,11 +66,14 @@ class Failure:
         Whether it may go well another time.
     fatal : bool
         Whether no other region can be stored, either.
+    trace : str
+        Where a feature failed, as Python tells it.
     """
 
     reason: str
     passing: bool = False
     fatal: bool = False
+    trace: str = ""
 
 
 def run_region(task: Task) -> Done | Failure:
@@ -87,6 +91,9 @@ def run_region(task: Task) -> Done | Failure:
     if task.numerics not in (None, numerics()):
         reason = f"{socket.gethostname()} {other_numerics(str(task.numerics))}"
         return Failure(reason, fatal=True)
+    if found := other_code(task.feature, task.code):
+        reason = f"{socket.gethostname()} has {found}; install the same everywhere"
+        return Failure(reason, fatal=True)
     valid = np.zeros(len(task.grid), np.bool_)
     try:
         files = _compute(task, valid)
@@ -101,9 +108,19 @@ def run_region(task: Task) -> Done | Failure:
     except (Exception, SystemExit) as error:  # a feature that exits ends no job
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
-        return Failure(f"{type(error).__name__}: {_text(error)} ({where})")
+        return Failure(f"{type(error).__name__}: {_text(error)} ({where})", trace=_trace(error))
     seconds = round(time.monotonic() - began, 3)
     return Done(task.region, tuple(files), unreadable, seconds, numerics=numerics())
+
+
+def _trace(error: BaseException) -> str:
+    """The end of an error's traceback, from the feature on."""
+    first = frame = error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_globals["__name__"] == map_windows.__module__:
+            first = frame.tb_next or frame
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, first))[-TRACE:]
 
 
 def _text(error: BaseException) -> str:
@@ -151,10 +168,11 @@ def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
     with _storing(task.store), task.store.region(start, stop) as region:
         # One graph a block: those of a larger one would be computed in any order,
         # but some formats can only be decoded forwards.
-        graph = dict(features.__dask_graph__())
-        for i, key in enumerate(flatten(features.__dask_keys__())):
+        # `features.blocks[i].compute()` does the same, in 2 ms more a block.
+        for i in range(features.numblocks[0]):
+            key = (features.name, i, *(0 for _ in task.feature.shape))
             try:
-                block = get_sync(cull(graph, [key])[0], key)
+                block = get_sync(features.dask.cull({key}), key)
             except OSError as error:
                 raise _ElsewhereError(_text(error)) from None
             job.check()  # computing may take long, and more so if it was stopped

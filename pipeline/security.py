@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import reject_unknown
+from pipeline.checks import reject_unknown
 
 if TYPE_CHECKING:
     from distributed import Security

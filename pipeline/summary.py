@@ -134,6 +134,7 @@ def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
                 "windows": list(layout.bounds(region)),
                 "attempts": failed.attempts,
                 "reason": failed.reason,
+                "trace": failed.trace,
             }
             for region, failed in sorted(standing.failed.items())
         ],

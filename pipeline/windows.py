@@ -12,7 +12,15 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.features import Feature, Spectrogram, bind, feature_floor
+from pipeline.features import (
+    Feature,
+    Spectrogram,
+    bind,
+    check_feature,
+    check_values,
+    feature_floor,
+    shape_of,
+)
 from pipeline.grid import Indices, WindowGrid
 from pipeline.recordings import Recording, Recordings
 
@@ -103,12 +111,13 @@ def map_windows(
             f"audio has shape {audio.shape}, but the grid has {len(grid)} windows of "
             f"{grid.window_samples} samples; give the grid that audio was opened with"
         )
-    feature = bind_to_grid(feature, grid)
-    shape = feature.shape
+    feature = bind_to_grid(feature, grid, dtype)
+    shape = shape_of(feature)
 
     def compute(block: Samples, block_info: Any = None) -> Array:
         start, stop = block_info[0]["array-location"][0]
-        return compute_features(feature, block, grid[start:stop].locate()[2], dtype)
+        part = grid[start:stop]
+        return compute_features(feature, block, part.locate()[2], dtype, part.offset)
 
     mapped: da.Array = da.map_blocks(
         compute,
@@ -124,22 +133,19 @@ def map_windows(
     return mapped
 
 
-def bind_to_grid(feature: Feature, grid: WindowGrid) -> Feature:
+def bind_to_grid(feature: Feature, grid: WindowGrid, dtype: npt.DTypeLike = np.float32) -> Feature:
     """The feature, for the rate and the windows of a grid.
 
     Raises
     ------
     ValueError
-        If it was made for others, or its axes do not fit its shape.
+        If it is none, was made for others, its axes do not fit its shape, or
+        its values do not fit the dtype.
     """
+    check_feature(feature)
     bound = bind(feature, grid.samplerate, grid.window_samples / grid.samplerate)
-    axes = [axis for axis in (bound.frequencies, bound.times) if axis is not None]
-    if not axes or tuple(len(axis) for axis in axes) != tuple(bound.shape):
-        raise ValueError(
-            f"{type(bound).__name__} has the shape {bound.shape}, but axes of "
-            f"{[len(axis) for axis in axes]}; frequencies and times must have one value for each "
-            f"place, and one of the two may be None"
-        )
+    shape_of(bound)
+    check_values(bound, dtype)
     return bound
 
 
@@ -244,7 +250,11 @@ def why_unreadable(recordings: Recordings, grid: WindowGrid, t: int) -> str:
 
 
 def compute_features(
-    feature: Feature, audio: Samples, n_samples: Indices, dtype: npt.DTypeLike = np.float32
+    feature: Feature,
+    audio: Samples,
+    n_samples: Indices,
+    dtype: npt.DTypeLike = np.float32,
+    first: int = 0,
 ) -> Array:
     r"""Features of a block of windows, in NumPy.
 
@@ -258,6 +268,8 @@ def compute_features(
         Samples that each window really has.
     dtype : dtype
         Of the result.
+    first : int
+        Number of the first window, for what is said of them.
 
     Returns
     -------
@@ -266,41 +278,56 @@ def compute_features(
     Raises
     ------
     ValueError
-        If the feature gives another shape, or a value that is not finite.
+        If the feature gives another shape, what are no real numbers, or a
+        value that is not finite in the dtype.
     """
     result = np.empty((len(audio), *feature.shape), dtype)
     readable = np.isfinite(audio).all(axis=1)
+    where = f"windows {first} to {first + len(audio) - 1}"
     if readable.all():
-        _call(feature, audio, n_samples, result)
+        _call(feature, audio, n_samples, result, where)
     else:
         some = np.empty((int(readable.sum()), *feature.shape), dtype)
-        _call(feature, audio[readable], n_samples[readable], some)
+        _call(feature, audio[readable], n_samples[readable], some, where)
         result[readable] = some
         result[~readable] = feature_floor(feature)
     return result
 
 
-def _call(feature: Feature, audio: Samples, n_samples: Indices, out: Array) -> None:
+def _call(feature: Feature, audio: Samples, n_samples: Indices, out: Array, where: str) -> None:
+    if not len(audio):
+        return
     accepted = inspect.signature(feature).parameters
     options = {"n_samples": n_samples, "out": out}
     options = {name: value for name, value in options.items() if name in accepted}
-    if not len(audio):
-        return
-    values = np.asarray(feature(audio, **options))
+    with np.errstate(all="ignore"):  # what comes of it is looked at
+        values = np.asarray(feature(audio, **options))
     if values is out and isinstance(feature, Spectrogram):
         return
+    name = type(feature).__name__
     if values.shape != out.shape:
         raise ValueError(
-            f"{type(feature).__name__} gave an array of shape {values.shape} for "
-            f"{len(audio)} windows; its shape says {out.shape}"
+            f"{name} gave an array of shape {values.shape} for {len(audio)} windows; its shape "
+            f"says {out.shape}"
         )
+    if values.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{name} gave values of dtype {values.dtype} in {where}; stored features must be "
+            f"real numbers"
+        )
+    with np.errstate(over="ignore"):
+        out[...] = values
+    if np.isfinite(out).all():
+        return
     if not np.isfinite(values).all():
         raise ValueError(
-            f"{type(feature).__name__} gave values that are not finite for audio that is; "
-            f"stored features must be finite"
+            f"{name} gave values that are not finite for audio that is, in {where}; stored "
+            f"features must be finite"
         )
-    limit = np.finfo(out.dtype).max
-    out[...] = np.clip(values, -limit, limit)
+    raise ValueError(
+        f"{name} gave values of up to {np.abs(values).max():g} in {where}, and {out.dtype} ends at "
+        f"{np.finfo(out.dtype).max:g}; give dtype float32, or make them smaller"
+    )
 
 
 def _part(

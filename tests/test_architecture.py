@@ -16,7 +16,8 @@ import pipeline
 PACKAGE = Path(pipeline.__file__).parent
 
 ORDER = [
-    *("grid", "features", "labels", "layout", "share"),
+    *("checks", "plain", "grid", "features", "registry", "identity"),
+    *("labels", "layout", "share"),
     *("buckets", "remote", "remote_file"),
     *("ogg", "arrays", "sound_files", "readers", "label_files"),
     *("resampling", "manifest", "remote_sources", "sources", "recordings", "windows"),
@@ -43,14 +44,14 @@ DOORS = {
     "threadpoolctl": {"blas", "batches", "numerics"},
     "psutil": {"plan"},
     "yaml": {"config"},
-    "cloudpickle": {"config", "needs"},
+    "cloudpickle": {"needs"},
     "click": {"cli"},
     "tqdm": {"cli"},
     "matplotlib": {"plots"},
     "scipy": {"features"},
 }
 
-PURE = {"grid", "features", "labels", "share"}
+PURE = {"checks", "plain", "grid", "features", "labels", "share"}
 PURE_MAY = {"numpy", "scipy", "pipeline"}
 
 

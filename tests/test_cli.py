@@ -123,6 +123,13 @@ def test_plan_tells_the_numbers_and_neither_reads_nor_writes(
     assert snapshot(tmp_path) == before
 
 
+def test_plan_tells_windows_as_they_are_cut(cli: Cli, write_wav: Write) -> None:
+    write_wav("a.wav", 1, 22050)
+    command = ("plan", "a.wav", "--out", "x.zarr", "--window", 0.01, "--hop", 0.02, "--json")
+    plan = json.loads(cli(*command).out)
+    assert (plan["window"], plan["hop"]) == (220 / 22050, 441 / 22050)
+
+
 def test_extract_reports_in_one_line_and_is_silent_when_quiet(cli: Cli, write_wav: Write) -> None:
     write_wav("a.wav", 2.5)
     done = cli("extract", "a.wav", "--out", "x.zarr")

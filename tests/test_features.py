@@ -180,6 +180,10 @@ def test_nothing_overflows() -> None:
         ({"samplerate": 300_000}, "raise n_fft to at least 750"),
         ({"samplerate": 300}, "0 samples; give a frame_length"),
         ({"window": 0.001, "samplerate": 8000}, "more than the 8 of a window"),
+        ({"samplerate": 500}, "samplerate is 500 Hz, so that frame_length is 1, of which detrend"),
+        ({"frame_length": 1}, "leaves nothing; give a frame_length of at least 2, or detrend none"),
+        ({"frame_length": 2, "detrend": "linear"}, "give a frame_length of at least 3, or"),
+        ({"taper": ("gaussian", 0)}, "which has no weight on 20 samples"),
         ({"taper": "hannibal"}, "taper is 'hannibal', which scipy.signal.get_window refuses"),
         ({"taper": "hann", "frame_length": 1, "scaling": "loud"}, "allowed are 'density'"),
         ({"detrend": "quadratic"}, "allowed are 'constant', 'linear', None"),
@@ -192,6 +196,13 @@ def test_parameters_are_checked_when_made(parameters: dict[str, Any], message: s
     with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
         Spectrogram(**parameters)
     assert message in str(error.value)
+
+
+def test_frames_that_detrend_leaves_something_of_are_taken() -> None:
+    for parameters in ({"frame_length": 2}, {"frame_length": 1, "detrend": None}):
+        X = Spectrogram(**parameters, samplerate=500)(noise(1, 500))  # type: ignore[arg-type]
+        assert len(np.unique(X)) > 100
+    assert Spectrogram(frame_length=3, detrend="linear").shape == (257, 2666)
 
 
 def test_windows_of_another_length_are_refused() -> None:

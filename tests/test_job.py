@@ -207,7 +207,7 @@ def test_a_feature_of_one_s_own_is_known_again_by_its_parameters(
     assert pl.extract(source, out, Scaled(weights)).computed == 1
     assert pl.extract(source, out, Scaled(weights.copy())).computed == 0
     weights[2500] += 1
-    with pytest.raises(ValueError, match=r"pickle was .*, and is now"):
+    with pytest.raises(ValueError, match=r"weights was .*, and is now"):
         pl.extract(source, out, Scaled(weights))
 
 

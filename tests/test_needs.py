@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from conftest import FEATURE, Write, planned, stored, wait_until
 from distributed import LocalCluster
@@ -130,6 +133,47 @@ def test_a_feature_that_is_not_there_is_named(
     with worker(scheduler):
         said = refusal(scheduler, write_wav(), tmp_path / "x.zarr", birds.Chirp())
     assert "cannot load the feature (ModuleNotFoundError: No module named 'birds')" in said
+
+
+def test_a_feature_of_other_code_is_named(
+    scheduler: str, write_wav: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "class Chirp:\n"
+        "    shape, frequencies, times = (1,), (0.0,), None\n"
+        "    def __call__(self, windows):\n"
+        "        return windows[:, :1]\n"
+    )
+    for folder, more in (("here", ""), ("there", "# changed\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "thrush.py").write_text(text + more)
+    monkeypatch.syspath_prepend(tmp_path / "here")
+    import thrush  # type: ignore[import-not-found]
+
+    with worker(scheduler, path=Path(f"{tmp_path / 'there'}:{ROOT}")):
+        said = refusal(scheduler, write_wav(), tmp_path / "x.zarr", thrush.Chirp())
+    assert re.search(
+        r"has other code of the feature thrush:Chirp: source \w{8} where the client has source "
+        r"\w{8}; install the same there",
+        said,
+    )
+
+
+def test_a_feature_that_cannot_be_sent_is_refused(
+    scheduler: str, write_wav: Write, tmp_path: Path
+) -> None:
+    class Locked:
+        shape, frequencies, times, version = (1,), np.zeros(1), None, 1
+
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+
+        def __call__(self, windows: Any, /) -> Any:
+            return windows[:, :1]
+
+    with worker(scheduler), pytest.raises(ValueError, match=r"Locked cannot be sent to workers"):
+        run(planned(write_wav(), tmp_path / "x.zarr", Locked()), Cluster("a", address=scheduler))
+    assert not (tmp_path / "x.zarr").exists()
 
 
 def test_a_folder_that_is_on_one_machine_only_is_found_out(

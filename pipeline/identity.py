@@ -1,0 +1,256 @@
+"""Identity: by what a feature is known again, in another run and on another host.
+
+Ours are known by their name in the registry and by their parameters. One of a
+user's own is known by where it is found, by its parameters, and by the source of
+the modules that its class and the classes below it come from; or, in place of
+the source, by a ``version`` that it declares.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import inspect
+import json
+import linecache
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from types import FunctionType
+from typing import Any
+
+from pipeline.features import Feature
+from pipeline.plain import UnknownError, is_found, name_of, plain, state_of
+from pipeline.registry import registered_name
+
+__all__ = [
+    "Code",
+    "FeatureIdentity",
+    "identify",
+    "is_same",
+    "other_code",
+    "without_defaults",
+]
+
+SHOWN = 8  # of the digits of a digest
+OURS = "pipeline"
+VERSION = "give it an attribute version, a text or a whole number to change with its code"
+
+
+@dataclass(frozen=True)
+class Code:
+    """By what the code of a feature is known.
+
+    Parameters
+    ----------
+    by : {"package", "version", "source"}
+        This package for ours; what it declares; or its source.
+    value : str or int
+        The version, or the SHA-256 of the source in hexadecimal.
+    """
+
+    by: str
+    value: str | int = ""
+
+    def __str__(self) -> str:
+        return str(self.value)[:SHOWN] if self.by == "source" else str(self.value)
+
+    def change(self, new: Code) -> str:
+        """What has changed from this code to another, for people."""
+        if self.by == new.by:
+            return f"its {self.by} was {self}, and is now {new}"
+        return f"it was known by its {self.by} {self}, and is now by its {new.by} {new}"
+
+
+@dataclass(frozen=True)
+class FeatureIdentity:
+    """What a feature is.
+
+    Parameters
+    ----------
+    name : str
+        "spectrogram", or ``package.module:Name``.
+    parameters : dict
+        All of them, as plain values.
+    defaults : dict
+        Those that its code gives where nothing else is given.
+    code : Code
+        By what its code is known.
+    """
+
+    name: str
+    parameters: dict[str, Any]
+    defaults: dict[str, Any]
+    code: Code
+
+    def as_dict(self) -> dict[str, Any]:
+        """What tells it from others; a parameter that is added later changes nothing."""
+        # A version says nothing of defaults, which may be others at the next.
+        defaults = {} if self.code.by == "version" else self.defaults
+        parameters = without_defaults(self.parameters, defaults)
+        return {"name": self.name, "parameters": parameters, "code": dataclasses.astuple(self.code)}
+
+    def description(self) -> dict[str, Any]:
+        """The same for people: all parameters, and the code in short."""
+        code = {} if self.code.by == "package" else {self.code.by: str(self.code)}
+        return {"name": self.name, "parameters": self.parameters, **code}
+
+
+def without_defaults(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are not as they are where nothing is given."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in defaults or not is_same(value, defaults[name])
+    }
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two plain values are the same; 1, 1.0 and true are not."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def identify(feature: Feature) -> FeatureIdentity:
+    """What a feature is.
+
+    Raises
+    ------
+    ValueError
+        If its code or a parameter cannot be told from others, and it declares
+        no version.
+    """
+    code, name = code_of(feature), registered_name(feature) or name_of(_kind(feature))
+    parameters = _parameters(feature, name, vouched=code.by == "version")
+    return FeatureIdentity(name, parameters, _defaults(feature), code)
+
+
+def _parameters(feature: Feature, name: str, vouched: bool) -> dict[str, Any]:
+    """Its parameters as plain values; where a version vouches for it, as far as they have one."""
+    where, parameters = "it", {}
+    try:
+        state = dict(vars(feature)) if _kind(feature) is feature else state_of(feature)
+        for where, value in state.items():
+            try:
+                parameters[where] = plain(value)
+            except UnknownError:
+                if not vouched:
+                    raise
+                parameters[where] = {"of": name_of(type(value))}
+    except UnknownError as error:
+        if not vouched:
+            raise ValueError(
+                f"of the feature {name}, {where} is or holds {error}, of which another run could "
+                f"not say whether it is the same; {VERSION}"
+            ) from error
+    return parameters
+
+
+def _defaults(feature: Any) -> dict[str, Any]:
+    """The plain ones among the defaults of a dataclass."""
+    defaults = {}
+    for field in dataclasses.fields(feature) if dataclasses.is_dataclass(feature) else ():
+        if field.default is not dataclasses.MISSING:
+            with suppress(UnknownError):
+                defaults[field.name] = plain(field.default)
+    return defaults
+
+
+def _kind(feature: Feature) -> Any:
+    """The class of a feature, or the function that it is."""
+    return feature if isinstance(feature, FunctionType) else type(feature)
+
+
+def code_of(feature: Feature) -> Code:
+    """By what the code of a feature is known, as it was when first asked in this process.
+
+    Raises
+    ------
+    ValueError
+        If it is not ours, has no version, and its source cannot be had.
+    """
+    if registered_name(feature):
+        return Code("package")
+    version = getattr(feature, "version", None)
+    name = name_of(_kind(feature))
+    if version is not None:
+        if not isinstance(version, str | int) or isinstance(version, bool):
+            raise ValueError(
+                f"the version of the feature {name} is {version!r}; it must be a text or a whole "
+                f"number"
+            )
+        return Code("version", version)
+    digest = _source_digest(_kind(feature))
+    if digest is None:
+        raise ValueError(
+            f"the source of the feature {name} cannot be had, so that another run could not say "
+            f"whether it was changed; {VERSION}"
+        )
+    return Code("source", digest)
+
+
+def other_code(feature: Feature, code: Code) -> str | None:
+    """What the code of a feature is here, if another than that; None where it is the same.
+
+    Nor is it another where it came with the feature, as that of a script or a
+    notebook does.
+    """
+    kind = _kind(feature)
+    if kind.__module__ == "__main__" or not is_found(kind):
+        return None
+    try:
+        here = code_of(feature)
+    except ValueError as error:
+        return str(error)
+    if here == code:
+        return None
+    return (
+        f"other code of the feature {name_of(kind)}: {here.by} {here} where the client has "
+        f"{code.by} {code}"
+    )
+
+
+@lru_cache(maxsize=256)  # what counts is what was imported, not what stands in the file later
+def _source_digest(kind: Any) -> str | None:
+    """SHA-256 of the source of a class and those below it, by modules."""
+    kinds = kind.__mro__ if isinstance(kind, type) else (kind,)
+    not_theirs = sys.stdlib_module_names | {OURS}
+    own = [k for k in kinds if k is kind or k.__module__.partition(".")[0] not in not_theirs]
+    texts = {k.__module__ if _has_file(k) else name_of(k): _source(k) for k in own}
+    found = hashlib.sha256()
+    for text in texts.values():
+        if text is None:
+            return None
+        found.update(text.encode("utf-8", "surrogatepass"))
+    return found.hexdigest()
+
+
+def _has_file(kind: Any) -> bool:
+    return hasattr(sys.modules.get(kind.__module__), "__file__")
+
+
+def _source(kind: Any) -> str | None:
+    """The text of a module, or of what was typed into a notebook."""
+    try:
+        if _has_file(kind):
+            return inspect.getsource(sys.modules[kind.__module__])
+        if isinstance(kind, FunctionType):
+            return inspect.getsource(kind)
+        return _typed_class(kind)
+    except (OSError, TypeError, SyntaxError):
+        return None
+
+
+def _typed_class(kind: type) -> str | None:
+    """The text of a class in the cell that defines it, which `inspect` does not find."""
+    functions = [value for value in vars(kind).values() if isinstance(value, FunctionType)]
+    files = {function.__code__.co_filename for function in functions}
+    for file in sorted(files):
+        lines = linecache.getlines(file)
+        for node in ast.walk(ast.parse("".join(lines))):
+            if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
+                first = min([node.lineno, *(found.lineno for found in node.decorator_list)])
+                return "".join(lines[first - 1 : node.end_lineno])
+    return None

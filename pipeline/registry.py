@@ -1,0 +1,88 @@
+"""The registry: features by name, ours and those of the user's own modules."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from pipeline.checks import reject_unknown
+from pipeline.features import Feature, Spectrogram, check_feature
+
+__all__ = ["FEATURES", "make_feature", "registered_name"]
+
+FEATURES: dict[str, Any] = {"spectrogram": Spectrogram}
+
+
+def registered_name(feature: object) -> str | None:
+    """The name under which a feature of ours is known; None for others."""
+    return next((name for name, kind in FEATURES.items() if type(feature) is kind), None)
+
+
+def make_feature(name: str, parameters: Mapping[str, Any]) -> Feature:
+    """A feature by name, with parameters.
+
+    Parameters
+    ----------
+    name : str
+        "spectrogram", or ``package.module:Name`` of your own.
+    parameters : mapping
+        Its keyword arguments.
+
+    Returns
+    -------
+    Feature
+
+    Raises
+    ------
+    ValueError
+        If there is no such feature, or it refuses the parameters.
+    """
+    factory = FEATURES.get(name) or _import(name)
+    if dataclasses.is_dataclass(factory):
+        fields = [field.name for field in dataclasses.fields(factory) if field.init]
+        reject_unknown(parameters, fields, f"parameter of {name}")
+    try:
+        feature: Feature = factory(**parameters)
+    except ValueError:  # a sentence of its own
+        raise
+    except (Exception, SystemExit) as error:
+        raise ValueError(
+            f"feature {name} cannot be made of {dict(parameters)}: {_words(error)}; "
+            f"give other parameters"
+        ) from error
+    check_feature(feature, f"feature {name}")
+    return feature
+
+
+def _import(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        reject_unknown([name], [*FEATURES, "package.module:Name"], "feature")
+    with suppress(FileNotFoundError):  # a folder that was removed
+        # As `python -m` has it; the installed command begins with its own folder.
+        if not {"", os.getcwd()} & set(sys.path):
+            sys.path.insert(0, os.getcwd())
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (Exception, SystemExit) as error:
+        raise ValueError(
+            f"feature {name} cannot be imported: {_words(error)}; give package.module:Name of "
+            f"a class that Python finds, and imports without an error"
+        ) from error
+
+
+def _words(error: BaseException) -> str:
+    """What an error says, and where it was raised if that is in a file of the user's."""
+    text = traceback.format_exception_only(error)[-1].strip()
+    if isinstance(error, SyntaxError):
+        return f"{text} ({os.path.basename(error.filename or '')}, line {error.lineno})"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    if frame.filename == __file__ or frame.filename.startswith("<"):
+        return text
+    return f"{text} ({os.path.basename(frame.filename)}, line {frame.lineno})"
