@@ -20,13 +20,14 @@ from pipeline.config import Settings, digest
 from pipeline.features import Feature
 from pipeline.grid import WindowGrid
 from pipeline.label_files import load_labels, read_label
-from pipeline.labels import Labels, check_count, make_labels
+from pipeline.labels import Labels, LabelsByPath, check_count, make_labels
 from pipeline.layout import Layout, choose_layout
 from pipeline.record import digest_lines, fingerprint
 from pipeline.recordings import PathLike, Recordings, scan
 from pipeline.remote import as_path, is_remote
 from pipeline.remote_file import KEPT_BYTES
 from pipeline.share import Share
+from pipeline.sources import FileNames
 from pipeline.store import new_store
 from pipeline.windows import bind_to_grid
 
@@ -91,14 +92,10 @@ class Inputs:
             )
         feature = bind_to_grid(feature, grid)
         if labels is None:
-            return cls(recordings, grid, feature, _stored_labels(recordings, grid))
-        what = "labels"
-        if isinstance(labels, str | os.PathLike):
-            what, labels = os.fspath(labels), load_labels(as_path(labels))
-        if not isinstance(labels, Labels):
-            labels = make_labels(labels)
-        check_count(len(labels.values), len(grid), what, "the audio")
-        return cls(recordings, grid, feature, labels)
+            found = _stored_labels(recordings, grid)
+        else:
+            found = _given_labels(labels, recordings, grid)
+        return cls(recordings, grid, feature, found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,6 +302,53 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return value if isinstance(value, str | int | float | None) else digest(value)
+
+
+def _given_labels(labels: LabelsLike, recordings: Recordings, grid: WindowGrid) -> Labels:
+    """The labels of a file, or of an array, if they are those of the windows."""
+    values: Any = labels
+    what = "labels"
+    if isinstance(labels, str | os.PathLike):
+        what, values = os.fspath(labels), load_labels(as_path(labels))
+    if isinstance(values, LabelsByPath):
+        return _joined(values, recordings, grid)
+    made = values if isinstance(values, Labels) else make_labels(values)
+    unread = [path for path, _ in recordings.unreadable]
+    without = f" without {_some(unread)}, which cannot be read" if unread else ""
+    check_count(len(made.values), len(grid), what, "the audio", without)
+    return made
+
+
+def _joined(labels: LabelsByPath, recordings: Recordings, grid: WindowGrid) -> Labels:
+    """The labels of a table that names the recordings, in the order of the windows."""
+    table, text, missing = labels.table, list[str](), list[str]()
+    file = FileNames()
+    left: dict[str, str] = {}  # what the table calls a file
+    for path in labels.labels:
+        other = left.setdefault(file.of(path), path)
+        if other != path:
+            raise ValueError(f"{table} names {other} also as {path}; name it in one way")
+    for item, count in zip(recordings, grid.counts, strict=True):
+        found = labels.labels.get(left.pop(file.of(item.location), ""), ())
+        if found:
+            check_count(len(found), int(count), f"{table}, for {item.path},", "its audio")
+        elif count:
+            missing.append(item.path)
+        text += found
+    if missing:
+        raise ValueError(f"{table} has no label for {_some(missing)}; give one for each window")
+    for path, _ in recordings.unreadable:
+        left.pop(file.of(path), None)
+    if left:
+        raise ValueError(
+            f"{table} has labels for {_some([*left.values()])}, not among the recordings; leave "
+            f"out their rows, or pass the files as sources, too"
+        )
+    return make_labels(text)
+
+
+def _some(paths: Sequence[str]) -> str:
+    return f"{paths[0]} and {len(paths) - 1} more" if paths[1:] else paths[0]
 
 
 def _stored_labels(recordings: Recordings, grid: WindowGrid) -> Labels | None:

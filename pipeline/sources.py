@@ -20,7 +20,7 @@ from pipeline.readers import suffixes
 from pipeline.remote import is_remote
 from pipeline.remote_sources import expand_remote
 
-__all__ = ["PathLike", "Paths", "find_files"]
+__all__ = ["FileNames", "PathLike", "Paths", "find_files"]
 
 PathLike = str | os.PathLike[str]
 STORES = (".zarr", ".parts")
@@ -89,6 +89,26 @@ class Paths(Sequence[str]):
         ends = self._ends[start : stop + 1]
         first, last = ends[[0, -1]] - self._ends[0]
         return self._of(self._characters[first:last], ends)
+
+
+class FileNames:
+    """The one name of each file, whatever links lead to it."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def of(self, path: str) -> str:
+        """The name of the file at a path: without links, or its URL."""
+        if is_remote(path):
+            return path
+        if os.path.islink(path):
+            return os.path.realpath(path)
+        folder, name = os.path.split(path)
+        if name in ("", ".", ".."):
+            return os.path.realpath(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], name)
 
 
 def find_files(sources: PathLike | Iterable[PathLike]) -> Paths:

@@ -17,7 +17,7 @@ PACKAGE = Path(pipeline.__file__).parent
 
 ORDER = [
     *("grid", "features", "labels", "layout", "share"),
-    *("buckets", "remote", "remote_file"),
+    *("buckets", "remote", "remote_file", "tables"),
     *("ogg", "arrays", "sound_files", "readers", "label_files"),
     *("resampling", "manifest", "remote_sources", "sources", "recordings", "windows"),
     *("files", "log", "record", "lease", "object_lease", "lock", "shards"),

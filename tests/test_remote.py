@@ -29,6 +29,7 @@ from s3 import Bucket, digests
 import pipeline as pl
 from pipeline import buckets, lock, log, remote_file
 from pipeline.buckets import ChangedError
+from pipeline.label_files import load_labels
 from pipeline.layout import Layout
 from pipeline.lock import holders, locked, shared
 from pipeline.object_lease import ObjectLeases
@@ -421,8 +422,8 @@ def test_a_manifest_names_urls_and_is_one(audio_url: str, tmp_path: Path, write_
     (tmp_path / "m.csv").write_text(f"path\nhere.wav\n{audio_url}/b.flac\n")
     paths = [str(tmp_path / "here.wav"), f"{audio_url}/b.flac"]
     assert list(pl.scan(tmp_path / "m.csv").paths) == paths
-    RemotePath(f"{audio_url}/m.csv").write_bytes(f"path\na.wav\n{tmp_path}/here.wav\n".encode())
-    assert list(pl.scan(f"{audio_url}/m.csv").paths) == [f"{audio_url}/a.wav", paths[0]]
+    RemotePath(f"{audio_url}/m.csv").write_bytes(f"path\na.wav\n{audio_url}/b.flac\n".encode())
+    assert list(pl.scan(f"{audio_url}/m.csv").paths) == [f"{audio_url}/a.wav", paths[1]]
 
 
 def test_a_scan_reads_little(s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -537,6 +538,24 @@ def test_recordings_on_a_web_server_are_read_as_those_in_a_folder(
     assert there[0].size == here[0].size
     X, X_there = (read_windows(items, pl.WindowGrid(items, 1.0)) for items in (here, there))
     assert X.tobytes() == X_there.tobytes()
+
+
+def test_a_manifest_on_a_web_server_names_no_files_of_this_machine(
+    web: str, audio_folder: Path, write_wav: Write
+) -> None:
+    here = write_wav("here.wav")
+    for named, manifest in (("x/../../a.wav", "m.csv"), (str(here), "n.csv")):
+        (audio_folder / manifest).write_text(f"path,label\n{named},owl\n")
+    try:
+        assert list(pl.scan(f"{web}/m.csv").paths) == [f"{web}/a.wav"]
+        message = rf"{web}/n\.csv names {here}, which would be a file of this machine; what is on"
+        with pytest.raises(ValueError, match=message):
+            pl.scan(f"{web}/n.csv")
+        with pytest.raises(ValueError, match=message):
+            load_labels(RemotePath(f"{web}/n.csv"))
+    finally:
+        for name in "mn":
+            (audio_folder / f"{name}.csv").unlink()
 
 
 @pytest.mark.parametrize(
