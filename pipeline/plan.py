@@ -264,6 +264,7 @@ class Plan(Inputs):
             "out": self.out,
             "recordings": len(self.recordings),
             "unreadable": dict(self.recordings.unreadable),
+            "passed_over": dict(self.recordings.passed_over),
             "seconds": self.recordings.seconds,
             "samplerate": self.grid.samplerate,
             "windows": layout.n_windows,

@@ -45,6 +45,8 @@ class Report:
         Which share of the job it was, if not the whole of it.
     outlook : str or None
         What becomes of the store after a share.
+    passed_over : tuple of (str, int)
+        As of `Recordings`: no failure, for nobody asked for it by name.
     """
 
     out: str
@@ -58,6 +60,7 @@ class Report:
     seconds: float
     share: str | None = None
     outlook: str | None = None
+    passed_over: tuple[tuple[str, int], ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -81,6 +84,9 @@ class Report:
         )
         if hidden:
             lines.append(f"and {hidden} more, which status lists")
+        if self.passed_over:
+            passed = ", ".join(f"{kind} ({count})" for kind, count in self.passed_over)
+            lines.append(f"passed over: {passed}")
         if self.stopped:
             lines.append(
                 f"stopped: {self.stopped}; what is done is kept: mend that, and give the same "

@@ -19,7 +19,7 @@ ORDER = [
     *("grid", "features", "labels", "layout", "share"),
     *("buckets", "remote", "remote_file", "tables"),
     *("ogg", "arrays", "sound_files", "readers", "label_files"),
-    *("resampling", "manifest", "remote_sources", "sources", "recordings", "windows"),
+    *("resampling", "folders", "manifest", "remote_sources", "sources", "recordings", "windows"),
     *("files", "log", "record", "lease", "object_lease", "lock", "shards"),
     *("zarr_group", "zarr_store", "remote_store", "hdf5_file", "hdf5_store", "store"),
     *("blas", "memory", "versions", "config", "cluster"),

@@ -438,6 +438,50 @@ def test_files_that_are_not_what_their_names_say_are_reported_and_the_job_goes_o
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_folder_that_cannot_be_searched_is_reported_and_the_job_goes_on(
+    cli: Cli, write_wav: Write, tmp_path: Path, suffix: str
+) -> None:
+    write_wav("in/a.wav", 2)
+    name = "x" * 250
+    os.chdir("in")
+    for _ in range(18):  # deeper than a path can say
+        os.mkdir(name)
+        os.chdir(name)
+    os.chdir(tmp_path)
+    job = ("extract", "in", "--out", "x" + suffix)
+    for computed in (1, 0):
+        ended = cli(*job)
+        assert (ended.code, ended.out) == (1, "")
+        summary, reason = ended.err.splitlines()
+        assert f"2 windows in 1 regions, {computed} computed now" in summary
+        assert re.fullmatch(rf"not read: in(/{name})+: File name too long", reason)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_audio_that_is_passed_over_is_told_and_is_no_failure(
+    cli: Cli, refuses: Refuses, write_wav: Write, suffix: str
+) -> None:
+    write_wav("in/a.wav", 2)
+    for name in ("b.m4a", "c.m4a", "d.WMA"):
+        Path("in", name).touch()
+    Path("in/loop").symlink_to(".")
+    job = ("in", "--out", "x" + suffix)
+    plan = cli("plan", *job)
+    assert plan.code == 0
+    assert re.search("^passed_over +.m4a: 2, .wma: 1, links to folders: 1$", plan.out, re.MULTILINE)
+    passed = {".m4a": 2, ".wma": 1, "links to folders": 1}
+    assert json.loads(cli("plan", *job, "--json").out)["passed_over"] == passed
+    ended = cli("extract", *job)
+    assert ended.code == 0
+    assert ended.err.splitlines()[1:] == ["passed over: .m4a (2), .wma (1), links to folders (1)"]
+    assert cli("extract", *job, "--quiet") == (0, "", "")
+    Path("in/a.wav").unlink()
+    said = refuses("extract", "in", "--out", "y" + suffix)
+    assert "in is a folder with no audio in it that is read, but with .m4a (2), .wma (1), " in said
+    assert said.endswith("convert it to WAV or FLAC, or pass the links as sources\n")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_sound_file_whose_name_is_not_utf_8_is_reported_and_the_job_goes_on(
     write_wav: Write, tmp_path: Path, suffix: str
 ) -> None:

@@ -375,6 +375,8 @@ def audio_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "j.wav").write_bytes((folder / "a.wav").read_bytes()[:300_000])
     (folder / ".hidden.wav").write_bytes((folder / "a.wav").read_bytes())
     (folder / "notes.txt").write_text("none")
+    (folder / "k.m4a").write_text("none")
+    (folder / ".l.m4a").write_text("none")
     return folder
 
 
@@ -393,6 +395,7 @@ def test_recordings_in_a_bucket_are_read_as_those_in_a_folder(
     here, there = (pl.scan(where, samplerate=8000) for where in (str(audio_folder), audio_url))
     assert [path.replace(audio_url, str(audio_folder)) for path in there.paths] == list(here.paths)
     assert (here.unreadable, there.unreadable) == ((), ())
+    assert here.passed_over == there.passed_over == ((".m4a", 1),)
     assert [item.header for item in there] == [item.header for item in here]
     grids = [pl.WindowGrid(recordings, 1.0, 0.5) for recordings in (here, there)]
     X, X_there = (read_windows(*pair) for pair in zip((here, there), grids, strict=True))
