@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import sys
 import time
@@ -112,7 +113,7 @@ def _job(sources: tuple[str, ...], config: str | None, given: dict[str, Any]) ->
         flags["channel"] = parse_value(flags["channel"])
     names = {field.name for field in dataclasses.fields(Spectrogram)} - {"samplerate", "window"}
     parameters = {key: parse_value(flags.pop(key)) for key in list(flags) if key in names}
-    return load_job(Path(config) if config else None, flags, parameters)
+    return load_job(Path(os.path.expanduser(config)) if config else None, flags, parameters)
 
 
 @commands.command()

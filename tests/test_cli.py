@@ -238,6 +238,28 @@ def test_python_m_pipeline_is_the_same_command(cli: Cli, write_wav: Write, tmp_p
     assert wrong.stderr == cli("plan", "b.wav", "--out", "x.h5").err
 
 
+def test_a_tilde_is_the_home_of_a_user_in_run_yaml_and_flags(
+    cli: Cli, write_wav: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    write_wav("home/in/a.wav", 2)
+    home = tmp_path / "home"
+    (home / "y.csv").write_text("owl\nfox\n")
+    (home / "c.yaml").write_text("{clusters: {one: {threads: 1}}}")
+    (home / "run.yaml").write_text(
+        "sources: ~/in\nout: ~/x.zarr\nlabels: ~/y.csv\ncluster: ~/c.yaml:one\nquiet: true\n"
+    )
+    assert cli("extract", "--config=~/run.yaml") == (0, "", "")
+    flags = ("--out=~/y.zarr", "--labels=~/y.csv", "--cluster=~/c.yaml:one", "--quiet")
+    assert cli("extract", "~/in/*.wav", *flags) == (0, "", "")
+    for name in "xy":
+        assert json.loads(cli("info", home / f"{name}.zarr", "--json").out)["classes"] == [
+            "fox",
+            "owl",
+        ]
+    assert os.listdir(tmp_path) == ["home"]
+
+
 def test_run_yaml_sets_everything_and_flags_override_it(cli: Cli, write_wav: Write) -> None:
     write_wav("a.wav", 3)
     write_wav("b.wav", 3)
