@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,6 +75,7 @@ class Inputs:
         feature: Feature,
         labels: LabelsLike,
         settings: Settings,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Inputs:
         """Scan the sources and fit grid, feature and labels to them.
 
@@ -83,7 +84,12 @@ class Inputs:
         ValueError, OSError
             If sources, labels and settings do not fit each other.
         """
-        recordings = scan(sources, channel=settings.channel, samplerate=settings.samplerate)
+        recordings = scan(
+            sources,
+            channel=settings.channel,
+            samplerate=settings.samplerate,
+            progress=progress,
+        )
         grid = WindowGrid(recordings, settings.window, settings.hop, settings.tail)
         if not len(grid):
             raise ValueError(
@@ -126,6 +132,8 @@ class Plan(Inputs):
         feature: Feature,
         labels: LabelsLike = None,
         settings: Settings = Settings(),  # noqa: B008 - it is frozen
+        *,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Plan:
         """Plan a job.
 
@@ -145,7 +153,7 @@ class Plan(Inputs):
         # A glob of the shell may name what an earlier run has stored.
         stored = {os.path.realpath(own), os.path.realpath(f"{own}.parts")}
         sources = [source for source in sources if os.path.realpath(source) not in stored]
-        found = Inputs.find(sources, feature, labels, settings)
+        found = Inputs.find(sources, feature, labels, settings, progress)
         audio_bytes = found.recordings.bytes_a_sample * found.grid.window_samples
         layout = choose_layout(
             len(found.grid),

@@ -361,6 +361,7 @@ def scan(
     *,
     channel: int | Literal["mix"] = 0,
     samplerate: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Recordings:
     """Find the recordings at the sources; only their headers are read.
 
@@ -375,6 +376,8 @@ def scan(
         The channel to use, counted from 0, or the mean of all.
     samplerate : int, optional
         Rate in Hz to resample to; for ``.npy`` files, the rate they have.
+    progress : callable
+        Called with the number of files looked at, and of all.
 
     Returns
     -------
@@ -403,6 +406,7 @@ def scan(
         else:
             readable[i] = False
             unreadable.append((paths[i], found))
+        progress(i + 1, len(paths))
     _refuse_twice(paths, keys)
     if not readable.any():
         path, reason = unreadable[0]

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-__all__ = ["Progress", "Report"]
+__all__ = ["Progress", "Report", "printable"]
 
 SHOWN = 20
+# What a terminal or a file does not show but obeys, and what is not Unicode.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(line: str) -> str:
+    """A line whose control characters, as names of files may have, are shown as Python does."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], line)
 
 
 @dataclass(frozen=True)
@@ -96,4 +104,4 @@ class Report:
             lines.append("nothing of this share was left to do")
         if self.outlook:
             lines.append(self.outlook)
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
