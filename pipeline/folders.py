@@ -106,20 +106,26 @@ def _fitting(pattern: str, passed: dict[str, str]) -> Iterator[str]:
         return
     below = pattern[depth.end() :]
     above = pattern[: depth.start()] or ("/" if depth[0].startswith("/") else "")
-    by_chance = glob.has_magic(os.path.basename(below.rstrip("/")))
     for base in filter(os.path.isdir, glob.iglob(above)) if above else [""]:
+        if not below:
+            yield base or "."
+            continue
         for folder, searched in _folders(base, passed):
-            if not below or not searched:
+            if searched:
+                yield from _fitting_in(folder, below, passed)
+            else:
                 yield folder or "."
-                if searched:
-                    break
-                continue
-            for path in _fitting(os.path.join(glob.escape(folder), below), passed):
-                link = path.rstrip("/")
-                if by_chance and os.path.islink(link) and os.path.isdir(link):
-                    passed[link] = LINKS
-                else:
-                    yield path
+
+
+def _fitting_in(folder: str, pattern: str, passed: dict[str, str]) -> Iterator[str]:
+    """What fits the rest of a glob in one of the folders of ``**``."""
+    by_name = not glob.has_magic(os.path.basename(pattern.rstrip("/")))
+    for path in _fitting(os.path.join(glob.escape(folder), pattern), passed):
+        link = path.rstrip("/")
+        if by_name or not (os.path.islink(link) and os.path.isdir(link)):
+            yield path
+        else:
+            passed[link] = LINKS
 
 
 def _folders(folder: str, passed: dict[str, str]) -> Iterator[tuple[str, bool]]:

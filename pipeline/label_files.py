@@ -100,11 +100,12 @@ def _text_labels(path: AnyPath, rows: list[list[str]]) -> list[str] | LabelsByPa
     if not labels or "" in labels:
         where = f"in row {labels.index('') + 1}" if labels else "at all"
         raise ValueError(f"{path} has no label {where}; give one for each window")
-    if not by_path:
-        return labels
+    return _by_path(path, _cells(rows, header.index("path")), labels) if by_path else labels
+
+
+def _by_path(path: AnyPath, names: list[str], labels: list[str]) -> LabelsByPath:
     found: dict[str, list[str]] = {}
-    paired = zip(_cells(rows, header.index("path")), labels, strict=True)
-    for number, (name, label) in enumerate(paired, 1):
+    for number, (name, label) in enumerate(zip(names, labels, strict=True), 1):
         if not name:
             raise ValueError(f"{path} names no path in row {number}; name one in each row")
         found.setdefault(locate(path, name), []).append(label)

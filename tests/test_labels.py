@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import pipeline as pl
 from pipeline.config import Settings
 from pipeline.features import Spectrogram
 from pipeline.label_files import load_labels, read_label
@@ -452,3 +455,15 @@ def test_a_nul_in_a_file_of_labels_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "y.csv").write_bytes("label\nowl\n".encode("utf-16-le"))
     with pytest.raises(OSError, match=r"/y\.csv cannot be read as labels .*NUL.*; give"):
         load_labels(tmp_path / "y.csv")
+
+
+def test_the_labels_of_real_recordings_are_those_of_their_table(audio: Path) -> None:
+    folder = audio / "percussion-48k-24bit-flac"
+    with (folder / "labels.csv").open() as file:
+        expected = {row["path"]: row["label"] for row in csv.DictReader(file)}
+    settings = Settings(window=60.0)  # one for each file
+    sources = [folder / name for name in sorted(expected)[::-1]]
+    found = Inputs.find(sources, pl.Spectrogram(), folder / "labels.csv", settings)
+    names = [os.path.relpath(path, folder) for path in found.recordings.paths]
+    assert names == sorted(expected)[::-1] != list(expected)
+    assert names_of(found.labels) == [expected[name] for name in names]
