@@ -42,6 +42,15 @@ CHOICES = {
     "compression": ("none", "lz4", "zstd"),
     "on_error": ("mask", "stop"),
 }
+KINDS = (
+    ("sources", list, "a path or a list of paths"),
+    ("out", str, "a path"),
+    ("labels", str, "a path"),
+    ("cluster", str, "a path"),
+    ("share", str, "I/N, with I from 0 to N-1"),
+    ("overwrite", bool, "true or false"),
+    ("quiet", bool, "true or false"),
+)
 
 
 @dataclass(frozen=True)
@@ -267,6 +276,16 @@ class Job:
     share: Share | None = None
 
 
+def _check_kinds(values: Mapping[str, Any]) -> None:
+    """Refuse values of a job that are of another kind than they must be."""
+    for key, kind, what in KINDS:
+        value = values.get(key)
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"{key} is {value!r}; it must be {what}")
+    if not all(isinstance(source, str) for source in values["sources"]):
+        raise ValueError(f"sources is {values['sources']!r}; it must be a path or a list of paths")
+
+
 def _expanded(path: str | None) -> str | None:
     return path and os.path.expanduser(path)
 
@@ -311,20 +330,7 @@ def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[st
             raise ValueError(f"{key} is missing; give {what}, or '{key}:' in run.yaml")
     if isinstance(values["sources"], str):
         values["sources"] = [values["sources"]]
-    for key, kind, what in (
-        ("sources", list, "a path or a list of paths"),
-        ("out", str, "a path"),
-        ("labels", str, "a path"),
-        ("cluster", str, "a path"),
-        ("share", str, "I/N, with I from 0 to N-1"),
-        ("overwrite", bool, "true or false"),
-        ("quiet", bool, "true or false"),
-    ):
-        value = values.get(key)
-        if value is not None and not isinstance(value, kind):
-            raise ValueError(f"{key} is {value!r}; it must be {what}")
-    if not all(isinstance(source, str) for source in values["sources"]):
-        raise ValueError(f"sources is {values['sources']!r}; it must be a path or a list of paths")
+    _check_kinds(values)
     name = feature.pop("name", "spectrogram")
     return Job(
         [os.path.expanduser(source) for source in values["sources"]],
