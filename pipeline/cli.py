@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import sys
 import time
@@ -18,6 +19,7 @@ from tqdm import tqdm
 
 from pipeline.config import Job, load_job, parse_value
 from pipeline.features import Spectrogram
+from pipeline.report import printable
 
 if TYPE_CHECKING:
     from pipeline.report import Progress
@@ -56,7 +58,7 @@ def _words(error: Exception) -> str:
 
 
 def _complain(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     return WRONG
 
 
@@ -115,7 +117,7 @@ def _job(sources: tuple[str, ...], config: str | None, given: dict[str, Any]) ->
         flags["channel"] = parse_value(flags["channel"])
     names = {field.name for field in dataclasses.fields(Spectrogram)} - {"samplerate", "window"}
     parameters = {key: parse_value(flags.pop(key)) for key in list(flags) if key in names}
-    return load_job(Path(config) if config else None, flags, parameters)
+    return load_job(Path(os.path.expanduser(config)) if config else None, flags, parameters)
 
 
 @commands.command()
@@ -161,7 +163,10 @@ def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **given: A
     job = _job(sources, config, given)
     cluster = load_cluster(job.cluster)
     check_manager(cluster)
-    planned = Plan.make(job.sources, job.out, job.feature, job.labels, job.settings)
+    with _looking(False) as looked:
+        planned = Plan.make(
+            job.sources, job.out, job.feature, job.labels, job.settings, progress=looked
+        )
     planned.check_fits(cluster.threads_per_worker)
     find_begun(planned, job.overwrite)
     _print(planned.as_dict(cluster.threads_per_worker, job.share), as_json)
@@ -187,7 +192,10 @@ def extract(
     check_manager(cluster)
     performance = Path(performance_report) if performance_report else None
     check_report(cluster, performance)
-    planned = Plan.make(job.sources, job.out, job.feature, job.labels, job.settings)
+    with _looking(job.quiet) as looked:
+        planned = Plan.make(
+            job.sources, job.out, job.feature, job.labels, job.settings, progress=looked
+        )
     planned.check_fits(cluster.threads_per_worker)
     with _progress(job.quiet, planned.grid.hop_samples / planned.grid.samplerate) as progress:
         report = run(
@@ -224,12 +232,12 @@ def status(out: str, as_json: bool) -> None:
             f"{item['holder']} at work"
         )
     for item in failed:
-        click.echo(f"failed: region {item['region']}: {item['reason']}")
+        _say(f"failed: region {item['region']}: {item['reason']}")
     for item in masked:
         start, stop = item["windows"]
-        click.echo(f"masked: windows {start} to {stop - 1}: {item['path']}: {item['reason']}")
+        _say(f"masked: windows {start} to {stop - 1}: {item['path']}: {item['reason']}")
     for path, reason in unreadable.items():
-        click.echo(f"not read: {path}: {reason}")
+        _say(f"not read: {path}: {reason}")
     if values["damaged_lines"]:
         click.echo("damaged: the record itself, which verify tells more of")
 
@@ -248,7 +256,7 @@ def verify(out: str, repair: bool, as_json: bool) -> int:
         click.echo(json.dumps([dataclasses.asdict(damage) for damage in found], indent=2))
     else:
         for damage in found:
-            click.echo(str(damage))
+            _say(str(damage))
         click.echo(f"damaged: {len(found)}" if found else "all is as it was written")
         standing = {} if found else stand(out)
         if standing and (left := standing["regions"] - standing["done"]):
@@ -311,13 +319,17 @@ def plot(out: str, window: int, png: str) -> None:
     plot_window(out, window, Path(png))
 
 
+def _say(line: str) -> None:
+    click.echo(printable(line))
+
+
 def _print(values: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(values, indent=2))
         return
     width = max(map(len, values))
     for name, value in values.items():
-        click.echo(f"{name:<{width}}  {_text(name, value)}")
+        _say(f"{name:<{width}}  {_text(name, value)}")
 
 
 def _text(name: str, value: Any) -> str:
@@ -331,6 +343,25 @@ def _text(name: str, value: Any) -> str:
     if value is None:
         return "none"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+@contextmanager
+def _looking(quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A count of the files looked at, on a terminal, where that takes more than a second."""
+    with tqdm(
+        disable=True if quiet else None,
+        delay=1,
+        leave=False,
+        bar_format="{n_fmt} of {total_fmt} files looked at, {remaining} left",
+        file=sys.stderr,
+    ) as bar:
+
+        def tell(done: int, total: int) -> None:
+            if not bar.disable:
+                bar.total = total
+                bar.update(done - bar.n)
+
+        yield tell
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +36,15 @@ CHOICES = {
     "on_error": ("mask", "stop"),
     "numerics": ("same", "any"),
 }
+KINDS = (
+    ("sources", list, "a path or a list of paths"),
+    ("out", str, "a path"),
+    ("labels", str, "a path"),
+    ("cluster", str, "a path"),
+    ("share", str, "I/N, with I from 0 to N-1"),
+    ("overwrite", bool, "true or false"),
+    ("quiet", bool, "true or false"),
+)
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,22 @@ def _is_number(value: object) -> bool:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that takes 1e-6 for a number and 12:00:00 for text, as YAML 1.2 does."""
+    """Safe YAML that takes 1e-6 for a number and 12:00:00 for text, as YAML 1.2 does.
+
+    A key that is there twice is an error, as it is in YAML 1.2, too.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key.value!r} is there twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -141,7 +166,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         If it is not YAML, or not a mapping of names to values.
     """
     try:
-        values = yaml.load(path.read_text(), _Loader)
+        values = yaml.load(path.read_text("utf-8-sig"), _Loader)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} does not exist; give the path of a YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -179,13 +204,28 @@ class Job:
     share: Share | None = None
 
 
+def _check_kinds(values: Mapping[str, Any]) -> None:
+    """Refuse values of a job that are of another kind than they must be."""
+    for key, kind, what in KINDS:
+        value = values.get(key)
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"{key} is {value!r}; it must be {what}")
+    if not all(isinstance(source, str) for source in values["sources"]):
+        raise ValueError(f"sources is {values['sources']!r}; it must be a path or a list of paths")
+
+
+def _expanded(path: str | None) -> str | None:
+    return path and os.path.expanduser(path)
+
+
 def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job:
     """Read run.yaml, and let flags override it.
 
     Parameters
     ----------
     path : path or None
-        Of run.yaml. Its ``feature`` is a name, or a mapping of ``name`` and
+        Of run.yaml. In it and in the flags, ``~`` begins a path in somebody's
+        home. Its ``feature`` is a name, or a mapping of ``name`` and
         the feature's parameters.
     flags : mapping
         Values under the same names as in run.yaml.
@@ -218,27 +258,14 @@ def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[st
             raise ValueError(f"{key} is missing; give {what}, or '{key}:' in run.yaml")
     if isinstance(values["sources"], str):
         values["sources"] = [values["sources"]]
-    for key, kind, what in (
-        ("sources", list, "a path or a list of paths"),
-        ("out", str, "a path"),
-        ("labels", str, "a path"),
-        ("cluster", str, "a path"),
-        ("share", str, "I/N, with I from 0 to N-1"),
-        ("overwrite", bool, "true or false"),
-        ("quiet", bool, "true or false"),
-    ):
-        value = values.get(key)
-        if value is not None and not isinstance(value, kind):
-            raise ValueError(f"{key} is {value!r}; it must be {what}")
-    if not all(isinstance(source, str) for source in values["sources"]):
-        raise ValueError(f"sources is {values['sources']!r}; it must be a path or a list of paths")
+    _check_kinds(values)
     name = feature.pop("name", "spectrogram")
     return Job(
-        values["sources"],
-        values["out"],
+        [os.path.expanduser(source) for source in values["sources"]],
+        os.path.expanduser(values["out"]),
         make_feature(name, {**feature, **parameters}),
-        values.get("labels"),
-        values.get("cluster"),
+        _expanded(values.get("labels")),
+        _expanded(values.get("cluster")),
         Settings(**{name: values[name] for name in names if name in values}),
         values.get("overwrite") or False,
         values.get("quiet") or False,

@@ -214,6 +214,7 @@ class Execution:
         )
         # Recordings without windows are of no share: who does the whole job reports them.
         unreadable = plan.recordings.unreadable if share is None or self._stop_at_once else ()
+        passed_over = plan.recordings.passed_over if share is None else ()
         return Report(
             plan.out,
             plan.layout.length_of(self._own),
@@ -226,6 +227,7 @@ class Execution:
             time.monotonic() - self._began,
             str(share) if share else None,
             self._outlook,
+            passed_over,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from io import TextIOWrapper
 from typing import Any
 
 import h5py
@@ -11,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.arrays import HDF5_SUFFIXES
+from pipeline.labels import LabelsByPath
 from pipeline.readers import as_os_error
 from pipeline.remote import AnyPath, RemotePath
 from pipeline.remote_file import open_binary
+from pipeline.tables import locate, read_rows, separated_by
 
 __all__ = ["load_labels", "read_label"]
 
@@ -43,18 +44,19 @@ def read_label(path: AnyPath) -> Array | None:
         return None
 
 
-def load_labels(path: AnyPath) -> Array | list[str]:
+def load_labels(path: AnyPath) -> Array | list[str] | LabelsByPath:
     """Read a file of labels, one for each window.
 
     Parameters
     ----------
     path : path
         ``.npy``; HDF5 with a dataset ``label``; or text with one label a row:
-        a single column, or a CSV file with a column ``label``.
+        a single column, or a CSV file with a column ``label``. If that has a
+        column ``path``, too, it says which recording a label is of.
 
     Returns
     -------
-    numpy.ndarray of shape (window,) or (window, class), or list of str
+    numpy.ndarray of shape (window,) or (window, class), list of str, or LabelsByPath
 
     Raises
     ------
@@ -72,25 +74,46 @@ def load_labels(path: AnyPath) -> Array | list[str]:
             if path.suffix.lower() in HDF5_SUFFIXES:
                 with _open_hdf5(path) as file:
                     return _hdf5_labels(file)
-            with open_binary(path) as raw, TextIOWrapper(raw, "utf-8-sig", newline="") as file:
-                rows = list(csv.reader(file))
+            rows = list(read_rows(path))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise OSError(
             f"{path} cannot be read as labels ({error}); give .npy, HDF5 with 'label', or CSV"
-        ) from None
+        ) from error
+    return _text_labels(path, rows)
+
+
+def _text_labels(path: AnyPath, rows: list[list[str]]) -> list[str] | LabelsByPath:
+    """The labels of a text file; rows without any cell end it, or are between recordings."""
     while rows and not any(rows[-1]):
         rows.pop()
-    header = [name.strip().lower() for name in rows[0]] if rows else []
-    column = header.index("label") if "label" in header else 0
+    header = [name.lower() for name in rows[0]] if rows else []
+    if separator := separated_by(header, "label"):
+        raise ValueError(f"{path} has its columns separated by {separator}; save it with commas")
     if "label" not in header and any(len(row) > 1 for row in rows):
         raise ValueError(
             f"{path} has several columns, but none is named 'label'; name one of them so"
         )
-    labels = [row[column].strip() if column < len(row) else "" for row in rows["label" in header :]]
+    by_path = {"label", "path"} <= {*header}
+    rows = [row for row in rows if any(row)] if by_path else rows
+    rows = rows["label" in header :]
+    labels = _cells(rows, header.index("label") if "label" in header else 0)
     if not labels or "" in labels:
         where = f"in row {labels.index('') + 1}" if labels else "at all"
         raise ValueError(f"{path} has no label {where}; give one for each window")
-    return labels
+    return _by_path(path, _cells(rows, header.index("path")), labels) if by_path else labels
+
+
+def _by_path(path: AnyPath, names: list[str], labels: list[str]) -> LabelsByPath:
+    found: dict[str, list[str]] = {}
+    for number, (name, label) in enumerate(zip(names, labels, strict=True), 1):
+        if not name:
+            raise ValueError(f"{path} names no path in row {number}; name one in each row")
+        found.setdefault(locate(path, name), []).append(label)
+    return LabelsByPath(str(path), found)
+
+
+def _cells(rows: list[list[str]], column: int) -> list[str]:
+    return [row[column] if column < len(row) else "" for row in rows]
 
 
 def _open_hdf5(path: AnyPath) -> h5py.File:

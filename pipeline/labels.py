@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Labels", "check_count", "make_labels"]
+__all__ = ["Labels", "LabelsByPath", "check_count", "make_labels"]
+
+# Numbers as programs write them. What else Python takes for one may be a name: 007, 1_1, nan.
+WHOLE = re.compile(r"0|-?[1-9][0-9]*")
+REAL = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +38,22 @@ class Labels:
                 f"labels have shape {self.values.shape} and dtype {self.values.dtype}; they "
                 f"must be numbers or truth values of shape (window,) or (window, class)"
             )
+
+
+@dataclass(frozen=True, eq=False)
+class LabelsByPath:
+    """Labels as a table has them that names the recording of each.
+
+    Parameters
+    ----------
+    table : str
+        Path of the table.
+    labels : mapping of str to sequence of str
+        Of each recording, by its path, in the order of its windows.
+    """
+
+    table: str
+    labels: Mapping[str, Sequence[str]]
 
 
 def make_labels(values: Sequence[Any] | npt.NDArray[Any]) -> Labels:
@@ -68,17 +89,26 @@ def make_labels(values: Sequence[Any] | npt.NDArray[Any]) -> Labels:
             return Labels(array)
     if not all(isinstance(value, str) and value for value in text):
         raise ValueError("labels are text, but not all of them; give text for each window")
-    for number in (np.int64, np.float64):
-        try:
-            return Labels(np.fromiter((number(str(value)) for value in text), number, len(text)))
-        except (ValueError, OverflowError):
-            continue
     classes = tuple(sorted({str(value) for value in text}))
-    index = {name: i for i, name in enumerate(classes)}
-    return Labels(np.fromiter((index[str(value)] for value in text), np.int64, len(text)), classes)
+    numbers = _numbers(classes)
+    index = dict(zip(classes, range(len(classes)) if numbers is None else numbers, strict=True))
+    dtype = np.float64 if numbers and isinstance(numbers[0], float) else np.int64
+    labels = np.fromiter((index[str(value)] for value in text), dtype, len(text))
+    return Labels(labels, classes if numbers is None else None)
 
 
-def check_count(n_labels: int, n_windows: int, what: str, of: str) -> None:
+def _numbers(text: Collection[str]) -> list[int] | list[float] | None:
+    """What text says, if all of it is whole numbers of 64 bits, or all of it is numbers."""
+    if all(map(WHOLE.fullmatch, text)):
+        fits = all(len(word) <= 20 and -(2**63) <= int(word) < 2**63 for word in text)
+        return [int(word) for word in text] if fits else None
+    if not all(map(REAL.fullmatch, text)):
+        return None
+    numbers = [float(word) for word in text]
+    return numbers if np.isfinite(numbers).all() else None
+
+
+def check_count(n_labels: int, n_windows: int, what: str, of: str, without: str = "") -> None:
     """Refuse labels that are not one a window.
 
     Parameters
@@ -87,6 +117,8 @@ def check_count(n_labels: int, n_windows: int, what: str, of: str) -> None:
         How many there are.
     what, of : str
         What has the labels, and what has the windows.
+    without : str
+        What has no windows though it may have labels.
 
     Raises
     ------
@@ -95,6 +127,6 @@ def check_count(n_labels: int, n_windows: int, what: str, of: str) -> None:
     """
     if n_labels != n_windows:
         raise ValueError(
-            f"{what} has {n_labels} labels, but {of} has {n_windows} windows; give one label for "
-            f"each window"
+            f"{what} has {n_labels} labels, but {of} has {n_windows} windows{without}; give one "
+            f"label for each window"
         )

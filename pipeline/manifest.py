@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator
-from io import TextIOWrapper
-from typing import Any
 
-from pipeline.remote import AnyPath, is_remote
-from pipeline.remote_file import open_binary
+from pipeline.remote import AnyPath
+from pipeline.tables import locate, read_rows, separated_by
 
 __all__ = ["read_manifest"]
 
@@ -20,7 +17,8 @@ def read_manifest(path: AnyPath) -> Iterator[str]:
     Parameters
     ----------
     path : path
-        Of the manifest; what it names is relative to where it is.
+        Of the manifest; what it names is relative to where it is. If it has a
+        column ``label``, too, it may name a recording in the row of each window.
 
     Yields
     ------
@@ -29,33 +27,39 @@ def read_manifest(path: AnyPath) -> Iterator[str]:
     Raises
     ------
     ValueError
-        If it is no manifest, or a row names no path.
+        If it is no manifest, a row names no path, or one on a server a file
+        of this machine.
     """
     try:
-        with open_binary(path) as raw, TextIOWrapper(raw, "utf-8-sig", newline="") as file:
-            rows = ([cell.strip() for cell in row] for row in csv.reader(file) if row)
-            header: Any = next(rows, [])
-            column = _path_column(path, header)
-            number = 0
-            for number, row in enumerate(rows, 1):
-                if column >= len(row) or not row[column]:
-                    raise ValueError(f"{path} names no path in row {number}; name one in each row")
-                yield _locate(path, row[column])
+        rows = (row for row in read_rows(path) if any(row))
+        header = next(rows, [])
+        column, labelled = _path_column(path, header)
+        seen: set[str] = set()
+        number = 0
+        for number, row in enumerate(rows, 1):
+            if column >= len(row) or not row[column]:
+                raise ValueError(f"{path} names no path in row {number}; name one in each row")
+            if not labelled:
+                yield locate(path, row[column])
+            elif row[column] not in seen:
+                seen.add(row[column])
+                yield locate(path, row[column])
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} is not a CSV file ({error}); give one with a column path"
-        ) from None
+        ) from error
     if not number:
         raise ValueError(f"{path} names no path at all; name one in each row")
 
 
-def _locate(manifest: AnyPath, path: str) -> str:
-    return path if is_remote(path) else os.path.join(manifest.parent, path)
-
-
-def _path_column(path: AnyPath, header: list[str]) -> int:
+def _path_column(path: AnyPath, header: list[str]) -> tuple[int, bool]:
+    """Which column has the paths, and whether there is one of labels, a row for each window."""
     columns = [name.lower() for name in header]
-    if "path" not in columns:
-        given = ", ".join(header) or "nothing"
-        raise ValueError(f"{path} is no manifest: it has {given}, but no column 'path'; add one")
-    return columns.index("path")
+    if "path" in columns:
+        return columns.index("path"), "label" in columns
+    if separator := separated_by(header, "path"):
+        raise ValueError(
+            f"{path} is no manifest: its columns are separated by {separator}; save it with commas"
+        )
+    given = ", ".join(header) or "nothing"
+    raise ValueError(f"{path} is no manifest: it has {given}, but no column 'path'; add one")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from pipeline.features import Feature, shape_of
 from pipeline.grid import WindowGrid
 from pipeline.identity import FeatureIdentity, identify, without_defaults
 from pipeline.label_files import load_labels, read_label
-from pipeline.labels import Labels, check_count, make_labels
+from pipeline.labels import Labels, LabelsByPath, check_count, make_labels
 from pipeline.layout import FORMAT, Layout, choose_layout
 from pipeline.plain import array_digest
 from pipeline.record import digest_lines, fingerprint
@@ -28,6 +28,7 @@ from pipeline.recordings import PathLike, Recordings, scan
 from pipeline.remote import as_path, is_remote
 from pipeline.remote_file import KEPT_BYTES
 from pipeline.share import Share
+from pipeline.sources import FileNames
 from pipeline.store import new_store
 from pipeline.windows import bind_to_grid
 
@@ -74,6 +75,7 @@ class Inputs:
         feature: Feature,
         labels: LabelsLike,
         settings: Settings,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Inputs:
         """Scan the sources and fit grid, feature and labels to them.
 
@@ -82,7 +84,12 @@ class Inputs:
         ValueError, OSError
             If sources, labels and settings do not fit each other.
         """
-        recordings = scan(sources, channel=settings.channel, samplerate=settings.samplerate)
+        recordings = scan(
+            sources,
+            channel=settings.channel,
+            samplerate=settings.samplerate,
+            progress=progress,
+        )
         grid = WindowGrid(recordings, settings.window, settings.hop, settings.tail)
         if not len(grid):
             raise ValueError(
@@ -91,14 +98,10 @@ class Inputs:
             )
         feature = bind_to_grid(feature, grid, settings.dtype)
         if labels is None:
-            return cls(recordings, grid, feature, _stored_labels(recordings, grid))
-        what = "labels"
-        if isinstance(labels, str | os.PathLike):
-            what, labels = os.fspath(labels), load_labels(as_path(labels))
-        if not isinstance(labels, Labels):
-            labels = make_labels(labels)
-        check_count(len(labels.values), len(grid), what, "the audio")
-        return cls(recordings, grid, feature, labels)
+            found = _stored_labels(recordings, grid)
+        else:
+            found = _given_labels(labels, recordings, grid)
+        return cls(recordings, grid, feature, found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +135,8 @@ class Plan(Inputs):
         feature: Feature,
         labels: LabelsLike = None,
         settings: Settings = Settings(),  # noqa: B008 - it is frozen
+        *,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Plan:
         """Plan a job.
 
@@ -151,7 +156,7 @@ class Plan(Inputs):
         # A glob of the shell may name what an earlier run has stored.
         stored = {os.path.realpath(own), os.path.realpath(f"{own}.parts")}
         sources = [source for source in sources if os.path.realpath(source) not in stored]
-        found = Inputs.find(sources, feature, labels, settings)
+        found = Inputs.find(sources, feature, labels, settings, progress)
         audio_bytes = found.recordings.bytes_a_sample * found.grid.window_samples
         layout = choose_layout(
             len(found.grid),
@@ -269,6 +274,7 @@ class Plan(Inputs):
             "out": self.out,
             "recordings": len(self.recordings),
             "unreadable": dict(self.recordings.unreadable),
+            "passed_over": dict(self.recordings.passed_over),
             "seconds": self.recordings.seconds,
             "samplerate": self.grid.samplerate,
             "window": self.grid.window_samples / self.grid.samplerate,
@@ -297,6 +303,53 @@ def deciding(settings: Settings) -> dict[str, Any]:
     values = {**dataclasses.asdict(settings), "hop": settings.hop or settings.window}
     others = ("on_error", "retries", "numerics")
     return {name: value for name, value in values.items() if name not in others}
+
+
+def _given_labels(labels: LabelsLike, recordings: Recordings, grid: WindowGrid) -> Labels:
+    """The labels of a file, or of an array, if they are those of the windows."""
+    values: Any = labels
+    what = "labels"
+    if isinstance(labels, str | os.PathLike):
+        what, values = os.fspath(labels), load_labels(as_path(labels))
+    if isinstance(values, LabelsByPath):
+        return _joined(values, recordings, grid)
+    made = values if isinstance(values, Labels) else make_labels(values)
+    unread = [path for path, _ in recordings.unreadable]
+    without = f" without {_some(unread)}, which cannot be read" if unread else ""
+    check_count(len(made.values), len(grid), what, "the audio", without)
+    return made
+
+
+def _joined(labels: LabelsByPath, recordings: Recordings, grid: WindowGrid) -> Labels:
+    """The labels of a table that names the recordings, in the order of the windows."""
+    table, text, missing = labels.table, list[str](), list[str]()
+    file = FileNames()
+    left: dict[str, str] = {}  # what the table calls a file
+    for path in labels.labels:
+        other = left.setdefault(file.of(path), path)
+        if other != path:
+            raise ValueError(f"{table} names {other} also as {path}; name it in one way")
+    for item, count in zip(recordings, grid.counts, strict=True):
+        found = labels.labels.get(left.pop(file.of(item.location), ""), ())
+        if found:
+            check_count(len(found), int(count), f"{table}, for {item.path},", "its audio")
+        elif count:
+            missing.append(item.path)
+        text += found
+    if missing:
+        raise ValueError(f"{table} has no label for {_some(missing)}; give one for each window")
+    for path, _ in recordings.unreadable:
+        left.pop(file.of(path), None)
+    if left:
+        raise ValueError(
+            f"{table} has labels for {_some([*left.values()])}, not among the recordings; leave "
+            f"out their rows, or pass the files as sources, too"
+        )
+    return make_labels(text)
+
+
+def _some(paths: Sequence[str]) -> str:
+    return f"{paths[0]} and {len(paths) - 1} more" if paths[1:] else paths[0]
 
 
 def _stored_labels(recordings: Recordings, grid: WindowGrid) -> Labels | None:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from threading import Lock
 from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.folders import why_unsearched
 from pipeline.grid import Indices
 from pipeline.readers import HIGHEST_RATE, Header, Reader, Samples, open_reader, probe
 from pipeline.remote import as_path, is_remote
 from pipeline.remote_file import open_binary
 from pipeline.resampling import resample_part
-from pipeline.sources import AT_ONCE, PathLike, Paths, find_files
+from pipeline.sources import AT_ONCE, FileNames, PathLike, Paths, find_files
 
 __all__ = ["OpenRecording", "PathLike", "Recording", "Recordings", "scan"]
 
@@ -214,6 +215,12 @@ class Recordings(Sequence[Recording]):
     unreadable : sequence of (str, str)
         Path and reason of those that cannot.
 
+    Attributes
+    ----------
+    passed_over : tuple of (str, int)
+        Endings of audio that is not read, and links to folders, that the
+        search of a folder came upon; and how many of each.
+
     Raises
     ------
     ValueError
@@ -228,6 +235,7 @@ class Recordings(Sequence[Recording]):
         # Or the folder that the paths are relative to.
         self._locations: Paths | str = Paths(item.location for item in items)
         self.unreadable = tuple(unreadable)
+        self.passed_over: tuple[tuple[str, int], ...] = ()
         self._check_rates()
 
     @classmethod
@@ -237,10 +245,11 @@ class Recordings(Sequence[Recording]):
         paths: Paths,
         locations: Paths | str,
         unreadable: Sequence[tuple[str, str]] = (),
+        passed_over: tuple[tuple[str, int], ...] = (),
     ) -> Recordings:
         made = cls.__new__(cls)
         made._columns, made._paths, made._locations = columns, paths, locations
-        made.unreadable = tuple(unreadable)
+        made.unreadable, made.passed_over = tuple(unreadable), passed_over
         return made
 
     def _check_rates(self) -> None:
@@ -352,6 +361,7 @@ def scan(
     *,
     channel: int | Literal["mix"] = 0,
     samplerate: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Recordings:
     """Find the recordings at the sources; only their headers are read.
 
@@ -366,11 +376,14 @@ def scan(
         The channel to use, counted from 0, or the mean of all.
     samplerate : int, optional
         Rate in Hz to resample to; for ``.npy`` files, the rate they have.
+    progress : callable
+        Called with the number of files looked at, and of all.
 
     Returns
     -------
     Recordings
-        With the files that cannot be read in ``unreadable``.
+        With the files that cannot be read, and folders that cannot be
+        searched, in ``unreadable``.
 
     Raises
     ------
@@ -381,7 +394,7 @@ def scan(
         channel or is named twice, or the rates differ and `samplerate` is not
         given.
     """
-    paths = find_files(sources)
+    paths, passed_over = find_files(sources)
     check_request(channel, samplerate)
     folder = os.getcwd()
     examine = partial(_examine, folder=folder, channel=channel, samplerate=samplerate)
@@ -393,6 +406,7 @@ def scan(
         else:
             readable[i] = False
             unreadable.append((paths[i], found))
+        progress(i + 1, len(paths))
     _refuse_twice(paths, keys)
     if not readable.any():
         path, reason = unreadable[0]
@@ -402,7 +416,7 @@ def scan(
         )
     if unreadable:
         columns, paths = columns[readable], paths.where(readable)
-    recordings = Recordings._of(columns, paths, folder, unreadable)
+    recordings = Recordings._of(columns, paths, folder, unreadable, passed_over)
     recordings._check_rates()
     return recordings
 
@@ -420,6 +434,8 @@ def _examine(
             key = hash(path if is_remote(path) else os.path.realpath(path))
             raise
         key = hash((status.st_dev, status.st_ino))
+        if S_ISDIR(status.st_mode):
+            return why_unsearched(path), key
         if not S_ISREG(status.st_mode):
             return "it is not a file", key
         header = probe(as_path(path), samplerate)
@@ -468,11 +484,16 @@ def _refuse_twice(paths: Paths, keys: Indices) -> None:
     order = np.argsort(keys, kind="stable")
     same = np.diff(keys[order]) == 0
     suspects = np.sort(order[np.append(same, False) | np.append(False, same)])
-    named = (paths[int(i)] for i in suspects)
-    count = Counter(path if is_remote(path) else os.path.realpath(path) for path in named)
-    for path, times in count.most_common(1):
-        if times > 1:
-            raise ValueError(f"{path} is among the sources {times} times; name each file once")
+    file, names = FileNames(), dict[str, list[str]]()
+    for path in (paths[int(i)] for i in suspects):
+        names.setdefault(file.of(path), []).append(path)
+    for name, given in names.items():
+        if len(given) > 1:
+            others = [path for path in given if path != given[0]]
+            same = f"; {given[0]} and {others[0]} are the same" if others else ""
+            raise ValueError(
+                f"{name} is among the sources {len(given)} times; name each file once{same}"
+            )
 
 
 def check_request(channel: int | str, samplerate: int | None) -> None:

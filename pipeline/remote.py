@@ -99,8 +99,11 @@ class RemotePath(os.PathLike[str]):
         scheme, _, rest = self.url.partition("://")
         host, _, path = rest.partition("/")
         web = scheme in ("http", "https")
-        if scheme not in SCHEMES or not host:
+        if scheme not in SCHEMES:
             raise ValueError(f"{self.url} is not known; remote are s3://, gs:// and https://")
+        if not host:
+            lacks, example = ("server", "server/file") if web else ("bucket", "bucket/folder/")
+            raise ValueError(f"{self.url} names no {lacks}; give {scheme}://{example}")
         if "@" in host or (web and ("?" in path or "#" in path)):
             shown = f"{scheme}://{host.rpartition('@')[2]}/{re.split('[?#]', path)[0]}"
             raise ValueError(

@@ -7,16 +7,17 @@ import os
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from pipeline.arrays import HDF5_SUFFIXES
+from pipeline.folders import OTHER_AUDIO, STORES, no_audio
 from pipeline.manifest import read_manifest
 from pipeline.remote import RemotePath
 
 __all__ = ["expand_remote"]
 
 
-def expand_remote(source: str, known: frozenset[str], stores: Sequence[str]) -> Iterator[str]:
+def expand_remote(source: str, known: frozenset[str], passed: dict[str, str]) -> Iterator[str]:
     """The files that a URL names.
 
     Parameters
@@ -24,8 +25,10 @@ def expand_remote(source: str, known: frozenset[str], stores: Sequence[str]) -> 
     source : str
         Of an object, of the beginning of the names of several (a "folder"), a
         glob of them, or a manifest; on a web server, of a file or a manifest.
-    known, stores : collections of str
-        Suffixes of audio, and of folders that are not looked into.
+    known : set of str
+        Endings of audio that is read.
+    passed : dict of str to str
+        Takes what is passed over: URL and ending.
 
     Yields
     ------
@@ -52,16 +55,22 @@ def expand_remote(source: str, known: frozenset[str], stores: Sequence[str]) -> 
             f"server cannot be searched"
         )
     found = seen = False
+    before = len(passed)
     pattern = path.key.split("/") if glob.has_magic(path.key) else []
     above = 0 if pattern else len(_parts(path.key))
     for parts in _walk(path, pattern):
         seen = True
         matched = _matched(parts, pattern) if pattern else above
-        if matched is None or any(part in stores for part in map(_suffix, parts[above:-1])):
+        if matched is None or any(part in STORES for part in map(_suffix, parts[above:-1])):
             continue
-        if _is_audio(path.root, parts, matched, known):
+        if any(part.startswith(".") for part in parts[matched:]):
+            continue
+        suffix = _suffix(parts[-1]).lower()
+        if _is_audio(path.root, parts, known if matched < len(parts) else None):
             found = True
             yield "/".join([path.root, *parts])
+        elif suffix in OTHER_AUDIO:
+            passed["/".join([path.root, *parts])] = suffix
     if pattern and not found:
         raise FileNotFoundError(f"nothing fits the glob {source}; give another")
     if not seen:
@@ -69,7 +78,7 @@ def expand_remote(source: str, known: frozenset[str], stores: Sequence[str]) -> 
             f"{source} does not exist; give a file, a folder, a glob or a manifest"
         )
     if not found:
-        raise ValueError(f"{source} is a folder with no audio in it; give one that has some")
+        raise no_audio(source, islice(passed.values(), before, None))
 
 
 def _walk(path: RemotePath, pattern: list[str]) -> Iterator[list[str]]:
@@ -105,13 +114,10 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     return fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
 
 
-def _is_audio(root: str, parts: Sequence[str], matched: int, known: frozenset[str]) -> bool:
+def _is_audio(root: str, parts: Sequence[str], known: frozenset[str] | None) -> bool:
     """Whether a key is taken: any that a glob fits, or of audio in a folder."""
     name, suffix = parts[-1], _suffix(parts[-1]).lower()
-    if not name or name.endswith("-lbl.npy"):
-        return False
-    hidden = any(part.startswith(".") for part in parts[matched:])
-    if matched < len(parts) and (hidden or suffix not in known):
+    if not name or name.endswith("-lbl.npy") or (known is not None and suffix not in known):
         return False
     return suffix not in HDF5_SUFFIXES or not _has_parts("/".join([root, *parts]))
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-__all__ = ["Progress", "Report"]
+__all__ = ["Progress", "Report", "printable"]
 
 SHOWN = 20
+# What a terminal or a file does not show but obeys, and what is not Unicode.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(line: str) -> str:
+    """A line whose control characters, as names of files may have, are shown as Python does."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], line)
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class Report:
         Which share of the job it was, if not the whole of it.
     outlook : str or None
         What becomes of the store after a share.
+    passed_over : tuple of (str, int)
+        As of `Recordings`: no failure, for nobody asked for it by name.
     """
 
     out: str
@@ -58,6 +68,7 @@ class Report:
     seconds: float
     share: str | None = None
     outlook: str | None = None
+    passed_over: tuple[tuple[str, int], ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -81,6 +92,9 @@ class Report:
         )
         if hidden:
             lines.append(f"and {hidden} more, which status lists")
+        if self.passed_over:
+            passed = ", ".join(f"{kind} ({count})" for kind, count in self.passed_over)
+            lines.append(f"passed over: {passed}")
         if self.stopped:
             lines.append(
                 f"stopped: {self.stopped}; what is done is kept: mend that, and give the same "
@@ -90,4 +104,4 @@ class Report:
             lines.append("nothing of this share was left to do")
         if self.outlook:
             lines.append(self.outlook)
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))

@@ -6,24 +6,23 @@ import glob
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.folders import count_passed, match, no_audio, search
 from pipeline.manifest import read_manifest
 from pipeline.readers import suffixes
 from pipeline.remote import is_remote
 from pipeline.remote_sources import expand_remote
 
-__all__ = ["PathLike", "Paths", "find_files"]
+__all__ = ["FileNames", "Found", "PathLike", "Paths", "find_files"]
 
 PathLike = str | os.PathLike[str]
-STORES = (".zarr", ".parts")
 AT_ONCE = 4096  # paths of which the places in the buffer are Python numbers
 
 
@@ -91,7 +90,43 @@ class Paths(Sequence[str]):
         return self._of(self._characters[first:last], ends)
 
 
-def find_files(sources: PathLike | Iterable[PathLike]) -> Paths:
+class FileNames:
+    """The one name of each file, whatever links lead to it."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def of(self, path: str) -> str:
+        """The name of the file at a path: without links, or its URL."""
+        if is_remote(path):
+            return path
+        if os.path.islink(path):
+            return os.path.realpath(path)
+        folder, name = os.path.split(path)
+        if name in ("", ".", ".."):
+            return os.path.realpath(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], name)
+
+
+class Found(NamedTuple):
+    """What is at the sources.
+
+    Parameters
+    ----------
+    paths : Paths
+        The files, and folders that cannot be searched, in the order of the sources.
+    passed_over : tuple of (str, int)
+        What was come upon and left out: endings of audio that is not read, and
+        links to folders; and how many of each.
+    """
+
+    paths: Paths
+    passed_over: tuple[tuple[str, int], ...]
+
+
+def find_files(sources: PathLike | Iterable[PathLike]) -> Found:
     """The files that the sources name; none of them is opened but manifests.
 
     Parameters
@@ -101,50 +136,46 @@ def find_files(sources: PathLike | Iterable[PathLike]) -> Paths:
 
     Returns
     -------
-    Paths
-        In the order of the sources.
+    Found
 
     Raises
     ------
     OSError
-        If a source does not exist, nothing fits a glob, or a folder cannot be
-        searched.
+        If a source does not exist, or nothing fits a glob.
     ValueError
         If there is no source, a folder has no audio in it, or a manifest
         names no files.
     """
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
-    paths = Paths(path for source in sources for path in _expand(os.fspath(source)))
+    passed: dict[str, str] = {}
+    paths = Paths(path for source in sources for path in _expand(os.fspath(source), passed))
     if not len(paths):
         raise ValueError("no source is given; give a file, a folder, a glob or a manifest CSV")
-    return paths
+    return Found(paths, count_passed(passed.values()))
 
 
-def _expand(source: str) -> Iterator[str]:
+def _expand(source: str, passed: dict[str, str]) -> Iterator[str]:
     """The files that a source names."""
     if is_remote(source):
-        yield from expand_remote(source, suffixes(), STORES)
+        yield from expand_remote(source, suffixes(), passed)
         return
     try:
         mode = os.stat(source).st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):
         mode = None
     if mode is None and glob.has_magic(source):
-        for match in _match(source):
-            yield from _expand(match)
+        # A glob may fit a folder and what is in it.
+        yield from dict.fromkeys(
+            path for fitting in match(source, passed) for path in _expand(fitting, passed)
+        )
     elif mode is None:
         raise FileNotFoundError(
             f"{source or 'an empty path'} does not exist; give a file, a folder, a glob or a "
             f"manifest"
         )
     elif S_ISDIR(mode):
-        found = False
-        for path in _search(str(Path(source)), suffixes()):
-            found = True
-            yield path
-        if not found:
-            raise ValueError(f"{source} is a folder with no audio in it; give one that has some")
+        yield from _expand_folder(source, passed)
     elif not S_ISREG(mode):
         raise ValueError(f"{source} is neither a file nor a folder; give one")
     elif os.path.splitext(source)[1].lower() == ".csv":
@@ -153,54 +184,10 @@ def _expand(source: str) -> Iterator[str]:
         yield source
 
 
-def _match(pattern: str) -> Iterator[str]:
-    """What fits a glob, in order of name, without stores and what is in them."""
-
-    @cache
-    def stored(path: Path) -> bool:
-        return _is_store(path) or (path != path.parent and stored(path.parent))
-
-    found = False
-    for match in sorted(glob.iglob(pattern, recursive=True)):
-        path = Path(match)
-        if not (match.endswith("-lbl.npy") or _is_store(path) or stored(path.parent)):
-            found = True
-            yield match
+def _expand_folder(source: str, passed: dict[str, str]) -> Iterator[str]:
+    folder, before, found = str(Path(source)), len(passed), False
+    for path in search("" if folder == "." else folder, suffixes(), passed):
+        found = True
+        yield path
     if not found:
-        raise FileNotFoundError(f"nothing fits the glob {pattern}; give another")
-
-
-def _search(folder: str, known: frozenset[str]) -> Iterator[str]:
-    """Audio files below a folder; stores of features are not looked into.
-
-    They come in order of their whole paths, and no more than the entries of a
-    folder are held: what lies in a folder sorts as its name with a slash does.
-    """
-    try:
-        with os.scandir(folder) as found:
-            entries = {entry.name: _is_folder(entry) for entry in found if entry.name[0] != "."}
-    except FileNotFoundError:  # it went away
-        return
-    except OSError as error:
-        raise OSError(f"{folder} cannot be searched: {error.strerror}; give what can be") from None
-    prefix = "" if folder == "." else os.path.join(folder, "")
-    for name in sorted(entries, key=lambda name: f"{name}/" if entries[name] else name):
-        suffix = os.path.splitext(name)[1]
-        if suffix in STORES or entries.get(f"{name}.parts"):
-            continue
-        if entries[name]:
-            if not os.path.islink(prefix + name):
-                yield from _search(prefix + name, known)
-        elif suffix.lower() in known and not name.endswith("-lbl.npy"):
-            yield prefix + name
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def _is_store(path: Path) -> bool:
-    return path.suffix in STORES or Path(f"{path}.parts").is_dir()
+        raise no_audio(source, islice(passed.values(), before, None))

@@ -18,9 +18,9 @@ PACKAGE = Path(pipeline.__file__).parent
 ORDER = [
     *("checks", "plain", "grid", "features", "registry", "identity"),
     *("labels", "layout", "share"),
-    *("buckets", "remote", "remote_file"),
+    *("buckets", "remote", "remote_file", "tables"),
     *("ogg", "arrays", "sound_files", "readers", "label_files"),
-    *("resampling", "manifest", "remote_sources", "sources", "recordings", "windows"),
+    *("resampling", "folders", "manifest", "remote_sources", "sources", "recordings", "windows"),
     *("files", "log", "record", "lease", "object_lease", "lock", "shards"),
     *("zarr_group", "zarr_store", "remote_store", "hdf5_file", "hdf5_store", "store"),
     *("blas", "memory", "versions", "numerics", "config", "cluster"),

@@ -64,6 +64,8 @@ def material(cli: Cli, write_wav: Write, tmp_path: Path) -> None:
     np.save(tmp_path / "two.npy", [0, 1])
     (tmp_path / "two.csv").write_text("label\nyes\nno\n")
     (tmp_path / "columns.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "semicolons.csv").write_text("path;label\na.wav;yes\n")
+    (tmp_path / "nul.csv").write_text("path\na\0.wav\n")
     (tmp_path / "text.h5").write_text("no HDF5")
     (tmp_path / "run.yaml").write_text("out: [x.zarr")
     with h5py.File(tmp_path / "foreign.h5", "w") as file:
@@ -81,6 +83,12 @@ WRONG = {
     "extract broken --out x.zarr": r"broken/text\.wav: libsndfile",
     "extract broken/text.wav --out x.zarr": "can be read as audio",
     "extract columns.csv --out x.zarr": "it has x, y, but no column 'path'",
+    "extract semicolons.csv --out x.zarr": "semicolons.csv .* by semicolons; save it with",
+    "extract nul.csv --out x.zarr": "nul.csv is not a CSV file .*it has a NUL character in line 2",
+    "extract s3:// --out x.zarr": "s3:// names no bucket; give s3://bucket/folder/",
+    "extract a.wav --out s3://": "s3:// names no bucket",
+    "extract https:// --out x.zarr": "https:// names no server; give https://server/file",
+    "extract a.wav --out x.zarr --labels semicolons.csv": "separated by semicolons; save it with",
     "extract a.wav a.wav --out x.zarr": "a.wav is among the sources 2 times",
     "extract audio.npy --out x.zarr": "audio.npy is .*--samplerate",
     "extract rates --out x.zarr": "rates/a.wav has 8000 Hz, rates/b.wav has 16000 .*--samplerate",
@@ -282,6 +290,10 @@ WRONG_FILES = {
     "{feature: [x]}": r"feature is \['x'\]; it must be a name, or a name and parameters",
     "{feature: {name: 3}}": r"feature is \{'name': 3\}; it must be a name, or a name and",
     "{samplerate: 8000.0}": "samplerate is 8000.0; .*whole number",
+    "window: 1\nhop: 1\nwindow: 2": "not valid YAML at line 3: 'window' is there twice; mend it",
+    "feature: {n_fft: 64, n_fft: 128}": "not valid YAML at line 1: 'n_fft' is there twice; mend",
+    "clusters: {one: {threads: 1}, one: {threads: 2}}": "at line 1: 'one' is there twice; mend",
+    "? [a, b]\n: 1": "some.yaml is not valid YAML at line 1",
     "- a.wav": "some.yaml holds no mapping",
     "sources: [a.wav": "some.yaml is not valid YAML at line 1",
     "sources: !!python/object/apply:os.system [touch x]": "some.yaml is not valid YAML at line 1",
@@ -435,6 +447,50 @@ def test_files_that_are_not_what_their_names_say_are_reported_and_the_job_goes_o
     info = json.loads(cli("info", "x" + suffix, "--json").out)
     assert info["sources"] == ["in/a.wav", "in/z.wav"]
     assert [*info["unreadable"]] == [f"in/{name}" for name in UNREADABLE]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_folder_that_cannot_be_searched_is_reported_and_the_job_goes_on(
+    cli: Cli, write_wav: Write, tmp_path: Path, suffix: str
+) -> None:
+    write_wav("in/a.wav", 2)
+    name = "x" * 250
+    os.chdir("in")
+    for _ in range(18):  # deeper than a path can say
+        os.mkdir(name)
+        os.chdir(name)
+    os.chdir(tmp_path)
+    job = ("extract", "in", "--out", "x" + suffix)
+    for computed in (1, 0):
+        ended = cli(*job)
+        assert (ended.code, ended.out) == (1, "")
+        summary, reason = ended.err.splitlines()
+        assert f"2 windows in 1 regions, {computed} computed now" in summary
+        assert re.fullmatch(rf"not read: in(/{name})+: File name too long", reason)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_audio_that_is_passed_over_is_told_and_is_no_failure(
+    cli: Cli, refuses: Refuses, write_wav: Write, suffix: str
+) -> None:
+    write_wav("in/a.wav", 2)
+    for name in ("b.m4a", "c.m4a", "d.WMA"):
+        Path("in", name).touch()
+    Path("in/loop").symlink_to(".")
+    job = ("in", "--out", "x" + suffix)
+    plan = cli("plan", *job)
+    assert plan.code == 0
+    assert re.search("^passed_over +.m4a: 2, .wma: 1, links to folders: 1$", plan.out, re.MULTILINE)
+    passed = {".m4a": 2, ".wma": 1, "links to folders": 1}
+    assert json.loads(cli("plan", *job, "--json").out)["passed_over"] == passed
+    ended = cli("extract", *job)
+    assert ended.code == 0
+    assert ended.err.splitlines()[1:] == ["passed over: .m4a (2), .wma (1), links to folders (1)"]
+    assert cli("extract", *job, "--quiet") == (0, "", "")
+    Path("in/a.wav").unlink()
+    said = refuses("extract", "in", "--out", "y" + suffix)
+    assert "in is a folder with no audio in it that is read, but with .m4a (2), .wma (1), " in said
+    assert said.endswith("convert it to WAV or FLAC, or pass the links as sources\n")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -145,10 +145,43 @@ def test_a_progress_bar_is_drawn_on_a_terminal_unless_quiet(
     write_wav: Write, tmp_path: Path, quiet: bool
 ) -> None:
     write_wav("a.wav", 2)
+    command = [str(COMMAND), "extract", "a.wav", "--out", "x.zarr", *["--quiet"] * quiet]
+    shown = on_a_terminal(command, tmp_path)
+    bar = re.search(r"\r100%\|█+\| 2 of 2 windows, 1 of 1 regions, \d+ windows/s, \d", shown)
+    assert shown == "" if quiet else bar
+
+
+SLOW_HEADERS = """
+import sys, time
+import pipeline.recordings
+from pipeline.cli import main
+
+def probe(*arguments, true=pipeline.recordings.probe):
+    time.sleep(0.5)
+    return true(*arguments)
+
+pipeline.recordings.probe = probe
+sys.argv = ["audio-pipeline", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_files_are_counted_on_a_terminal_while_they_are_looked_at_for_long(
+    write_wav: Write, tmp_path: Path, quiet: bool
+) -> None:
+    for i in range(32):  # of which eight are looked at at once
+        write_wav(f"in/{i}.wav", 0.1)
+    command = [sys.executable, "-c", SLOW_HEADERS, "extract", "in", "--out", "x.zarr"]
+    shown = on_a_terminal([*command, *["--quiet"] * quiet], tmp_path)
+    assert shown == "" if quiet else re.search(r"\r\d+ of 32 files looked at, [\d:]+ left", shown)
+
+
+def on_a_terminal(command: list[str], folder: Path) -> str:
+    """What a command that ends well, and prints no results, shows on a terminal."""
     terminal, stderr = os.openpty()
     fcntl.ioctl(stderr, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-    command = [str(COMMAND), "extract", "a.wav", "--out", "x.zarr", *["--quiet"] * quiet]
-    with Popen(command, cwd=tmp_path, stdout=PIPE, stderr=stderr, text=True) as running:
+    with Popen(command, cwd=folder, stdout=PIPE, stderr=stderr, text=True) as running:
         os.close(stderr)
         shown = b""
         with suppress(OSError):  # this is how a terminal ends
@@ -157,10 +190,31 @@ def test_a_progress_bar_is_drawn_on_a_terminal_unless_quiet(
         os.close(terminal)
         assert running.communicate()[0] == ""
     assert running.returncode == 0
-    bar = re.search(
-        r"\r100%\|█+\| 2 of 2 windows, 1 of 1 regions, \d+ windows/s, \d", shown.decode()
-    )
-    assert shown == b"" if quiet else bar
+    return shown.decode()
+
+
+def test_control_characters_in_names_are_shown_and_not_obeyed(
+    cli: Cli, write_wav: Write, tmp_path: Path
+) -> None:
+    odd, shown = "in/a\x1b[31m\nñ\u202e日.wav", r"in/a\x1b[31m\nñ\u202e日.wav"
+    write_wav(odd, 2)
+    for suffix in SUFFIXES:
+        (tmp_path / odd).write_bytes((tmp_path / write_wav("b.wav", 2)).read_bytes())
+        Path(odd.replace(".wav", "2.wav")).write_text("no audio")
+        os.truncate(odd, 20_000)
+        job = ("in", "--out", "x" + suffix)
+        plan = cli("plan", *job)
+        assert re.search(f"^unreadable .*{re.escape(shown[:-4])}2.wav: ", plan.out, re.MULTILINE)
+        done = cli("extract", *job)
+        assert f"\nnot read: {shown[:-4]}2.wav: " in done.err
+        assert f"\nmasked: windows 1 to 1: {shown}: " in done.err
+        told = cli("status", "x" + suffix).out, cli("info", "x" + suffix).out
+        assert all(shown in text for text in told)
+        for text in (plan.out, done.err, *told):
+            assert text.replace("\n", "").isprintable()
+        unread = cli("extract", odd.replace(".wav", "2.wav"), "--out", "y" + suffix)
+        assert (unread.code, unread.err.count("\n")) == (2, 1)
+        assert shown[:-4] + "2.wav" in unread.err
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -243,6 +297,28 @@ def test_python_m_pipeline_is_the_same_command(cli: Cli, write_wav: Write, tmp_p
     )
     assert wrong.returncode == 2
     assert wrong.stderr == cli("plan", "b.wav", "--out", "x.h5").err
+
+
+def test_a_tilde_is_the_home_of_a_user_in_run_yaml_and_flags(
+    cli: Cli, write_wav: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    write_wav("home/in/a.wav", 2)
+    home = tmp_path / "home"
+    (home / "y.csv").write_text("owl\nfox\n")
+    (home / "c.yaml").write_text("{clusters: {one: {threads: 1}}}")
+    (home / "run.yaml").write_text(
+        "sources: ~/in\nout: ~/x.zarr\nlabels: ~/y.csv\ncluster: ~/c.yaml:one\nquiet: true\n"
+    )
+    assert cli("extract", "--config=~/run.yaml") == (0, "", "")
+    flags = ("--out=~/y.zarr", "--labels=~/y.csv", "--cluster=~/c.yaml:one", "--quiet")
+    assert cli("extract", "~/in/*.wav", *flags) == (0, "", "")
+    for name in "xy":
+        assert json.loads(cli("info", home / f"{name}.zarr", "--json").out)["classes"] == [
+            "fox",
+            "owl",
+        ]
+    assert os.listdir(tmp_path) == ["home"]
 
 
 def test_run_yaml_sets_everything_and_flags_override_it(cli: Cli, write_wav: Write) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import pipeline as pl
 from pipeline.config import Settings
 from pipeline.features import Spectrogram
 from pipeline.label_files import load_labels, read_label
 from pipeline.labels import Labels, check_count, make_labels
 from pipeline.plan import Inputs, Plan
+from pipeline.recordings import scan
 
 Write = Callable[..., Path]
 Array = npt.NDArray[Any]
@@ -38,7 +42,21 @@ FEATURE = Spectrogram(n_fft=64, frame_length=20)
         (["owl", "fox", "owl", "ant"], [2, 1, 2, 0], "i", ("ant", "fox", "owl")),
         (["1", "fox"], [0, 1], "i", ("1", "fox")),
         (np.array(["ñ", "日"]), [0, 1], "i", ("ñ", "日")),
-        (["99999999999999999999", "1"], [1e20, 1], "f", None),
+        (["99999999999999999999", "1"], [1, 0], "i", ("1", "99999999999999999999")),
+        (["9" * 5000, "1"], [1, 0], "i", ("1", "9" * 5000)),
+        (["9223372036854775807", "-1"], [2**63 - 1, -1], "i", None),
+        (["007", "7", "08"], [0, 2, 1], "i", ("007", "08", "7")),
+        (["1_1", "1_2"], [0, 1], "i", ("1_1", "1_2")),
+        (["nan", "inf", "-inf"], [2, 1, 0], "i", ("-inf", "inf", "nan")),
+        (["1e999", "1"], [1, 0], "i", ("1", "1e999")),
+        (["\u0661", "\u0662"], [0, 1], "i", ("\u0661", "\u0662")),
+        (["1.5", "\u0661.5"], [0, 1], "i", ("1.5", "\u0661.5")),
+        (["01.5", "1.5"], [0, 1], "i", ("01.5", "1.5")),
+        (["+1", "-1"], [1, -1], "f", None),
+        ([".5", "1.", "-0.25E+1"], [0.5, 1, -2.5], "f", None),
+        ([" 1", "1"], [0, 1], "i", (" 1", "1")),
+        (["0x1", "1"], [0, 1], "i", ("0x1", "1")),
+        (["1\n", "1"], [1, 0], "i", ("1", "1\n")),
         (np.array(["owl", "fox"], dtype=object), [1, 0], "i", ("fox", "owl")),
     ],
 )
@@ -311,3 +329,141 @@ def test_labels_of_a_recording_that_cannot_be_read_are_left_out(tmp_path: Path) 
     labels = find(tmp_path / "in")
     assert labels is not None
     assert labels.values.tolist() == [1, 2]
+
+
+# --- labels that name their recording -------------------------------------
+
+
+@pytest.fixture
+def hours(write_wav: Write, tmp_path: Path) -> Path:
+    """A folder of recordings of 1, 2 and 3 windows."""
+    for i, name in enumerate(("a b", "b", "ñ")):
+        write_wav(f"in/{name}.wav", 1 + i, 100, seed=i)
+    return tmp_path / "in"
+
+
+BY_PATH = """site,Path, LABEL
+1,ñ.wav,owl
+1,b.wav,fox
+2,./a b.wav,ant
+
+1,ñ.wav,fox
+1,b.wav,owl
+1,ñ.wav,ant
+"""
+
+
+def names_of(labels: Labels | None) -> list[str]:
+    assert labels is not None
+    assert labels.classes is not None
+    return [labels.classes[i] for i in labels.values]
+
+
+def test_a_csv_with_paths_labels_the_recordings_that_it_names(hours: Path) -> None:
+    (hours / "y.csv").write_text(BY_PATH, encoding="utf-8-sig")
+    expected = ["ant", "fox", "owl", "owl", "fox", "ant"]
+    for sources in (hours, f"{hours}/*.wav", f"{hours}/../in"):
+        assert names_of(find(sources, labels=hours / "y.csv")) == expected
+    order = [hours / "ñ.wav", hours / "a b.wav", hours / "b.wav"]
+    assert names_of(find(order, labels=hours / "y.csv")) == [
+        *("owl", "fox", "ant"),
+        *("ant",),
+        *("fox", "owl"),
+    ]
+
+
+def test_paths_of_labels_are_relative_to_their_file_and_known_through_links(
+    hours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "link").symlink_to("in")
+    (hours / "c.wav").symlink_to("b.wav")
+    table = tmp_path / "lists" / "y.csv"
+    table.write_text(f"path,label\n../link/a b.wav,1\n{hours}/c.wav,2\n../in/b.wav,3\n")
+    monkeypatch.chdir(tmp_path)
+    for sources in (["in/a b.wav", "in/b.wav"], ["link/a b.wav", "link/c.wav"]):
+        with pytest.raises(ValueError, match=r"y\.csv names .*c\.wav also as .*b\.wav; name it"):
+            find(sources, labels="lists/y.csv")
+    table.write_text(f"path,label\n../link/a b.wav,1\n{hours}/c.wav,2\n{hours}/c.wav,3\n")
+    for sources in (["in/a b.wav", "in/b.wav"], ["link/a b.wav", "link/c.wav"]):
+        labels = find(sources, labels="lists/y.csv")
+        assert labels is not None
+        assert labels.values.tolist() == [1, 2, 3]
+
+
+def test_a_csv_is_manifest_and_labels_at_once(hours: Path, tmp_path: Path) -> None:
+    (hours / "y.csv").write_text(BY_PATH)
+    recordings = scan(hours / "y.csv", samplerate=100)
+    assert [Path(path).name for path in recordings.paths] == ["ñ.wav", "b.wav", "a b.wav"]
+    labels = find(hours / "y.csv", labels=hours / "y.csv")
+    assert names_of(labels) == ["owl", "fox", "ant", "fox", "owl", "ant"]
+    (hours / "b.wav").write_bytes(b"no audio")
+    labels = find(hours / "y.csv", labels=hours / "y.csv")
+    assert names_of(labels) == ["owl", "fox", "ant", "ant"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a b.wav,1\nb.wav,1\nb.wav,2\n", r"no label for .*/ñ\.wav; give one for each window"),
+        ("b.wav,1\nb.wav,2\n", r"no label for .*/a b\.wav and 1 more; give one for each"),
+        (
+            "a b.wav,1\nb.wav,1\nñ.wav,1\nñ.wav,2\nñ.wav,3\n",
+            r"y\.csv, for .*/b\.wav, has 1 labels, but its audio has 2 windows; give one label",
+        ),
+        (
+            "a b.wav,1\nb.wav,1\nb.wav,2\nñ.wav,1\nñ.wav,2\nñ.wav,3\nc.wav,1\n",
+            r"labels for .*/c\.wav, not among the recordings; leave out their rows, or pass",
+        ),
+        ("a b.wav,1\n,2\n", r"y\.csv names no path in row 2; name one in each row"),
+        ("a b.wav,1\nb.wav\n", r"y\.csv has no label in row 2; give one for each"),
+        ("", r"y\.csv has no label at all; give one for each window"),
+    ],
+)
+def test_labels_by_path_that_do_not_fit_are_refused_by_name(
+    rows: str, message: str, hours: Path
+) -> None:
+    (hours / "y.csv").write_text("path,label\n" + rows)
+    with pytest.raises(ValueError, match=message):
+        find(hours, labels=hours / "y.csv")
+
+
+def test_a_recording_that_cannot_be_read_is_named_where_the_labels_are_too_many(
+    hours: Path,
+) -> None:
+    (hours / "b.wav").write_bytes(b"no audio")
+    message = r"6 labels, but the audio has 4 windows without .*/b\.wav, which cannot be read; give"
+    with pytest.raises(ValueError, match=message):
+        find(hours, labels=[0, 1, 0, 1, 0, 1])
+    (hours / "a b.wav").write_bytes(b"no audio")
+    message = r"3 windows without .*/a b\.wav and 1 more, which cannot be read; give one label"
+    with pytest.raises(ValueError, match=message):
+        find(hours, labels=[0, 1, 0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_separators_than_commas_are_named(separator: str, tmp_path: Path) -> None:
+    said = "semicolons" if separator == ";" else "tabs"
+    (tmp_path / "y.csv").write_text("path,Label\na.wav,0,5\n".replace(",", separator, 1))
+    with pytest.raises(ValueError, match=rf"/y\.csv has its columns separated by {said}; save it"):
+        load_labels(tmp_path / "y.csv")
+    (tmp_path / "y.csv").write_text(f"owl{separator}barn\nfox\n")
+    assert load_labels(tmp_path / "y.csv") == [f"owl{separator}barn", "fox"]
+
+
+def test_a_nul_in_a_file_of_labels_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "y.csv").write_bytes("label\nowl\n".encode("utf-16-le"))
+    with pytest.raises(OSError, match=r"/y\.csv cannot be read as labels .*NUL.*; give"):
+        load_labels(tmp_path / "y.csv")
+
+
+def test_the_labels_of_real_recordings_are_those_of_their_table(audio: Path) -> None:
+    folder = audio / "percussion-48k-24bit-flac"
+    with (folder / "labels.csv").open() as file:
+        expected = {row["path"]: row["label"] for row in csv.DictReader(file)}
+    settings = Settings(window=60.0)  # one for each file
+    sources = [folder / name for name in sorted(expected)[::-1]]
+    found = Inputs.find(sources, pl.Spectrogram(), folder / "labels.csv", settings)
+    names = [os.path.relpath(path, folder) for path in found.recordings.paths]
+    assert names == sorted(expected)[::-1] != list(expected)
+    assert names_of(found.labels) == [expected[name] for name in names]

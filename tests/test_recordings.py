@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -321,7 +322,7 @@ def test_a_folder_is_searched_in_the_order_of_whole_paths(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     found = [str(path) for path in folder.rglob("*.wav")]
-    assert list(find_files(folder)) == sorted(found)
+    assert list(find_files(folder).paths) == sorted(found)
 
 
 def test_folders_are_named_as_they_were_given(
@@ -349,20 +350,108 @@ def test_links_to_files_are_found_and_links_to_folders_are_not_followed(
     assert [Path(path).name for path, _ in recordings.unreadable] == ["gone.wav"]
 
 
-def test_a_folder_that_cannot_be_searched_is_an_error(
-    write_wav: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """As a user whom permissions bind, which they do not the administrator."""
+    user = os.geteuid()
+    os.seteuid(user or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize("source", [".", "in", "in/**/*.wav", "i*"])
+def test_a_folder_that_may_not_be_searched_is_listed_and_the_rest_is_found(
+    source: str, write_wav: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_wav("in/sub/x.wav")
     write_wav("in/y.wav")
-    true_scandir = os.scandir
+    (tmp_path / "in" / "sub").chmod(0)
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)  # there is no way for others from the root to it
+    with without_privileges():
+        recordings = scan(source)
+        with pytest.raises(ValueError, match=r"in/sub: the folder cannot be searched: Permission"):
+            scan("in/sub")
+    assert list(recordings.paths) == ["in/y.wav"]
+    assert recordings.unreadable == (
+        ("in/sub", "the folder cannot be searched: Permission denied"),
+    )
 
-    def failing(path: str) -> Any:
-        if path.endswith("sub"):
-            raise PermissionError(13, "Permission denied")
-        return true_scandir(path)
 
-    monkeypatch.setattr(os, "scandir", failing)
-    with pytest.raises(OSError, match="in/sub cannot be searched: Permission denied; give"):
+def test_links_to_folders_are_searched_where_they_are_named_and_never_in_circles(
+    write_wav: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("n/a.wav", "n/deep/er/b.wav", "n/x[1]/c.wav", "other/d.wav", "n/.hidden/e.wav"):
+        write_wav(name, seconds=0.1)
+    write_wav("n/features.zarr/f.wav", seconds=0.1)
+    for link, target in (("n/one", "."), ("n/two", "../n"), ("n/site", "../other"), ("n/g", "no")):
+        os.symlink(target, link)
+    everywhere = ["n/a.wav", "n/deep/er/b.wav", "n/x[1]/c.wav"]
+    links = (("links to folders", 3),)
+    for pattern in ("n", "n/**", "n/**/*.wav", "n/**/**/*.wav", "**/n/**/*.wav", "[n]/**/*.wav"):
+        found = find_files(pattern)
+        assert list(found.paths) == everywhere, pattern
+        assert found.passed_over == links
+    for pattern, expected in (
+        *(
+            ("n/site", ["n/site/d.wav"]),
+            ("n/s*", ["n/site/d.wav"]),
+            ("n/*/d.wav", ["n/site/d.wav"]),
+        ),
+        *(("n/site/**/*.wav", ["n/site/d.wav"]), ("./**/d.wav", ["./other/d.wav"])),
+        *(
+            ("n/**/site/*.wav", ["n/site/d.wav"]),
+            ("**/[bd].wav", ["n/deep/er/b.wav", "other/d.wav"]),
+        ),
+        *(("**/er", ["n/deep/er/b.wav"]), ("n/**/deep/**", ["n/deep/er/b.wav"])),
+        *(
+            ("other/**/*", ["other/d.wav"]),
+            ("n/d**/*.wav", []),
+            ("n/.h*/**/*.wav", ["n/.hidden/e.wav"]),
+        ),
+        (f"{tmp_path}/**/er/*.wav", [f"{tmp_path}/n/deep/er/b.wav"]),
+    ):
+        if expected:
+            assert list(find_files(pattern).paths) == expected, pattern
+        else:
+            with pytest.raises(FileNotFoundError, match="nothing fits the glob"):
+                find_files(pattern)
+    os.mkdir("links")
+    for name in "ab":
+        os.symlink("../n", f"links/{name}")
+    with pytest.raises(
+        ValueError, match=r"in it that is read, but with links to folders \(2\); pass"
+    ):
+        scan("links")
+
+
+@pytest.mark.parametrize("source", ["in", "in/**", "in/*"])
+def test_audio_that_is_not_read_is_counted_by_its_ending(
+    source: str, write_wav: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_wav("in/sub/a.wav")
+    for name in ("b.m4a", "C.M4A", "d.wma", "notes.txt", ".hidden.m4a"):
+        (tmp_path / "in" / "sub" / name).touch()
+    recordings = scan(source)
+    assert list(recordings.paths) == ["in/sub/a.wav"]
+    assert (recordings.unreadable, recordings.passed_over) == ((), ((".m4a", 2), (".wma", 1)))
+    assert recordings[:1].passed_over == ()
+    (tmp_path / "in" / "sub" / "a.wav").unlink()
+    message = r"it that is read, but with \.m4a \(2\), \.wma \(1\); convert it to WAV or FLAC$"
+    with pytest.raises(ValueError, match=message):
+        scan(source)
+
+
+def test_both_names_of_one_file_are_said(write_wav: Write, tmp_path: Path) -> None:
+    write_wav("in/a b.WAV")
+    (tmp_path / "in" / "link.wav").symlink_to("a b.WAV")
+    message = rf"{tmp_path}/in/a b\.WAV is among the sources 2 times; name each file once; "
+    message += rf"{tmp_path}/in/a b\.WAV and {tmp_path}/in/link\.wav are the same"
+    with pytest.raises(ValueError, match=message):
         scan(tmp_path / "in")
 
 

@@ -29,6 +29,7 @@ from s3 import Bucket, digests
 import pipeline as pl
 from pipeline import buckets, lock, log, remote_file
 from pipeline.buckets import ChangedError
+from pipeline.label_files import load_labels
 from pipeline.layout import Layout
 from pipeline.lock import holders, locked, shared
 from pipeline.object_lease import ObjectLeases
@@ -378,6 +379,8 @@ def audio_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "j.wav").write_bytes((folder / "a.wav").read_bytes()[:300_000])
     (folder / ".hidden.wav").write_bytes((folder / "a.wav").read_bytes())
     (folder / "notes.txt").write_text("none")
+    (folder / "k.m4a").write_text("none")
+    (folder / ".l.m4a").write_text("none")
     return folder
 
 
@@ -396,6 +399,7 @@ def test_recordings_in_a_bucket_are_read_as_those_in_a_folder(
     here, there = (pl.scan(where, samplerate=8000) for where in (str(audio_folder), audio_url))
     assert [path.replace(audio_url, str(audio_folder)) for path in there.paths] == list(here.paths)
     assert (here.unreadable, there.unreadable) == ((), ())
+    assert here.passed_over == there.passed_over == ((".m4a", 1),)
     assert [item.header for item in there] == [item.header for item in here]
     grids = [pl.WindowGrid(recordings, 1.0, 0.5) for recordings in (here, there)]
     X, X_there = (read_windows(*pair) for pair in zip((here, there), grids, strict=True))
@@ -425,8 +429,8 @@ def test_a_manifest_names_urls_and_is_one(audio_url: str, tmp_path: Path, write_
     (tmp_path / "m.csv").write_text(f"path\nhere.wav\n{audio_url}/b.flac\n")
     paths = [str(tmp_path / "here.wav"), f"{audio_url}/b.flac"]
     assert list(pl.scan(tmp_path / "m.csv").paths) == paths
-    RemotePath(f"{audio_url}/m.csv").write_bytes(f"path\na.wav\n{tmp_path}/here.wav\n".encode())
-    assert list(pl.scan(f"{audio_url}/m.csv").paths) == [f"{audio_url}/a.wav", paths[0]]
+    RemotePath(f"{audio_url}/m.csv").write_bytes(f"path\na.wav\n{audio_url}/b.flac\n".encode())
+    assert list(pl.scan(f"{audio_url}/m.csv").paths) == [f"{audio_url}/a.wav", paths[1]]
 
 
 def test_a_scan_reads_little(s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -541,6 +545,24 @@ def test_recordings_on_a_web_server_are_read_as_those_in_a_folder(
     assert there[0].size == here[0].size
     X, X_there = (read_windows(items, pl.WindowGrid(items, 1.0)) for items in (here, there))
     assert X.tobytes() == X_there.tobytes()
+
+
+def test_a_manifest_on_a_web_server_names_no_files_of_this_machine(
+    web: str, audio_folder: Path, write_wav: Write
+) -> None:
+    here = write_wav("here.wav")
+    for named, manifest in (("x/../../a.wav", "m.csv"), (str(here), "n.csv")):
+        (audio_folder / manifest).write_text(f"path,label\n{named},owl\n")
+    try:
+        assert list(pl.scan(f"{web}/m.csv").paths) == [f"{web}/a.wav"]
+        message = rf"{web}/n\.csv names {here}, which would be a file of this machine; what is on"
+        with pytest.raises(ValueError, match=message):
+            pl.scan(f"{web}/n.csv")
+        with pytest.raises(ValueError, match=message):
+            load_labels(RemotePath(f"{web}/n.csv"))
+    finally:
+        for name in "mn":
+            (audio_folder / f"{name}.csv").unlink()
 
 
 @pytest.mark.parametrize(
