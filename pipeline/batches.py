@@ -26,7 +26,7 @@ Batch = tuple[Array, Array | None]
 PREFETCH_BYTES = 64 * 1024**2
 # Batches are read together up to so many bytes and windows, and so many times a thread ahead:
 # to read takes as long for a few small windows as for one, and a caller waits for the first.
-READ_BYTES, READ_WINDOWS = 1 << 18, 1 << 10
+READ_BYTES, READ_WINDOWS = 1 << 22, 1 << 10
 AHEAD = 8
 
 

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
-from threading import Lock
+from threading import Event, Lock, Thread
 from typing import Any
 
 import numpy as np
@@ -42,8 +42,6 @@ class _Blas:
     """Has one thread as long as anything that computes is within."""
 
     def __init__(self) -> None:
-        self._limits: list[Any] = []
-        self._modules = 0
         self.forked()
 
     def forked(self) -> None:
@@ -53,16 +51,29 @@ class _Blas:
     def enter(self) -> None:
         with self._lock:
             self._within += 1
-            modules = len(sys.modules)  # a library of BLAS comes with a module that needs it
-            if not self._limits or modules != self._modules:
-                self._limits.append(_libraries(modules).limit(limits=1, user_api="blas"))
-                self._modules = modules
+            if self._within == 1:
+                begun, self._ended = Event(), Event()
+                # Only the thread that has set a limit may lift it, says threadpoolctl.
+                self._keeper = Thread(target=_limit, args=(begun, self._ended), daemon=True)
+                self._keeper.start()
+                begun.wait()
 
     def leave(self) -> None:
         with self._lock:
             self._within -= 1
-            while self._limits and not self._within:
-                self._limits.pop().restore_original_limits()
+            if not self._within:
+                self._ended.set()
+                self._keeper.join()
+
+
+def _limit(begun: Event, ended: Event) -> None:
+    try:
+        # A library of BLAS comes with a module that needs it.
+        with _libraries(len(sys.modules)).limit(limits=1, user_api="blas"):
+            begun.set()
+            ended.wait()
+    finally:
+        begun.set()
 
 
 @lru_cache(maxsize=1)

@@ -230,10 +230,37 @@ def test_leaving_early_leaves_no_thread_behind(store: Path) -> None:
             assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("batch_size", [0, -1])
-def test_a_batch_size_of_nothing_is_refused(store: Path, batch_size: int) -> None:
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, True, "8"])
+def test_a_batch_size_of_nothing_is_refused(store: Path, batch_size: Any) -> None:
     with pytest.raises(ValueError, match="a whole number of windows above 0, or None"):
         pl.Batches(store, batch_size)
+
+
+@pytest.mark.parametrize("number", [None, -1, 1.5, True, "1"])
+def test_what_is_no_whole_number_is_refused(store: Path, number: Any) -> None:
+    with pytest.raises(ValueError, match=rf"seed is {number!r}; it must be a whole number from 0"):
+        pl.Batches(store, seed=number)
+    with pytest.raises(ValueError, match=rf"epoch is {number!r}; it must be a whole number from 0"):
+        pl.Batches(store).set_epoch(number)
+    with pytest.raises(ValueError, match=r"prefetch_bytes is .*; it must be a whole number of byt"):
+        pl.Batches(store, prefetch_bytes=number)
+
+
+@pytest.mark.parametrize("i", [slice(0, 2), 1.5, None, "1", [0, 1]])
+def test_one_batch_is_given_at_a_time(store: Path, i: Any) -> None:
+    with pytest.raises(TypeError, match=r"pass its number, one batch at a time$"):
+        pl.Batches(store)[i]
+
+
+def test_whole_numbers_of_numpy_are_taken(store: Path, features: Array) -> None:
+    numbers: Any = np.int64(16), np.uint8(2)
+    batches = pl.Batches(store, numbers[0], True, numbers[1], mix=numbers[1])
+    batches.set_epoch(numbers[1])
+    X, y = batches[numbers[1]]
+    assert np.array_equal(X, features[y])
+    same = pl.Batches(store, 16, True, 2, mix=2)
+    same.set_epoch(2)
+    assert np.array_equal(same.windows(2), batches.windows(numbers[1]))
 
 
 def test_an_unfinished_store_is_refused(tmp_path: Path, store: Path) -> None:
