@@ -208,7 +208,7 @@ class Batches:
         try:
             X = self._store.read(windows, empty)
         except (OSError, ValueError) as error:
-            raise self._complaint(self._damaged(windows), f"is damaged: {error}") from None
+            raise self._complaint(self._damaged(windows), f"is damaged: {error}") from error
         missing = np.isnan(X.reshape(len(X), -1)[:, 0])
         if missing.any():  # what is stored is finite: this is what was never written
             raise self._complaint(int(windows[missing][0]), "is missing")
