@@ -1,34 +1,33 @@
-"""Batches: what a training loop takes, from a store or computed as it asks."""
+"""Batches: what a training loop takes from a store."""
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
+from math import inf, prod
+from operator import index
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.blas import one_blas_thread
-from pipeline.config import Settings
-from pipeline.features import Feature, Spectrogram
-from pipeline.memory import Recycled, keep_freed_memory
-from pipeline.plan import Inputs, LabelsLike
-from pipeline.recordings import PathLike
+from pipeline.order import Indices, Order
+from pipeline.process import Recycled, cores, keep_freed_memory
 from pipeline.store import open_finished
-from pipeline.windows import compute_features, read_windows, why_unreadable
 
-__all__ = ["Batches", "stream"]
+__all__ = ["Batch", "Batches", "check_batch_size", "check_whole", "split"]
 
 Array = npt.NDArray[Any]
 Batch = tuple[Array, Array | None]
-Indices = npt.NDArray[np.int64]
 PREFETCH_BYTES = 64 * 1024**2
-SINGLES = 64  # windows read at a time where they are given one by one
+# Batches are read together up to so many bytes and windows, and so many times a thread ahead:
+# to read takes as long for a few small windows as for one, and a caller waits for the first.
+READ_BYTES, READ_WINDOWS = 1 << 22, 1 << 10
+AHEAD = 8
 
 
 class Batches:
@@ -58,7 +57,7 @@ class Batches:
         of `mix` shards. If not given, each window is read by itself, and all
         are shuffled.
     prefetch_bytes : int
-        How much to read ahead while the caller works; at least one batch, or,
+        The most to read ahead while the caller works; at least one batch, or,
         with `mix`, the next shards to be mixed.
 
     Attributes
@@ -93,17 +92,13 @@ class Batches:
         mix: int | None = None,
         prefetch_bytes: int = PREFETCH_BYTES,
     ) -> None:
-        _check_size(batch_size)
-        if seed < 0:
-            raise ValueError(f"seed is {seed}; it must be a whole number from 0")
-        if mix is not None and (mix < 1 or not shuffle):
-            raise ValueError(
-                f"mix is {mix}; it must be a whole number of shards above 0, and goes with shuffle"
-            )
-        self._store = open_finished(path)
-        self.path, self.batch_size = os.fspath(path), batch_size
-        self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
-        self.mix, self.prefetch_bytes = mix, prefetch_bytes
+        self.batch_size = check_batch_size(batch_size)
+        self.shuffle, self.drop_last = shuffle, drop_last
+        self.seed = check_whole("seed", seed, 0, "from 0")
+        what = "of shards above 0, and goes with shuffle"
+        self.mix = None if mix is None else check_whole("mix", mix, 1 if shuffle else inf, what)
+        self.prefetch_bytes = check_whole("prefetch_bytes", prefetch_bytes, 0, "of bytes from 0")
+        self._store, self.path = open_finished(path), os.fspath(path)
         valid = self._store.get("valid")
         assert valid is not None
         self.valid = valid
@@ -114,19 +109,13 @@ class Batches:
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Take the order of an epoch: shuffled anew, and the same every time."""
-        n, rng = len(self.valid), np.random.default_rng([self.seed, epoch])
-        if self.mix is None:
-            self._order = rng.permutation(n) if self.shuffle else np.arange(n)
-            return
-        shard = self._store.shard
-        shards = rng.permutation(-(-n // shard))
-        mixtures = []
-        for some in np.split(shards, range(self.mix, len(shards), self.mix)):
-            windows = (some[:, None] * shard + np.arange(shard)).ravel()
-            mixtures.append(rng.permutation(windows[windows < n]))
-        self._mixed_to = np.cumsum([len(mixture) for mixture in mixtures]).tolist()
-        self._order = np.concatenate(mixtures)
+        """Take the order of an epoch: shuffled anew, and the same every time.
+
+        A loop that has begun keeps the order that it began with.
+        """
+        epoch = check_whole("epoch", epoch, 0, "from 0")
+        shard = 1 if self.mix is None else self._store.shard
+        self._order = Order(len(self.valid), self.shuffle, self.seed, epoch, self.mix, shard)
 
     def __len__(self) -> int:
         size = self.batch_size or 1
@@ -134,6 +123,12 @@ class Batches:
 
     def windows(self, i: int) -> Indices:
         """Numbers of the windows in batch `i`, in their order."""
+        try:
+            i = index(i)
+        except TypeError as error:
+            raise TypeError(
+                f"a batch is asked for by {i!r}; pass its number, one batch at a time"
+            ) from error
         if not -len(self) <= i < len(self):
             raise IndexError(f"batch {i} of {len(self)}")
         size = self.batch_size or 1
@@ -147,65 +142,73 @@ class Batches:
         return X, y
 
     def __iter__(self) -> Iterator[Batch]:
-        size = self.batch_size or SINGLES
-        last = min(len(self) * (self.batch_size or 1), len(self._order))
-        ends = [*range(size, last, size), last] if last else []
+        return self._iterate(self._order, min(len(self) * (self.batch_size or 1), len(self._order)))
+
+    def _iterate(self, order: Order, last: int) -> Iterator[Batch]:
+        """The batches of an order, as far as they are wanted, up to a place in it."""
         keep_freed_memory()
-        threads = len(os.sched_getaffinity(0))  # a batch is read by one
+        size, threads = self.batch_size, cores()
         with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
             try:
-                read = self._ahead if self.mix is None else self._mixed
-                for batch in read(pool, ends):
-                    yield from self._split(batch)
+                read = partial(self._ahead, pool, AHEAD * threads, order)
+                spans = _spans(last, self._windows_of_a_read())
+                for batch in read(spans) if self.mix is None else self._mixed(read, order, spans):
+                    yield from split(batch, size)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
+    def _windows_of_a_read(self) -> int:
+        """Windows that are read together: those of as many small batches as is fast."""
+        size = self.batch_size or 1
+        none = self._store.read(np.empty(0, np.int64))
+        n_bytes = size * none.itemsize * prod(none.shape[1:])
+        most = min(READ_BYTES, self.prefetch_bytes)
+        return size * max(1, min(most // n_bytes, READ_WINDOWS // size))
+
     def _ahead(
-        self, pool: ThreadPoolExecutor, ends: list[int], in_order: bool = False
+        self,
+        pool: ThreadPoolExecutor,
+        most: int,
+        order: Order,
+        spans: Iterable[tuple[int, int]],
+        in_order: bool = False,
     ) -> Iterator[Batch]:
-        """What stands in the order up to each end; the next are read as the caller works."""
+        """What stands in each span of the order; the next are read as the caller works."""
         waiting: deque[Future[Batch]] = deque()
         ahead = 1
-        for start, stop in pairwise([0, *ends]):
-            windows = self._order[start:stop]
+        for start, stop in spans:
+            windows = order[start:stop]
             windows = np.sort(windows) if in_order else windows
             waiting.append(pool.submit(self._read, windows, self._memory.empty))
             if len(waiting) > ahead:
                 batch = waiting.popleft().result()
-                ahead = max(1, self.prefetch_bytes // batch[0].nbytes)
+                ahead = max(1, min(self.prefetch_bytes // batch[0].nbytes, most))
                 yield batch
         while waiting:
             yield waiting.popleft().result()
 
-    def _mixed(self, pool: ThreadPoolExecutor, ends: list[int]) -> Iterator[Batch]:
+    def _mixed(
+        self, read: Callable[..., Iterator[Batch]], order: Order, spans: Iterable[tuple[int, int]]
+    ) -> Iterator[Batch]:
         """The same, out of shards that are read whole."""
-        mixtures = zip(
-            pairwise([0, *self._mixed_to]), self._ahead(pool, self._mixed_to, True), strict=True
-        )
+        mixtures = list(pairwise([0, *order.mixtures]))
+        whole = zip(mixtures, read(mixtures, in_order=True), strict=True)
         stop = 0
-        for a, b in pairwise([0, *ends]):
+        for a, b in spans:
             pieces: list[Array] = []
             while a < b:
                 if a == stop:
-                    (start, stop), (X, _) = next(mixtures)
-                    windows = np.sort(self._order[start:stop])
-                pieces.append(X[np.searchsorted(windows, self._order[a : min(b, stop)])])
+                    (start, stop), (X, _) = next(whole)
+                    windows = np.sort(order[start:stop])
+                pieces.append(X[np.searchsorted(windows, order[a : min(b, stop)])])
                 a += len(pieces[-1])
-            yield np.concatenate(pieces), self._labels(self._order[b - sum(map(len, pieces)) : b])
-
-    def _split(self, batch: Batch) -> Iterator[Batch]:
-        if self.batch_size is not None:
-            yield batch
-            return
-        X, y = batch
-        for i, x in enumerate(X):
-            yield x.copy(), None if y is None else y[i]
+            yield np.concatenate(pieces), self._labels(order[b - sum(map(len, pieces)) : b])
 
     def _read(self, windows: Indices, empty: Callable[..., Array] = np.empty) -> Batch:
         try:
             X = self._store.read(windows, empty)
         except (OSError, ValueError) as error:
-            raise self._complaint(self._damaged(windows), f"is damaged: {error}") from None
+            raise self._complaint(self._damaged(windows), f"is damaged: {error}") from error
         missing = np.isnan(X.reshape(len(X), -1)[:, 0])
         if missing.any():  # what is stored is finite: this is what was never written
             raise self._complaint(int(windows[missing][0]), "is missing")
@@ -231,97 +234,41 @@ class Batches:
         )
 
 
-def stream(
-    sources: PathLike | Iterable[PathLike],
-    features: Feature = Spectrogram(),  # noqa: B008 - it is frozen
-    labels: LabelsLike = None,
-    batch_size: int | None = 64,
-    *,
-    threads: int | None = None,
-    **settings: Any,
-) -> Iterator[Batch]:
-    """Batches of features, computed on all cores while the caller works.
+def _spans(stop: int, length: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(start + length, stop)) for start in range(0, stop, length))
 
-    Parameters
-    ----------
-    sources, features, labels, **settings
-        As for `extract`.
-    batch_size : int or None
-        Windows in a batch; None gives single windows, without that axis.
-    threads : int, optional
-        How many compute; one a core if not given.
 
-    Returns
-    -------
-    iterator of (X, y)
-        In the order of the windows, as `Batches` gives them.
+def split(batch: Batch, batch_size: int | None) -> Iterator[Batch]:
+    """Batches out of several at once, or single windows; copies, so that none keeps the others."""
+    (X, y), size = batch, batch_size or 1
+    if len(X) <= size:
+        yield (X, y) if batch_size else (X[0], None if y is None else y[0])
+        return
+    for a in range(0, len(X), size):
+        part = slice(a, a + size) if batch_size else a
+        yield X[part].copy(), None if y is None else y[part].copy()
+
+
+def check_batch_size(batch_size: int | None) -> int | None:
+    """A number of windows, or None.
 
     Raises
     ------
-    ValueError, OSError
-        At once, if the inputs or the settings will not do. With
-        ``on_error="stop"`` an OSError where audio cannot be read; otherwise a
-        RuntimeWarning, and X is the feature's floor there.
+    ValueError
+        If it is neither.
     """
-    _check_size(batch_size)
-    checked = Settings.from_mapping(settings)
-    inputs = Inputs.find(sources, features, labels, checked)
-    for path, reason in inputs.recordings.unreadable:
-        _complain(f"{path}: {reason}", checked)
-    return _batches(inputs, checked, batch_size, threads or len(os.sched_getaffinity(0)))
+    what = "of windows above 0, or None"
+    return None if batch_size is None else check_whole("batch_size", batch_size, 1, what)
 
 
-def _batches(
-    inputs: Inputs, settings: Settings, batch_size: int | None, threads: int
-) -> Iterator[Batch]:
-    n, size = len(inputs.grid), batch_size or 1
-    dtype = np.dtype(settings.dtype)
-    step = -(-max(size, 16) // size) * size  # whole batches, enough to be worth a thread's while
+def check_whole(name: str, value: object, least: float, allowed: str) -> int:
+    """A whole number, of Python or NumPy.
 
-    def compute(start: int) -> tuple[Array, list[str]]:
-        grid, used = inputs.grid[start : start + step].detached()
-        recordings = inputs.recordings[used]
-        audio = read_windows(recordings, grid)
-        bad = np.flatnonzero(np.isnan(audio[:, 0]))
-        problems = [why_unreadable(recordings, grid, int(bad[0]))] if len(bad) else []
-        X = compute_features(inputs.feature, audio, grid.locate()[2], dtype, start)
-        return X, problems
-
-    starts = iter(range(0, n, step))
-    waiting: deque[tuple[int, Future[tuple[Array, list[str]]]]] = deque()
-    keep_freed_memory()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="stream")
-    try:
-        with one_blas_thread():
-            while True:
-                while len(waiting) <= threads and (start := next(starts, None)) is not None:
-                    waiting.append((start, pool.submit(compute, start)))
-                if not waiting:
-                    return
-                start, future = waiting.popleft()
-                X, problems = future.result()
-                for problem in problems:
-                    _complain(problem, settings)
-                labels = inputs.labels
-                y = None if labels is None else labels.values[start : start + len(X)]
-                if len(X) <= size and batch_size is not None:
-                    yield X, None if y is None else y.copy()
-                    continue
-                for a in range(0, len(X), size):  # copies, so that none keeps all of X
-                    part = a if batch_size is None else slice(a, a + size)
-                    yield X[part].copy(), None if y is None else y[part].copy()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _check_size(batch_size: int | None) -> None:
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(
-            f"batch_size is {batch_size}; it must be a whole number of windows above 0, or None"
-        )
-
-
-def _complain(problem: str, settings: Settings) -> None:
-    if settings.on_error == "stop":
-        raise OSError(f"{problem}; give on_error='mask' to go on without it")
-    warnings.warn(f"{problem}; masked", RuntimeWarning, stacklevel=3)
+    Raises
+    ------
+    ValueError
+        If it is none, or too small.
+    """
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least:
+        return int(value)
+    raise ValueError(f"{name} is {value!r}; it must be a whole number {allowed}")

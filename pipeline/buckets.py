@@ -85,7 +85,8 @@ def _forked() -> None:
     _cut_off = _cut_off or _client.cache_info().currsize > 0
 
 
-os.register_at_fork(after_in_child=_forked)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from typing import Any
 
 from pipeline.checks import reject_unknown
 from pipeline.config import load_yaml
+from pipeline.process import cores
 
-__all__ = ["Cluster", "cores", "load_cluster"]
+__all__ = ["Cluster", "load_cluster"]
 
 KEYS = ("threads", "class", "options", "scale", "adapt", "address", "security")
 # What each key may be, and how that is said.
@@ -137,8 +138,3 @@ def _parse(name: str, entry: object) -> Cluster:
         entry.get("address"),
         entry.get("security"),
     )
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))

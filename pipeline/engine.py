@@ -13,10 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.blas import one_blas_thread, one_blas_thread_for_good
 from pipeline.cluster import Cluster
 from pipeline.connection import connect
-from pipeline.memory import keep_freed_memory
+from pipeline.process import keep_freed_memory, one_blas_thread, one_blas_thread_for_good
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.store import Store, open_finished
 __all__ = ["plot_window"]
 
 AROUND = 4  # windows shown either side
+NAMED = 24  # classes, at most, whose names there is room for
 
 
 def plot_window(path: str | os.PathLike[str], window: int, png: Path) -> None:
@@ -84,9 +86,7 @@ def _draw(
         zip(panels, figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0], strict=True)
     )
     if labels is not None:
-        y = labels[near] if labels.ndim == 1 else labels[near].argmax(axis=1)
-        axes["label"].step([*start[near], last], [*y, y[-1]], where="post", color="C1")
-        axes["label"].set_ylabel("label")
+        _draw_labels(axes["label"], [*start[near], last], labels[near], store.get("class"))
     if waveform is not None:
         seconds = first + np.arange(len(waveform)) / float(attrs["samplerate"])
         axes["waveform"].plot(seconds, waveform, linewidth=0.4)
@@ -107,8 +107,28 @@ def _draw(
             panel.axvline(edge, color="black", linewidth=0.5, alpha=0.6)
         if panel is not frames:
             panel.axvspan(start[window], start[window] + length, color="C1", alpha=0.12)
-    figure.suptitle(f"{os.path.basename(source)}, window {window}")
-    figure.savefig(png, dpi=110)
+    figure.suptitle(f"{os.path.basename(source)}, window {window}", parse_math=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name may be in any script
+        figure.savefig(png, dpi=110)
+
+
+def _draw_labels(
+    panel: Any, edges: list[float], y: npt.NDArray[Any], names: npt.NDArray[Any] | None
+) -> None:
+    """A line of one label a window, or a row for each of several classes."""
+    panel.set_ylabel("label")
+    if y.ndim == 1:
+        panel.step(edges, [*y, y[-1]], where="post", color="C1")
+        return
+    rows = np.arange(y.shape[1] + 1)
+    top = max(1.0, float(y.max(initial=0)))
+    panel.pcolormesh(edges, rows, y.T.astype(float), vmin=0, vmax=top, cmap="Greys")
+    if len(rows) <= NAMED + 1:
+        texts = [str(name) for name in (rows[:-1] if names is None else names)]
+        size = min(9.0, 110 / len(texts))
+        panel.set_yticks(rows[:-1] + 0.5, texts, fontsize=size, parse_math=False)
+    panel.invert_yaxis()
 
 
 def _get(store: Store, name: str) -> npt.NDArray[Any]:

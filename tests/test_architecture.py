@@ -16,17 +16,17 @@ import pipeline
 PACKAGE = Path(pipeline.__file__).parent
 
 ORDER = [
-    *("checks", "plain", "grid", "features", "registry", "identity"),
+    *("checks", "process", "plain", "grid", "features", "registry", "identity"),
     *("labels", "layout", "share"),
     *("buckets", "remote", "remote_file", "tables"),
     *("ogg", "arrays", "sound_files", "readers", "label_files"),
     *("resampling", "folders", "manifest", "remote_sources", "sources", "recordings", "windows"),
     *("files", "log", "record", "lease", "object_lease", "lock", "shards"),
     *("zarr_group", "zarr_store", "remote_store", "hdf5_file", "hdf5_store", "store"),
-    *("blas", "memory", "versions", "numerics", "config", "cluster"),
+    *("versions", "numerics", "config", "cluster"),
     *("walltime", "security", "managers", "workers", "connection", "engine"),
     *("plan", "needs", "creation", "regions", "attempts", "report"),
-    *("execution", "job", "verify", "batches", "summary", "plots", "demo"),
+    *("execution", "job", "verify", "order", "batches", "streaming", "summary", "plots", "demo"),
     *("cli", "__init__", "__main__"),
 ]
 
@@ -39,9 +39,9 @@ DOORS = {
     "google_crc32c": {"files", "record", "shards"},
     "filelock": {"lease"},
     "obstore": {"buckets", "remote"},
-    "dask": {"windows", "regions", "connection", "managers"},
+    "dask": {"process", "windows", "regions", "connection", "managers"},
     "distributed": {"connection", "engine", "managers", "security", "workers"},
-    "threadpoolctl": {"blas", "batches", "numerics"},
+    "threadpoolctl": {"process", "numerics"},
     "psutil": {"plan"},
     "yaml": {"config"},
     "cloudpickle": {"needs"},

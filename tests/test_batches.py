@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import threading
-import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import numpy.typing as npt
 import pytest
 import zarr
 from conftest import forget
+from hypothesis import given
+from hypothesis import strategies as st
 
 import pipeline as pl
 
@@ -83,6 +86,58 @@ def test_the_order_follows_from_seed_and_epoch_alone(store: Path) -> None:
     batches = pl.Batches(store, 16, shuffle=True, seed=1)
     first, second = ([y.tolist() for _, y in batches if y is not None] for _ in range(2))
     assert first == second
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["epoch", "begin", "next", "index"]), st.integers(0, 3))),
+    st.sampled_from([None, 1, 2, 9]),
+    st.sampled_from([None, 4, 16]),
+    st.sampled_from([0, 40_000, 1 << 26]),
+)
+def test_a_loop_keeps_the_order_that_it_began_with(
+    store: Path,
+    features: Array,
+    steps: list[tuple[str, int]],
+    mix: int | None,
+    batch_size: int | None,
+    prefetch_bytes: int,
+) -> None:
+    def made(epoch: int) -> pl.Batches:
+        options: dict[str, Any] = {"mix": mix, "prefetch_bytes": prefetch_bytes}
+        batches = pl.Batches(store, batch_size, shuffle=True, **options)
+        batches.set_epoch(epoch)
+        return batches
+
+    def take(loop: tuple[Any, list[int], int]) -> bool:
+        for X, y in loop[0]:
+            assert np.array_equal(X, features[y])
+            loop[1].extend(np.atleast_1d(y).tolist())
+            return True
+        return False
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(made(0)._store), "shard", 16)
+        batches, epoch = made(0), 0
+        orders = [np.concatenate([*map(b.windows, range(len(b)))]) for b in map(made, range(4))]
+        loops: list[tuple[Any, list[int], int]] = [(iter(batches), [], 0)]
+        for step, number in steps:
+            if step == "epoch":
+                batches.set_epoch(epoch := number)
+            elif step == "begin" and len(loops) < 3:
+                loops.append((iter(batches), [], epoch))
+            elif step == "next":
+                take(loops[number % len(loops)])
+            elif step == "index":
+                X, y = batches[number]
+                assert np.array_equal(X, features[y])
+                first = number * (batch_size or 1)
+                places = slice(first, first + (batch_size or 1))
+                assert np.array_equal(np.atleast_1d(y), orders[epoch][places])  # type: ignore[type-var]
+        for loop in loops:
+            while take(loop):
+                pass
+            assert sorted(loop[1]) == list(range(N))
+            assert np.array_equal(loop[1], orders[loop[2]])
 
 
 def test_indexing_gives_what_iterating_gives(store: Path) -> None:
@@ -175,10 +230,37 @@ def test_leaving_early_leaves_no_thread_behind(store: Path) -> None:
             assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("batch_size", [0, -1])
-def test_a_batch_size_of_nothing_is_refused(store: Path, batch_size: int) -> None:
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, True, "8"])
+def test_a_batch_size_of_nothing_is_refused(store: Path, batch_size: Any) -> None:
     with pytest.raises(ValueError, match="a whole number of windows above 0, or None"):
         pl.Batches(store, batch_size)
+
+
+@pytest.mark.parametrize("number", [None, -1, 1.5, True, "1"])
+def test_what_is_no_whole_number_is_refused(store: Path, number: Any) -> None:
+    with pytest.raises(ValueError, match=rf"seed is {number!r}; it must be a whole number from 0"):
+        pl.Batches(store, seed=number)
+    with pytest.raises(ValueError, match=rf"epoch is {number!r}; it must be a whole number from 0"):
+        pl.Batches(store).set_epoch(number)
+    with pytest.raises(ValueError, match=r"prefetch_bytes is .*; it must be a whole number of byt"):
+        pl.Batches(store, prefetch_bytes=number)
+
+
+@pytest.mark.parametrize("i", [slice(0, 2), 1.5, None, "1", [0, 1]])
+def test_one_batch_is_given_at_a_time(store: Path, i: Any) -> None:
+    with pytest.raises(TypeError, match=r"pass its number, one batch at a time$"):
+        pl.Batches(store)[i]
+
+
+def test_whole_numbers_of_numpy_are_taken(store: Path, features: Array) -> None:
+    numbers: Any = np.int64(16), np.uint8(2)
+    batches = pl.Batches(store, numbers[0], True, numbers[1], mix=numbers[1])
+    batches.set_epoch(numbers[1])
+    X, y = batches[numbers[1]]
+    assert np.array_equal(X, features[y])
+    same = pl.Batches(store, 16, True, 2, mix=2)
+    same.set_epoch(2)
+    assert np.array_equal(same.windows(2), batches.windows(numbers[1]))
 
 
 def test_an_unfinished_store_is_refused(tmp_path: Path, store: Path) -> None:
@@ -280,22 +362,91 @@ def test_mix_goes_with_shuffle(store: Path) -> None:
             pl.Batches(store, **options)  # type: ignore[arg-type]
 
 
-def test_what_is_read_ahead_is_bounded_in_bytes(
-    store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batches = pl.Batches(store, 5, prefetch_bytes=3 * 5 * batches_bytes(store))
-    reads: list[int] = []
-    kind = type(batches._store)
+class Prompt(ThreadPoolExecutor):
+    """Does at once, in a thread, what is submitted, so that it is known what has been done."""
+
+    def submit(self, function: Callable[..., Any], /, *given: Any, **more: Any) -> Future[Any]:
+        future = super().submit(function, *given, **more)
+        wait([future])
+        return future
+
+
+@pytest.fixture
+def reads(store: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many windows were read by each read."""
+    found: list[int] = []
+    kind = type(pl.Batches(store)._store)
     whole = kind.read
-    monkeypatch.setattr(
-        kind, "read", lambda self, t, *more: reads.append(len(t)) or whole(self, t, *more)
-    )
-    iterator = iter(batches)
-    for given in range(1, 6):
-        next(iterator)
-        time.sleep(0.1)  # whatever is to be read ahead has been read by now
-        assert given < len(reads) <= given + 4
-    iterator.close()  # type: ignore[attr-defined]
+
+    def read(self: Any, windows: Array, *more: Any) -> Array:
+        if len(windows):
+            found.append(len(windows))
+        return whole(self, windows, *more)
+
+    monkeypatch.setattr(kind, "read", read)
+    monkeypatch.setattr("pipeline.batches.ThreadPoolExecutor", Prompt)
+    return found
+
+
+def test_what_is_read_ahead_is_bounded_in_bytes(store: Path, reads: list[int]) -> None:
+    batches = pl.Batches(store, 25, prefetch_bytes=25 * batches_bytes(store))
+    reads.clear()
+    ahead = []
+    for given_, _ in enumerate(batches, 1):
+        assert set(reads) == {25}
+        ahead.append(len(reads) - given_)
+    assert ahead == [1, 1, 0]
+
+
+def test_what_is_read_ahead_is_bounded_in_number(
+    store: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.batches.READ_WINDOWS", 2)
+    monkeypatch.setattr("pipeline.batches.cores", lambda: 1)
+    batches = iter(pl.Batches(store, 1))
+    for given_ in range(1, 41):
+        next(batches)
+        assert sum(reads) <= given_ + 2 * 9
+    assert len(list(batches)) == N - 40
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, None])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_small_batches_are_read_together_and_not_all_before_the_second(
+    tmp_path: Path,
+    store: Path,
+    batch_size: int | None,
+    shuffle: bool,
+    reads: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import soundfile
+
+    n, together = 4000, 128
+    monkeypatch.setattr("pipeline.batches.READ_WINDOWS", together)
+    monkeypatch.setattr("pipeline.batches.cores", lambda: 1)
+    samples = np.random.default_rng(0).random(n).astype(np.float32) / 2
+    soundfile.write(tmp_path / "x.wav", samples, 8000, "FLOAT")
+    out = tmp_path / f"x{store.suffix}"
+    assert pl.extract(tmp_path / "x.wav", out, Sample(), np.arange(n), window=1 / 8000).ok
+    reads.clear()
+    iterator = iter(pl.Batches(out, batch_size, shuffle))
+    first = [next(iterator), next(iterator)]
+    assert sum(reads) <= 9 * together
+    rows = [(np.atleast_1d(y), X.reshape(-1)) for X, y in [*first, *iterator]]  # type: ignore[type-var]
+    y, X = (np.concatenate(columns) for columns in zip(*rows, strict=True))
+    assert np.array_equal(np.sort(y), np.arange(n))
+    assert np.array_equal(X, samples[y])
+    assert len(reads) == -(-n // together)
+
+
+class Sample:
+    """One value a window, as it is."""
+
+    shape, frequencies, times = (1,), None, np.zeros(1)
+
+    def __call__(self, windows: Array) -> Array:
+        return windows[:, :1]
 
 
 def batches_bytes(store: Path) -> int:
