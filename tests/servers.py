@@ -1,4 +1,4 @@
-"""Real servers, started by scripts that install what is missing."""
+"""Real servers, started by scripts; scripts/install-servers installs them."""
 
 from __future__ import annotations
 
@@ -6,34 +6,36 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 from itertools import count
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
 def skip_unless_startable(folder: Path, name: str, programs: tuple[str, ...]) -> None:
-    """Skip a test whose server cannot be started, or be installed, here."""
+    """Skip a test whose server cannot be started here."""
     if not folder.is_dir():
         pytest.skip(f"the scripts that start {name} are not at {folder}")
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    missing = [program for program in programs if not shutil.which(program, path=path)]
-    if missing and os.geteuid() != 0:
-        pytest.skip(f"{name} is not installed ({', '.join(missing)}), and only root can do so")
+    skip_unless_installed(name, programs)
 
 
-def installing() -> FileLock:
-    """Held while packages may be installed, which one process at a time can do."""
-    return FileLock(Path(tempfile.gettempdir(), f"installing-{os.getuid()}.lock"))
+def skip_unless_installed(name: str, programs: tuple[str, ...]) -> None:
+    """Skip a test that needs programs which are not here."""
+    missing = [program for program in programs if not shutil.which(program, path=PATH)]
+    if missing:
+        pytest.skip(
+            f"{name} is not installed ({', '.join(missing)}); "
+            "scripts/install-servers can do so, as root"
+        )
 
 
 def run_script(script: Path, settings: dict[str, str], folder: Path) -> str:
     """Run a script that starts or stops a server; what it says."""
     # Its output goes to files: daemons that inherit a pipe would keep it open.
     out, err = folder / f"{script.name}.out", folder / f"{script.name}.err"
-    with installing(), open(out, "w") as stdout, open(err, "w") as stderr:
+    with open(out, "w") as stdout, open(err, "w") as stderr:
         done = subprocess.run(
             [script],
             stdout=stdout,

@@ -133,7 +133,7 @@ WRONG = {
     "extract a.wav --config run.yaml": "run.yaml is not valid YAML at line 1",
     "extract a.wav --out x.zarr --cluster no.yaml": "no.yaml does not exist",
     "extract a.wav --out x.zarr --cluster no.yaml:name": "no.yaml does not exist",
-    "extract a.wav --out x.zarr --widnow 2": "No such option '--widnow'.*--window",
+    "extract a.wav --out x.zarr --widnow 2": "No such option.*--widnow.*--window",
     "extract a.wav --out x.zarr --out": "'--out' requires an argument",
     "compute a.wav": "No such command 'compute'",
     "plan a.wav --out x.zarr --window 1e5": "threads need .* GB, but the machine has",

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import NUMERICS_VARIABLES, Write, record_lines, stored, wait_until
-from servers import installing
+from servers import PATH, skip_unless_installed
 
 import pipeline as pl
 from pipeline.cluster import load_cluster
@@ -26,7 +26,6 @@ from pipeline.job import run
 from pipeline.numerics import numerics
 from pipeline.plan import Plan
 
-SBIN = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 FEATURE = pl.Spectrogram(n_fft=64, frame_length=20, hop_length=50)
 
 
@@ -68,18 +67,11 @@ def connect_options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
 
 
 def find_sshd() -> str:
-    """The path of sshd, installed if need be and possible."""
-    if not shutil.which("sshd", path=SBIN):
-        if os.geteuid() != 0 or not shutil.which("apt-get"):
-            pytest.skip("sshd is not installed, and only root of a Debian can do so")
-        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-        install = "apt-get install -qy --no-install-recommends openssh-server"
-        command = ["sh", "-c", f"{install} || (apt-get update && {install})"]
-        with installing():
-            subprocess.run(command, env=environment, check=True, capture_output=True)
+    """The path of sshd."""
+    skip_unless_installed("sshd", ("sshd", "ssh-keygen"))
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where it sheds its rights
-    found = shutil.which("sshd", path=SBIN)
+    found = shutil.which("sshd", path=PATH)
     assert found
     return found
 

@@ -174,7 +174,7 @@ def test_a_zarr_store_is_read_alike_by_all_libraries(
     assert np.array_equal(array[:], X)
     with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
         by_zarrs = zarr.open_array(out / "features")
-        assert type(by_zarrs.async_array.codec_pipeline).__module__.startswith("zarrs")
+        assert type(by_zarrs._async_array.codec_pipeline).__module__.startswith("zarrs")
         assert np.array_equal(by_zarrs[:], X)
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(out / "features")}}
     assert np.array_equal(tensorstore.open(spec).result().read().result(), X)
