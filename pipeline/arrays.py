@@ -46,6 +46,8 @@ class ArrayReader:
         If the array has not the shape and dtype of audio.
     """
 
+    remark = ""
+
     def __init__(
         self,
         audio: Any,
@@ -78,6 +80,13 @@ class ArrayReader:
         with np.errstate(over="ignore"):  # what is no float32 is not finite, and masked
             samples[: len(values)] = values / scale if scale > 1 else values
         return samples
+
+    def has(self, sample: int) -> bool:
+        """Whether a sample can be read, be it a number or not."""
+        try:
+            return len(self._audio[sample : sample + 1]) == 1
+        except (OSError, RuntimeError):
+            return False
 
     def close(self) -> None:
         """Give the file back."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-__all__ = ["resample_part"]
+__all__ = ["MARGIN", "resample_part"]
 
 Samples = npt.NDArray[np.float32]
 SEGMENT_SECONDS = 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import socket
 import threading
 from contextlib import suppress
 from typing import Any, BinaryIO
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import soundfile
 
 from pipeline.arrays import is_believable
+from pipeline.mpeg import count_samples, ends_as_announced, find_start, whole_frames
 from pipeline.ogg import begins_whole, last_granule
 from pipeline.remote import AnyPath, RemotePath
 from pipeline.remote_file import RemoteFile, open_binary
@@ -38,6 +40,7 @@ SAMPLES_LOGGED = {
 UNKNOWN_BYTES = (1 << 31, 1 << 32)
 BLOCK_CUT = "*** Warning : short read ("
 BLOCK_LOGGED = r"Samples/Block *: (\d+)"
+MPEG_PADDING = 1 << 13  # samples that are decoded, and not given, at most
 LONGEST_BLOCK = 320  # of those that do not log it
 SDS_LOGGED = r"Frames +: (\d+)"
 
@@ -51,12 +54,31 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
 
     ended = False
 
-    def __init__(self, file: Any, remote: RemoteFile | None = None, **options: Any) -> None:
-        self._remote = remote
+    def __init__(self, file: Any, remote: RemoteFile | None = None) -> None:
+        self._remote, self._process = remote, os.getpid()
+        self._socket = file if isinstance(file, socket.socket) else None
         try:
-            super().__init__(file, **options)
+            if self._socket is None:
+                super().__init__(file)
+            else:
+                super().__init__(self._socket.fileno(), closefd=False)
+        except BaseException:
+            self.close()
+            raise
         finally:
             self.check_remote()
+
+    def close(self) -> None:
+        super().close()
+        if self._socket is not None:
+            if self.is_own:
+                _end(self._socket)
+            self._socket.close()
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this process opened it: its place in the file is shared by those forked since."""
+        return self._process == os.getpid()
 
     def seekable(self) -> bool:
         return False
@@ -112,6 +134,15 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
         return there
 
 
+def _renew_lock() -> None:
+    """Free what soundfile locks while it opens a file, as another thread may have at a fork."""
+    SequentialFile._sf_error_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 class _Quiet(io.BufferedReader):
     """A remote file for libsndfile, to which nothing can be raised through C."""
 
@@ -151,20 +182,6 @@ class _Extended(io.RawIOBase):
         return wanted
 
 
-def _mpeg_start(file: BinaryIO) -> int | None:
-    """Where MPEG audio begins, behind its tags; None if this is something else."""
-    head, start = file.read(10), 0
-    while head[:3] == b"ID3" and len(head) == 10:
-        size = sum(
-            (byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)
-        )
-        start = file.seek(start + 10 + size + (10 if head[5] & 0x10 else 0))
-        head = file.read(10)
-    # Eleven bits of sync, and a layer: AAC has the same sync without one.
-    mpeg = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06
-    return start if mpeg else None
-
-
 def open_sequential(path: AnyPath) -> SequentialFile:
     """Open a file; MPEG through a pipe, where libsndfile does not guess its length.
 
@@ -183,18 +200,22 @@ def open_sequential(path: AnyPath) -> SequentialFile:
         If it cannot be opened.
     """
     file, remote = _open(path)
-    start = _mpeg_start(file)
+    start = find_start(file)
     if start is not None:
         file.seek(start)
-        try:
+        with suppress(soundfile.LibsndfileError):
             return _open_piped(file, remote)
-        except soundfile.LibsndfileError:
-            file, remote = _open(path)
+        file, remote = _open(path)
     if remote is None:
         file.close()
-        return SequentialFile(path)
-    file.seek(0)
-    return SequentialFile(file, remote)
+        opened = SequentialFile(path)
+    else:
+        file.seek(0)
+        opened = SequentialFile(file, remote)
+    if opened.format == "MP3":  # libsndfile goes to the first frame that it can decode
+        opened.close()
+        raise OSError("the first of its MPEG frames is damaged or missing")
+    return opened
 
 
 def _open(path: AnyPath) -> tuple[BinaryIO, RemoteFile | None]:
@@ -205,19 +226,32 @@ def _open(path: AnyPath) -> tuple[BinaryIO, RemoteFile | None]:
     return _Quiet(remote, PIECE), remote
 
 
+def _end(pipe: socket.socket) -> None:
+    """Tell the other end of a pipe that it has ended, whoever has this one open."""
+    with suppress(OSError):
+        pipe.shutdown(socket.SHUT_RDWR)
+
+
 def _open_piped(file: BinaryIO, remote: RemoteFile | None) -> SequentialFile:
-    """Open a file through a pipe, from where it is."""
-    out, into = os.pipe()
+    """Open MPEG frames through a pipe, from where a file is.
+
+    It is a pair of sockets: a process that is forked has all ends of a pipe,
+    and while they are open nobody learns that another has closed his.
+    """
+    out, into = socket.socketpair()
 
     def feed() -> None:
         # What a remote file fails with is asked for when the pipe has ended.
-        lost = OSError if remote else BrokenPipeError
-        with file, suppress(lost), open(into, "wb", buffering=0) as pipe:
-            while piece := file.read(PIECE):
-                pipe.write(piece)
+        lost = OSError if remote else ConnectionError
+        with file, into, suppress(lost):
+            try:
+                for piece in whole_frames(file):
+                    into.sendall(piece)
+            finally:
+                _end(into)
 
     threading.Thread(target=feed, daemon=True).start()
-    return SequentialFile(out, remote, closefd=True)  # closed also where it cannot be opened
+    return SequentialFile(out, remote)
 
 
 def count_announced(file: SequentialFile, path: AnyPath) -> int:
@@ -235,6 +269,8 @@ def count_announced(file: SequentialFile, path: AnyPath) -> int:
     int
         In each channel, those that are not there included.
     """
+    if file.format == "MP3":
+        return _count_mpeg(file, path)
     if file.frames >= np.iinfo(np.int64).max:
         return _count(file)
     return max(int(file.frames), _announced(file, path)) + count_cut_off(file, path)
@@ -248,6 +284,20 @@ def _count(file: SequentialFile) -> int:
             n_samples += got
     file.check_remote()
     return n_samples
+
+
+def _count_mpeg(file: SequentialFile, path: AnyPath) -> int:
+    """Samples of all MPEG frames, in place of those that are decoded if these are far fewer."""
+    n_samples = int(file.frames)
+    with open_binary(path) as opened:
+        start = find_start(opened)
+        if n_samples >= np.iinfo(np.int64).max:
+            n_samples = _count(file)
+        elif start is None or ends_as_announced(opened, start, path.stat().st_size):
+            return n_samples
+        opened.seek(start or 0)
+        there = count_samples(opened)
+    return there if there > n_samples + MPEG_PADDING else n_samples
 
 
 def _announced(file: SequentialFile, path: AnyPath) -> int:

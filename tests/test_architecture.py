@@ -18,7 +18,7 @@ PACKAGE = Path(pipeline.__file__).parent
 ORDER = [
     *("grid", "features", "labels", "layout", "share"),
     *("buckets", "remote", "remote_file"),
-    *("ogg", "arrays", "sound_files", "readers", "label_files"),
+    *("ogg", "mpeg", "arrays", "sound_files", "sound_readers", "readers", "label_files"),
     *("resampling", "manifest", "remote_sources", "sources", "recordings", "windows"),
     *("files", "log", "record", "lease", "object_lease", "lock", "shards"),
     *("zarr_group", "zarr_store", "remote_store", "hdf5_file", "hdf5_store", "store"),
@@ -30,7 +30,7 @@ ORDER = [
 ]
 
 DOORS = {
-    "soundfile": {"sound_files", "readers"},
+    "soundfile": {"sound_files", "sound_readers", "readers"},
     "soxr": {"resampling"},
     "zarr": {"zarr_group", "remote_store"},
     "numcodecs": {"shards"},

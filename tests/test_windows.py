@@ -257,7 +257,7 @@ def test_a_feature_s_axes_must_fit_its_shape(recordings: Recordings) -> None:
 def test_overlapping_windows_of_mp3_are_decoded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipeline.readers
+    import pipeline.sound_readers
 
     samples = np.random.default_rng(0).standard_normal(90 * 16000) / 10
     soundfile.write(tmp_path / "x.mp3", samples, 16000)
@@ -265,7 +265,7 @@ def test_overlapping_windows_of_mp3_are_decoded_once(
     grid = WindowGrid(recordings, 1.0, 0.4)
     whole = read_windows(recordings, grid)
     opened = 0
-    true_open = pipeline.readers.open_sequential
+    true_open = pipeline.sound_readers.open_sequential
 
     def counting(path: Path) -> Any:
         nonlocal opened
