@@ -39,7 +39,9 @@ HIGHEST_RATE = 10_000_000
 class Reader(Protocol):
     """An open file."""
 
-    remark: str  # what may be behind the place where reading ends, for people
+    @property
+    def remark(self) -> str:
+        """What may be behind the place where reading ends, for people."""
 
     def read(self, start: int, stop: int) -> Samples:
         """Samples start to stop - 1, shape (sample, channel).

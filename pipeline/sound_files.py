@@ -16,9 +16,10 @@ import soundfile
 
 from pipeline.arrays import is_believable
 from pipeline.mpeg import count_samples, ends_as_announced, find_start, whole_frames
-from pipeline.ogg import begins_whole, last_granule
+from pipeline.ogg import begins_whole, granules_joined, last_granule
 from pipeline.remote import AnyPath, RemotePath
 from pipeline.remote_file import RemoteFile, open_binary
+from pipeline.riff import untold
 
 __all__ = ["SequentialFile", "count_announced", "count_cut_off", "empty_piece", "open_sequential"]
 
@@ -37,11 +38,14 @@ SAMPLES_LOGGED = {
     "MPC2K": r"^  Frames +: (\d+)",
     "MAT5": r"Cols : (\d+)\n.*\n    Name : wavedata",
 }
+WAV = ("WAV", "WAVEX")
 UNKNOWN_BYTES = (1 << 31, 1 << 32)
 BLOCK_CUT = "*** Warning : short read ("
 BLOCK_LOGGED = r"Samples/Block *: (\d+)"
+PCM_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 MPEG_PADDING = 1 << 13  # samples that are decoded, and not given, at most
 LONGEST_BLOCK = 320  # of those that do not log it
+GSM_BLOCK, GSM_BYTES = 320, 65  # samples, and bytes, of those in WAV
 SDS_LOGGED = r"Frames +: (\d+)"
 
 
@@ -122,12 +126,26 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
         self.check_remote()
         samples[max(0, self._whole_blocks() - start) :] = np.nan
 
+    @property
+    def frames(self) -> int:
+        """Samples in each channel; the byte that a chunk of GSM is padded with is no block."""
+        return int(super().frames) - (GSM_BLOCK if self._is_padded else 0)
+
+    @property
+    def _is_padded(self) -> bool:
+        if self.subtype != "GSM610" or self.format not in WAV:
+            return False
+        found = re.search(r"^data : (\d+)$", self.extra_info, re.MULTILINE)
+        return found is not None and int(found[1]) % (2 * GSM_BYTES) == GSM_BYTES
+
     def _whole_blocks(self) -> int:
         """Samples up to a block that is cut, which libsndfile fills up with what was before."""
         there = int(self.frames)
         if self.format == "SDS" and (found := re.search(SDS_LOGGED, self.extra_info)):
             there = min(there, int(found[1]))
         # Of MS_ADPCM only whole blocks are counted, whatever is logged.
+        if self._is_padded:
+            return there
         if there < self.frames or (self.subtype != "MS_ADPCM" and BLOCK_CUT in self.extra_info):
             block = re.search(BLOCK_LOGGED, self.extra_info)
             there -= int(block[1]) if block else LONGEST_BLOCK
@@ -271,9 +289,30 @@ def count_announced(file: SequentialFile, path: AnyPath) -> int:
     """
     if file.format == "MP3":
         return _count_mpeg(file, path)
+    if file.format == "OGG":
+        known = file.frames < np.iinfo(np.int64).max
+        n_samples = int(file.frames) + count_cut_off(file, path) if known else _count(file)
+        return n_samples + _samples(file, granules_joined(path))
     if file.frames >= np.iinfo(np.int64).max:
         return _count(file)
-    return max(int(file.frames), _announced(file, path)) + count_cut_off(file, path)
+    return max(int(file.frames), _announced(file, path)) + _count_untold(file, path)
+
+
+def _count_untold(file: SequentialFile, path: AnyPath) -> int:
+    """Samples that would be in the bytes behind the end that the header of a WAV file tells."""
+    if file.format not in WAV:
+        return 0
+    with open_binary(path) as opened:
+        told, more = untold(opened, path.stat().st_size)
+    if told > 0:
+        return int(file.frames) * more // told
+    width = PCM_BYTES.get(file.subtype, 1) * file.channels
+    return more // width if file.frames == 0 else 0
+
+
+def _samples(file: SequentialFile, granules: int) -> int:
+    """Samples of so many granules of Ogg; Opus counts at 48 kHz, whatever it is decoded to."""
+    return granules * file.samplerate // 48000 if file.subtype == "OPUS" else granules
 
 
 def _count(file: SequentialFile) -> int:
@@ -354,7 +393,7 @@ def count_cut_off(file: SequentialFile, path: AnyPath) -> int:
             head = opened.read(PIECE)
         place = head.find(b"OpusHead")
         skipped = int.from_bytes(head[place + 10 : place + 12], "little") if place >= 0 else 0
-        n_samples = (n_samples - skipped) * file.samplerate // 48000
+        n_samples = _samples(file, n_samples - skipped)
     return max(0, n_samples - int(file.frames))
 
 

@@ -27,6 +27,8 @@ PREROLL_SECONDS = 10
 OGG_PAGE_BYTES = 65307  # the longest page there can be
 FLAC_PIECE = 4096
 VORBIS_BLOCK = 8192  # the longest, too
+WAV_REMARK = "there it ends by its header, but more bytes follow; correct the sizes in its header"
+OGG_REMARK = "there its Ogg pages are damaged or missing, or another recording begins"
 MPEG_REMARK = "there its MPEG frames are damaged or missing, or another recording begins"
 
 
@@ -56,7 +58,9 @@ def reader_class(
 class _SoundReader:
     """What readers of sound files have in common; samples that are decoded are numbers."""
 
-    remark = ""
+    @property
+    def remark(self) -> str:
+        return MPEG_REMARK if self._file.format == "MP3" else ""
 
     def __init__(self, file: SequentialFile, path: AnyPath) -> None:
         self._file, self._path = file, path
@@ -70,6 +74,11 @@ class _SoundReader:
 
 class _SeekingReader(_SoundReader):
     """Formats in which a seek is exact."""
+
+    @property
+    def remark(self) -> str:
+        known = self._file.format in ("WAV", "WAVEX") and "should be" not in self._file.extra_info
+        return WAV_REMARK if known else ""
 
     _place = 0
 
@@ -169,7 +178,9 @@ class _PrerollReader(_SoundReader):
     left out, and behind it reading begins afresh.
     """
 
-    remark = "there its Ogg pages are damaged or missing, or another recording begins"
+    @property
+    def remark(self) -> str:
+        return OGG_REMARK
 
     def __init__(self, file: SequentialFile, path: AnyPath) -> None:
         super().__init__(file, path)
@@ -231,7 +242,6 @@ class ForwardReader(_SoundReader):
 
     def __init__(self, file: SequentialFile, path: AnyPath) -> None:
         super().__init__(file, path)
-        self.remark = MPEG_REMARK if file.format == "MP3" else ""
         self._place = 0
         self._last = np.empty((0, file.channels), np.float32)
         self._identity = _identity(path)

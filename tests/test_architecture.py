@@ -18,7 +18,7 @@ PACKAGE = Path(pipeline.__file__).parent
 ORDER = [
     *("grid", "features", "labels", "layout", "share"),
     *("buckets", "remote", "remote_file"),
-    *("ogg", "mpeg", "arrays", "sound_files", "sound_readers", "readers", "label_files"),
+    *("ogg", "mpeg", "riff", "arrays", "sound_files", "sound_readers", "readers", "label_files"),
     *("resampling", "manifest", "remote_sources", "sources", "recordings", "windows"),
     *("files", "log", "record", "lease", "object_lease", "lock", "shards"),
     *("zarr_group", "zarr_store", "remote_store", "hdf5_file", "hdf5_store", "store"),
