@@ -6,6 +6,7 @@ shorter array.
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -159,14 +160,12 @@ def as_os_error(path: AnyPath) -> Iterator[None]:
     try:
         yield
     except soundfile.LibsndfileError as error:
-        raise OSError(f"libsndfile: {error.error_string.rstrip('.')}") from None
-    except FileNotFoundError:
-        raise FileNotFoundError("it does not exist") from None
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:
+        raise OSError(f"libsndfile: {error.error_string.rstrip('.')}") from error
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, "it does not exist") from error
+    except (ValueError, KeyError, EOFError, RuntimeError) as error:  # others are our own faults
         reason = " ".join(str(error).split())
-        raise OSError(f"it is damaged, or not what its name says: {reason}") from None
+        raise OSError(f"it is damaged, or not what its name says: {reason}") from error
 
 
 def _open_array(path: AnyPath) -> ArrayReader:

@@ -328,6 +328,8 @@ class Recordings(Sequence[Recording]):
     @property
     def samplerate(self) -> int:
         """Rate of all, in Hz."""
+        if not len(self):
+            raise ValueError("there are no recordings, and so no samplerate; give some")
         return int(self._columns["samplerate"][0])
 
     @property

@@ -217,6 +217,8 @@ def open_sequential(path: AnyPath) -> SequentialFile:
     OSError, soundfile.LibsndfileError
         If it cannot be opened.
     """
+    if path.suffix.lower() == ".raw":  # of which soundfile wants to be told all
+        raise OSError("it has no header that says what it is")
     file, remote = _open(path)
     start = find_start(file)
     if start is not None:
@@ -354,7 +356,7 @@ def _announced(file: SequentialFile, path: AnyPath) -> int:
         found_text = re.search(SAMPLES_LOGGED[file.format], file.extra_info, re.MULTILINE)
         n_samples = int(found_text[1]) if found_text else 0
     else:
-        missing = _missing_bytes(file.extra_info, size)
+        missing = _missing_bytes(file, size)
         if not missing or file.subtype.startswith("DWVW"):  # it has no constant rate
             return 0
         opened, remote = _open(path)
@@ -365,7 +367,23 @@ def _announced(file: SequentialFile, path: AnyPath) -> int:
         ):
             return int(whole.frames)
         return 0
-    return n_samples if is_believable(n_samples * file.channels, size) else 0
+    _believe(n_samples * file.channels, size, "samples", file)
+    return n_samples
+
+
+def _believe(announced: int, there: int, what: str, file: SequentialFile) -> None:
+    """Refuse what a damaged number announces.
+
+    Raises
+    ------
+    OSError
+        If too little of it is there.
+    """
+    minute = 60 * file.samplerate * file.channels * (8 if what == "bytes" else 1)
+    if not is_believable(announced, there, minute):
+        raise OSError(
+            f"its header announces {announced} {what}, but it has {there} bytes; correct the header"
+        )
 
 
 def count_cut_off(file: SequentialFile, path: AnyPath) -> int:
@@ -397,7 +415,7 @@ def count_cut_off(file: SequentialFile, path: AnyPath) -> int:
     return max(0, n_samples - int(file.frames))
 
 
-def _missing_bytes(log: str, size: int) -> int:
+def _missing_bytes(file: SequentialFile, size: int) -> int:
     """How much longer a file should be, by the log of libsndfile.
 
     A writer that cannot go back, as to a pipe, does not know the length, and
@@ -406,10 +424,11 @@ def _missing_bytes(log: str, size: int) -> int:
     """
     missing = 0
     for pattern in BYTES_LOGGED:
-        for found in re.finditer(pattern, log, re.MULTILINE):
+        for found in re.finditer(pattern, file.extra_info, re.MULTILINE):
             low, high = sorted(map(int, found.groups()))
             unknown = any(-(1 << 24) <= high - limit <= 1 << 16 for limit in UNKNOWN_BYTES)
-            if not unknown and is_believable(high, size):
+            if not unknown:
+                _believe(high, size, "bytes", file)
                 missing = max(missing, high - low)
     return missing
 

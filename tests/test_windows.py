@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -213,8 +214,9 @@ def test_samples_that_are_not_finite_mask_their_window(tmp_path: Path) -> None:
 
 def test_a_file_that_is_gone_is_an_error_not_a_mask(recordings: Recordings) -> None:
     Path(recordings[2].path).unlink()
-    with pytest.raises(OSError, match=r"2\.wav: No such file"):
+    with pytest.raises(FileNotFoundError, match=r"2\.wav: No such file") as raised:
         read_windows(recordings, WindowGrid(recordings))
+    assert raised.value.errno == errno.ENOENT
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
