@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import h5py
@@ -171,10 +170,7 @@ def _read_header(path: AnyPath) -> _Npy:
         version = np.lib.format.read_magic(file)
         if version not in versions:
             raise ValueError(f"its format is {version}")
-        try:
-            shape, fortran, dtype = versions[version](file)
-        except (SyntaxError, TokenError) as error:  # it is Python's own
-            raise ValueError(f"its header is {error}") from error
+        shape, fortran, dtype = versions[version](file)
         offset = file.tell()
     if not shape or dtype.hasobject:
         raise ValueError(f"it has the shape {shape} and the dtype {dtype}")

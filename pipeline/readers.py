@@ -11,7 +11,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +37,8 @@ __all__ = [
 Samples = npt.NDArray[np.float32]
 
 HIGHEST_RATE = 10_000_000
+# What libraries raise for files that are damaged; anything else is a fault of our own.
+DAMAGE = (ValueError, KeyError, EOFError, RuntimeError, SyntaxError, TokenError, BadZipFile)
 
 
 class Reader(Protocol):
@@ -163,7 +167,7 @@ def as_os_error(path: AnyPath) -> Iterator[None]:
         raise OSError(f"libsndfile: {error.error_string.rstrip('.')}") from error
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "it does not exist") from error
-    except (ValueError, KeyError, EOFError, RuntimeError) as error:  # others are our own faults
+    except DAMAGE as error:
         reason = " ".join(str(error).split())
         raise OSError(f"it is damaged, or not what its name says: {reason}") from error
 

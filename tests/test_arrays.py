@@ -13,6 +13,7 @@ import soundfile
 
 import pipeline.readers
 from pipeline import WindowGrid, scan
+from pipeline.label_files import load_labels
 from pipeline.readers import open_reader, probe
 from pipeline.windows import read_windows, why_unreadable
 
@@ -153,3 +154,10 @@ def test_a_fault_of_our_own_is_not_taken_for_damage(
     monkeypatch.setattr(pipeline.readers, "open_sequential", fail)
     with pytest.raises(error, match="a fault"):
         scan(tmp_path / "x.wav")
+
+
+def test_labels_that_are_no_dataset_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_group("label")
+    with pytest.raises(OSError, match="its 'label' is no dataset"):
+        load_labels(tmp_path / "x.h5")
