@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import socket
 import threading
 from contextlib import suppress
 from typing import Any, BinaryIO
@@ -58,14 +57,12 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
 
     ended = False
 
-    def __init__(self, file: Any, remote: RemoteFile | None = None) -> None:
-        self._remote, self._process = remote, os.getpid()
-        self._socket = file if isinstance(file, socket.socket) else None
+    def __init__(
+        self, file: Any, remote: RemoteFile | None = None, pipe: int | None = None
+    ) -> None:
+        self._remote, self._process, self._pipe = remote, os.getpid(), pipe
         try:
-            if self._socket is None:
-                super().__init__(file)
-            else:
-                super().__init__(self._socket.fileno(), closefd=False)
+            super().__init__(file, closefd=pipe is None)
         except BaseException:
             self.close()
             raise
@@ -74,10 +71,9 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
 
     def close(self) -> None:
         super().close()
-        if self._socket is not None:
-            if self.is_own:
-                _end(self._socket)
-            self._socket.close()
+        if self._pipe is not None:
+            pipe, self._pipe = self._pipe, None
+            _close_end(pipe)
 
     @property
     def is_own(self) -> bool:
@@ -150,15 +146,6 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
             block = re.search(BLOCK_LOGGED, self.extra_info)
             there -= int(block[1]) if block else LONGEST_BLOCK
         return there
-
-
-def _renew_lock() -> None:
-    """Free what soundfile locks while it opens a file, as another thread may have at a fork."""
-    SequentialFile._sf_error_lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class _Quiet(io.BufferedReader):
@@ -246,32 +233,55 @@ def _open(path: AnyPath) -> tuple[BinaryIO, RemoteFile | None]:
     return _Quiet(remote, PIECE), remote
 
 
-def _end(pipe: socket.socket) -> None:
-    """Tell the other end of a pipe that it has ended, whoever has this one open."""
-    with suppress(OSError):
-        pipe.shutdown(socket.SHUT_RDWR)
-
-
 def _open_piped(file: BinaryIO, remote: RemoteFile | None) -> SequentialFile:
-    """Open MPEG frames through a pipe, from where a file is.
-
-    It is a pair of sockets: a process that is forked has all ends of a pipe,
-    and while they are open nobody learns that another has closed his.
-    """
-    out, into = socket.socketpair()
+    """Open MPEG frames through a pipe, from where a file is."""
+    with _forking:
+        out, into = os.pipe()
+        _ends.update((out, into))
 
     def feed() -> None:
         # What a remote file fails with is asked for when the pipe has ended.
-        lost = OSError if remote else ConnectionError
-        with file, into, suppress(lost):
-            try:
+        lost = OSError if remote else BrokenPipeError
+        try:
+            with file, suppress(lost), open(into, "wb", buffering=0, closefd=False) as pipe:
                 for piece in whole_frames(file):
-                    into.sendall(piece)
-            finally:
-                _end(into)
+                    pipe.write(piece)
+        finally:
+            _close_end(into)
 
     threading.Thread(target=feed, daemon=True).start()
-    return SequentialFile(out, remote)
+    return SequentialFile(out, remote, out)
+
+
+# The open ends of pipes, and what is held while one is opened or closed, or the process forks.
+_ends: set[int] = set()
+_forking = threading.RLock()
+
+
+def _close_end(pipe: int) -> None:
+    with _forking:
+        _ends.discard(pipe)
+        os.close(pipe)
+
+
+def _leave_pipes() -> None:
+    """In a child, put nothing in the place of pipes: who has them open keeps the parent waiting.
+
+    And free what soundfile locks while it opens a file, as another thread may have.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for end in _ends:
+        os.dup2(nothing, end)
+    os.close(nothing)
+    _ends.clear()
+    SequentialFile._sf_error_lock = threading.Lock()
+    _forking.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_forking.acquire, after_in_parent=_forking.release, after_in_child=_leave_pipes
+    )
 
 
 def count_announced(file: SequentialFile, path: AnyPath) -> int:
