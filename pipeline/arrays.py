@@ -20,6 +20,7 @@ Array = npt.NDArray[Any]
 Samples = npt.NDArray[np.float32]
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
+MINUTE = 60 * 48000  # rows of an array that does not tell its rate
 PIECE = 1 << 16  # bytes read at a time of what is remote
 AUDIO_DTYPES = ("int16", "int32", "float32", "float64")  # labels are often int64
 
@@ -29,13 +30,13 @@ class ArrayReader:
 
     Parameters
     ----------
-    audio : numpy.ndarray or h5py.Dataset
+    audio : h5py.Dataset, or what is sliced as one
         The samples that are there.
     n_samples : int
         How many the file announces in each channel.
     samplerate : int
         In Hz; 0 where the file does not tell it.
-    file : h5py.File, optional
+    file : h5py.File or file, optional
         What is to be closed with the reader.
     remote : RemoteFile, optional
         What the array is in, if that is remote.
@@ -46,12 +47,14 @@ class ArrayReader:
         If the array has not the shape and dtype of audio.
     """
 
+    remark = ""
+
     def __init__(
         self,
         audio: Any,
         n_samples: int,
         samplerate: int = 0,
-        file: h5py.File | None = None,
+        file: h5py.File | io.RawIOBase | None = None,
         remote: RemoteFile | None = None,
     ) -> None:
         if audio.dtype.name not in AUDIO_DTYPES or audio.ndim not in (1, 2):
@@ -59,6 +62,8 @@ class ArrayReader:
                 f"it has shape {audio.shape} and dtype {audio.dtype}; audio has shape "
                 f"(sample, channel) and dtype {', '.join(AUDIO_DTYPES)}"
             )
+        if audio.ndim == 2 and audio.shape[1] > audio.shape[0] > 0:  # the axes the other way round
+            raise OSError(f"it has shape {audio.shape}; audio has shape (sample, channel)")
         self._audio, self._file, self._remote = audio, file, remote
         self.n_samples, self.samplerate = n_samples, samplerate
         self.channels = 1 if audio.ndim == 1 else int(audio.shape[1])
@@ -79,6 +84,13 @@ class ArrayReader:
             samples[: len(values)] = values / scale if scale > 1 else values
         return samples
 
+    def has(self, sample: int) -> bool:
+        """Whether a sample can be read, be it a number or not."""
+        try:
+            return len(self._audio[sample : sample + 1]) == 1
+        except (OSError, RuntimeError):
+            return False
+
     def close(self) -> None:
         """Give the file back."""
         self._audio = None
@@ -87,31 +99,23 @@ class ArrayReader:
 
 
 def open_npy(path: AnyPath) -> ArrayReader:
-    """Map a NumPy array.
+    """Open a NumPy array, of which as much is read as is there.
+
+    It is not mapped into memory, where an error of the disk would end the process.
 
     Raises
     ------
     OSError, ValueError
         If it is none, or no audio.
     """
-    if isinstance(path, RemotePath):
-        return _open_remote_npy(path)
+    npy = _read_header(path)
+    remote = RemoteFile(path) if isinstance(path, RemotePath) else None
+    file = remote or io.FileIO(path)
     try:
-        loaded = np.load(path, mmap_mode="r")
-        n_samples = len(loaded)
-    except ValueError:
-        n_samples, loaded = _map_cut(path)
-    if not isinstance(loaded, np.ndarray):
-        loaded.close()
-        raise OSError("it is damaged, or not what its name says: it holds several arrays")
-    _check_shape((n_samples, *loaded.shape[1:]))
-    return ArrayReader(loaded, n_samples)
-
-
-def _check_shape(shape: tuple[int, ...]) -> None:
-    """Refuse an array that has its axes the other way round."""
-    if len(shape) == 2 and shape[1] > shape[0] > 0:
-        raise OSError(f"it has shape {shape}; audio has shape (sample, channel)")
+        return ArrayReader(_NpyRows(file, npy), npy.shape[0], file=file, remote=remote)
+    except BaseException:
+        file.close()
+        raise
 
 
 class _Npy(NamedTuple):
@@ -124,11 +128,11 @@ class _Npy(NamedTuple):
     rows: int
 
 
-class _RemoteArray:
-    """A NumPy array that is remote, of which rows are read as they are asked for."""
+class _NpyRows:
+    """A NumPy array on disk, of which rows are read as they are asked for."""
 
-    def __init__(self, remote: RemoteFile, npy: _Npy) -> None:
-        self._remote, self._npy = remote, npy
+    def __init__(self, file: io.RawIOBase, npy: _Npy) -> None:
+        self._file, self._npy = file, npy
         self.shape, self.dtype, self.ndim = npy.shape, npy.dtype, len(npy.shape)
 
     def __getitem__(self, rows: slice) -> Array:
@@ -144,32 +148,12 @@ class _RemoteArray:
         if not n:
             return values
         view, place = values.data.cast("B"), 0
-        self._remote.seek(self._npy.offset + first * self.dtype.itemsize)
-        while got := self._remote.readinto(view[place:]):
+        self._file.seek(self._npy.offset + first * self.dtype.itemsize)
+        while got := self._file.readinto(view[place:]):
             place += got
         if place < len(view):
             raise OSError("it ends before its end")
         return values
-
-
-def _open_remote_npy(path: RemotePath) -> ArrayReader:
-    npy = _read_header(path)
-    _check_shape(npy.shape)
-    remote = RemoteFile(path)
-    return ArrayReader(_RemoteArray(remote, npy), npy.shape[0], remote=remote)
-
-
-def _map_cut(path: Path) -> tuple[int, Array]:
-    """What is there of an array that is shorter than its header says, which is believed.
-
-    Raises
-    ------
-    ValueError
-        If that is not what is wrong with it.
-    """
-    npy = _read_header(path)
-    there = np.memmap(path, npy.dtype, "r", npy.offset, (npy.rows, *npy.shape[1:]))
-    return npy.shape[0], there
 
 
 def _read_header(path: AnyPath) -> _Npy:
@@ -188,27 +172,27 @@ def _read_header(path: AnyPath) -> _Npy:
             raise ValueError(f"its format is {version}")
         shape, fortran, dtype = versions[version](file)
         offset = file.tell()
-    if dtype.hasobject:
-        raise ValueError("it holds objects")
+    if not shape or dtype.hasobject:
+        raise ValueError(f"it has the shape {shape} and the dtype {dtype}")
     row = int(np.prod(shape[1:], dtype=object)) * dtype.itemsize
     size = path.stat().st_size
-    there = min((size - offset) // row, shape[0]) if row and shape else 0
+    there = min((size - offset) // row, shape[0]) if row else 0
     # Columns that follow each other are not cut row by row.
     by_columns = fortran and shape[1:] not in ((), (1,))
-    if (by_columns and there < shape[0]) or there < 1:
+    if (by_columns and there < shape[0]) or there < min(1, shape[0]):
         raise ValueError(f"it has {size} bytes, too few for the shape {shape}")
-    if not is_believable(shape[0] * row, size):
+    if not is_believable(shape[0] * row, size, MINUTE * row):
         raise ValueError(f"it has {size} bytes, but announces the shape {shape}")
     return _Npy(shape, by_columns, dtype, offset, there)
 
 
-def is_believable(announced: int, there: int) -> bool:
+def is_believable(announced: int, there: int, minute: int) -> bool:
     """Whether a file of so many bytes may be the rest of one that was so much longer.
 
-    More than 4 GiB of which not a hundredth is there comes from a damaged
-    number: it would mask years that nobody recorded.
+    More than a minute of which not a hundredth is there comes from a damaged
+    number: it would mask hours that nobody recorded.
     """
-    return announced <= max(1 << 32, 100 * there)
+    return announced <= max(minute, 100 * there)
 
 
 def open_hdf5(path: AnyPath) -> ArrayReader:
@@ -225,13 +209,74 @@ def open_hdf5(path: AnyPath) -> ArrayReader:
         if "audio" not in file:
             raise OSError("it has no dataset 'audio'")
         audio = file["audio"]
+        if not isinstance(audio, h5py.Dataset):
+            raise ValueError("its 'audio' is no dataset")
         rate = audio.attrs.get("sampling_rate", file.attrs.get("sampling_rate"))
         if rate is None:
             raise OSError("its dataset 'audio' has no attribute 'sampling_rate'")
-        number = float(np.asarray(rate).item()) if np.size(rate) == 1 else 0.0
+        number = _number(rate)
         if number < 1 or not number.is_integer():
             raise OSError(f"its sampling_rate is {rate}; it must be one whole number of Hz")
+        _check_parts(audio, path)
         return ArrayReader(audio, audio.shape[0] if audio.shape else 0, int(number), file, remote)
+    except TypeError as error:  # of a dtype that NumPy has not
+        file.close()
+        raise ValueError(str(error)) from error
     except BaseException:
         file.close()
         raise
+
+
+def _number(value: Any) -> float:
+    """The one number that an attribute is; 0 if it is none."""
+    try:
+        return float(np.asarray(value).item()) if np.size(value) == 1 else 0.0
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def _check_parts(dataset: h5py.Dataset, path: AnyPath) -> None:
+    """Refuse what is in other files that are not all there, for HDF5 reads zeros in their place.
+
+    Raises
+    ------
+    OSError
+        If a file, or a part of one, is missing, or parts are not for all samples.
+    """
+    for name, offset, size in dataset.external or ():
+        there = _find_part(name, path)
+        if size != h5py.h5s.UNLIMITED and there.stat().st_size < offset + size:
+            raise OSError(f"its samples are in {name}, which is too short; put the whole one there")
+    if not dataset.is_virtual:
+        return
+    covered = 0
+    for part in dataset.virtual_sources():
+        n = part.vspace.get_select_npoints()
+        covered += n
+        if part.file_name in (".", str(path)):
+            _check_part(dataset.file, part, path, n)
+        else:
+            where = _find_part(part.file_name, path)
+            with h5py.File(where, "r") as file:
+                _check_part(file, part, where, n)
+    if covered != dataset.size:
+        raise OSError(f"its parts hold {covered} of {dataset.size} samples; add the others")
+
+
+def _check_part(file: h5py.File, part: Any, path: AnyPath, n: int) -> None:
+    source = file.get(part.dset_name)
+    if not isinstance(source, h5py.Dataset) or source.size < n:
+        raise OSError(
+            f"its samples are in {part.dset_name} of {part.file_name}, which has fewer; put the "
+            f"whole one there"
+        )
+    _check_parts(source, path)
+
+
+def _find_part(name: str, path: AnyPath) -> Path:
+    """The file in which HDF5 finds a part: beside the other, or in the working folder."""
+    if isinstance(path, Path):
+        for there in (path.resolve().parent / name, Path(name), path.parent / name):
+            if there.is_file():
+                return there
+    raise OSError(f"its samples are in {name}, which is not there; put it beside the file")

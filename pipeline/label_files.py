@@ -127,4 +127,6 @@ def _load_npy(path: AnyPath) -> Array:
 
 def _hdf5_labels(file: h5py.File) -> Array:
     label = file["label"]
+    if not isinstance(label, h5py.Dataset):
+        raise ValueError("its 'label' is no dataset")
     return np.asarray(label.asstr()[...] if h5py.check_string_dtype(label.dtype) else label)

@@ -13,10 +13,10 @@ import numpy as np
 from pipeline.remote import AnyPath
 from pipeline.remote_file import open_binary
 
-__all__ = ["begins_whole", "find_gaps", "last_granule"]
-
+__all__ = ["begins_whole", "find_gaps", "granules_joined", "last_granule"]
 
 AHEAD = 1 << 20  # bytes read at a time
+PAGE_HEADER, BEGINS = 27, 2  # bytes before the table of segments; the flag of a first page
 
 
 @lru_cache(maxsize=256)
@@ -43,7 +43,10 @@ def find_gaps(path: AnyPath, size: int, modified: int) -> tuple[tuple[int, int, 
     never = int(np.iinfo(np.int64).max) // 48000
     ends: list[tuple[int, bool]] = []  # granule position, and if all is whole since the last
     whole = True
-    for granule, follows in _pages(path):
+    for granule, follows, begins in _pages(path):
+        if begins and any(granule > 0 for granule, _ in ends):  # another recording
+            whole = False
+            break
         whole = whole and follows
         if granule >= 0:
             ends.append((granule, whole))
@@ -59,7 +62,7 @@ def find_gaps(path: AnyPath, size: int, modified: int) -> tuple[tuple[int, int, 
 
 def begins_whole(path: AnyPath) -> bool:
     """Whether nothing is damaged or missing up to the first page that ends in audio."""
-    for granule, follows in _pages(path):
+    for granule, follows, _ in _pages(path):
         if not follows or granule > 0:
             return follows
     return False
@@ -67,26 +70,50 @@ def begins_whole(path: AnyPath) -> bool:
 
 def last_granule(path: AnyPath) -> int:
     """The highest granule position of a page that is whole."""
-    return max((granule for granule, _ in _pages(path)), default=0)
+    return max((granule for granule, _, _ in _pages(path)), default=0)
 
 
-def _pages(path: AnyPath) -> Iterator[tuple[int, bool]]:
-    """Granule position of each page, and whether it follows the one before; -1 of damage."""
+def granules_joined(path: AnyPath) -> int:
+    """Granules of the recordings that were joined to the first; 0 if there is only one.
+
+    All pages are read only where the last is of another stream than the first.
+    """
+    with open_binary(path) as file:
+        first = file.read(PAGE_HEADER)
+        file.seek(max(0, path.stat().st_size - AHEAD))
+        end = file.read()
+    last = end[end.rfind(b"OggS") :]
+    if len(last) < PAGE_HEADER or last[14:18] == first[14:18]:
+        return 0
+    ends = [0]
+    for granule, _, begins in _pages(path):
+        if begins and ends[-1] > 0:
+            ends.append(0)
+        ends[-1] = max(ends[-1], granule)
+    return sum(ends[1:])
+
+
+def _pages(path: AnyPath) -> Iterator[tuple[int, bool, bool]]:
+    """Of each page the granule position, if it follows the one before, if it begins a stream.
+
+    The position of one that is damaged is -1.
+    """
     expected = None
     with open_binary(path) as file:
         data = _Ahead(file)
-        while data.find(b"OggS") and len(data.peek(27)) == 27:
-            granule, _, number, checksum, segments = unpack_from("<qIIIB", data.peek(27), 6)
-            table = data.peek(27 + segments)[27:]
-            length = 27 + segments + sum(table)
+        while data.find(b"OggS") and len(data.peek(PAGE_HEADER)) == PAGE_HEADER:
+            fields = unpack_from("<BqIIIB", data.peek(PAGE_HEADER), 5)
+            kind, granule, _, number, checksum, segments = fields
+            table = data.peek(PAGE_HEADER + segments)[PAGE_HEADER:]
+            length = PAGE_HEADER + segments + sum(table)
             page = bytearray(data.peek(length))
             page[22:26] = bytes(4)
             if len(table) < segments or len(page) < length or _checksum(page) != checksum:
                 data.skip(4)
-                yield -1, False
+                yield -1, False, False
             else:
                 data.skip(length)
-                yield granule, expected in (None, number)
+                yield granule, expected in (None, number), bool(kind & BEGINS)
                 expected = number + 1
 
 

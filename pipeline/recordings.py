@@ -21,7 +21,7 @@ from pipeline.grid import Indices
 from pipeline.readers import HIGHEST_RATE, Header, Reader, Samples, open_reader, probe
 from pipeline.remote import as_path, is_remote
 from pipeline.remote_file import open_binary
-from pipeline.resampling import resample_part
+from pipeline.resampling import MARGIN, resample_part
 from pipeline.sources import AT_ONCE, FileNames, PathLike, Paths, find_files
 
 __all__ = ["OpenRecording", "PathLike", "Recording", "Recordings", "scan"]
@@ -112,7 +112,7 @@ class Recording:
         """
         with self._named_in_errors():
             self._check_unchanged()
-            with _one_at_a_time:
+            with _turn(self):
                 _read_through(self)
 
     def decodable(self) -> int:
@@ -126,7 +126,7 @@ class Recording:
         OSError
             As of `open`.
         """
-        with _one_at_a_time, ThreadPoolExecutor(1) as fresh:  # a reader is kept by its thread
+        with _turn(self), ThreadPoolExecutor(1) as fresh:  # a reader is kept by its thread
             return fresh.submit(_count_decodable, self).result()
 
     def _check_unchanged(self) -> None:
@@ -139,10 +139,28 @@ class Recording:
         try:
             yield
         except OSError as error:
-            raise OSError(f"{self.path}: {error.strerror or error}") from None
+            # Of what a library derives from it, nobody knows how it is made.
+            kind = type(error) if type(error).__module__ == "builtins" else OSError
+            named = kind(f"{self.path}: {error.strerror or error}")
+            named.errno = error.errno
+            raise named from error
 
 
-_one_at_a_time = Lock()
+# Threads that need the same of a file take turns: the first does it, the others know it then.
+_turns: list[Lock] = []
+
+
+def _renew_turns() -> None:
+    _turns[:] = [Lock() for _ in range(64)]
+
+
+_renew_turns()
+if hasattr(os, "register_at_fork"):  # a thread that has its turn is not there in a child
+    os.register_at_fork(after_in_child=_renew_turns)
+
+
+def _turn(recording: Recording) -> Lock:
+    return _turns[hash(recording) % len(_turns)]
 
 
 @lru_cache(maxsize=1024)
@@ -192,6 +210,40 @@ class OpenRecording:
             return self._native(start, stop)
         ends = self.recording.header.n_samples, self.recording.n_samples
         return resample_part(self._native, start, stop, (native, rate), ends)
+
+    def why(self, start: int, stop: int) -> str:
+        """Why samples are not finite, for people; empty if all are.
+
+        Parameters
+        ----------
+        start, stop : int
+            At the rate of the recording.
+
+        Returns
+        -------
+        str
+            Which sample it is, the first, and what is wrong with it.
+        """
+        bad = np.flatnonzero(~np.isfinite(self.read(start, stop)))
+        if not len(bad):
+            return ""
+        first, rate = start + int(bad[0]), self.recording.samplerate
+        place = f"sample {first} ({first / rate:.3f} s)"
+        sample = self._first_bad(first, stop)
+        if sample is None or not self._reader.has(sample):
+            remark = self._reader.remark
+            return f"it cannot be read from {place} on" + (f": {remark}" if remark else "")
+        beyond = np.isinf(self._reader.read(sample, sample + 1)).any()
+        return f"{place} is {'beyond float32' if beyond else 'not a number'}"
+
+    def _first_bad(self, start: int, stop: int) -> int | None:
+        """The first sample of the file that is not finite, about those at another rate."""
+        native, rate = self.recording.header.samplerate, self.recording.samplerate
+        reach = 0 if native == rate else 2 * MARGIN * max(native, rate) // rate
+        begin = max(0, start * native // rate - reach)
+        end = min(self.recording.header.n_samples, -(-stop * native // rate) + reach)
+        bad = np.flatnonzero(~np.isfinite(self._native(begin, end)))
+        return begin + int(bad[0]) if len(bad) else None
 
     def _native(self, start: int, stop: int) -> Samples:
         samples = self._reader.read(start, stop)
@@ -285,6 +337,8 @@ class Recordings(Sequence[Recording]):
     @property
     def samplerate(self) -> int:
         """Rate of all, in Hz."""
+        if not len(self):
+            raise ValueError("there are no recordings, and so no samplerate; give some")
         return int(self._columns["samplerate"][0])
 
     @property

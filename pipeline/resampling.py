@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-__all__ = ["resample_part"]
+__all__ = ["MARGIN", "resample_part"]
 
 Samples = npt.NDArray[np.float32]
 SEGMENT_SECONDS = 2
@@ -72,14 +72,15 @@ def resample_part(
 
 
 def _resample(samples: Samples, native: int, rate: int) -> Samples:
-    """Resample; NaN spreads no further than the filter reaches."""
-    bad = np.flatnonzero(np.isnan(samples))
-    if not len(bad):
+    """Resample; what is not finite spreads no further than the filter reaches."""
+    bad = ~np.isfinite(samples)
+    if not bad.any():
         return np.asarray(soxr.resample(samples, native, rate, "VHQ"), np.float32)
-    clean = np.nan_to_num(samples, nan=0.0)
+    clean = np.where(bad, np.float32(0), samples)
     result = np.array(soxr.resample(clean, native, rate, "VHQ"), np.float32)
     reach = MARGIN * max(1, native / rate)
-    result[
-        max(0, int((bad[0] - reach) * rate / native)) : ceil((bad[-1] + reach) * rate / native)
-    ] = np.nan
+    runs = np.flatnonzero(np.diff(bad, prepend=False, append=False)).reshape(-1, 2)
+    for first, behind in runs.tolist():
+        low, high = (first - reach) * rate / native, (behind - 1 + reach) * rate / native
+        result[max(0, int(low)) : ceil(high)] = np.nan
     return result

@@ -14,9 +14,11 @@ import numpy.typing as npt
 import soundfile
 
 from pipeline.arrays import is_believable
-from pipeline.ogg import begins_whole, last_granule
+from pipeline.mpeg import count_samples, ends_as_announced, find_start, whole_frames
+from pipeline.ogg import begins_whole, granules_joined, last_granule
 from pipeline.remote import AnyPath, RemotePath
 from pipeline.remote_file import RemoteFile, open_binary
+from pipeline.riff import untold
 
 __all__ = ["SequentialFile", "count_announced", "count_cut_off", "empty_piece", "open_sequential"]
 
@@ -35,10 +37,14 @@ SAMPLES_LOGGED = {
     "MPC2K": r"^  Frames +: (\d+)",
     "MAT5": r"Cols : (\d+)\n.*\n    Name : wavedata",
 }
+WAV = ("WAV", "WAVEX")
 UNKNOWN_BYTES = (1 << 31, 1 << 32)
 BLOCK_CUT = "*** Warning : short read ("
 BLOCK_LOGGED = r"Samples/Block *: (\d+)"
+PCM_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+MPEG_PADDING = 1 << 13  # samples that are decoded, and not given, at most
 LONGEST_BLOCK = 320  # of those that do not log it
+GSM_BLOCK, GSM_BYTES = 320, 65  # samples, and bytes, of those in WAV
 SDS_LOGGED = r"Frames +: (\d+)"
 
 
@@ -51,12 +57,28 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
 
     ended = False
 
-    def __init__(self, file: Any, remote: RemoteFile | None = None, **options: Any) -> None:
-        self._remote = remote
+    def __init__(
+        self, file: Any, remote: RemoteFile | None = None, pipe: int | None = None
+    ) -> None:
+        self._remote, self._process, self._pipe = remote, os.getpid(), pipe
         try:
-            super().__init__(file, **options)
+            super().__init__(file, closefd=pipe is None)
+        except BaseException:
+            self.close()
+            raise
         finally:
             self.check_remote()
+
+    def close(self) -> None:
+        super().close()
+        if self._pipe is not None:
+            pipe, self._pipe = self._pipe, None
+            _close_end(pipe)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this process opened it: its place in the file is shared by those forked since."""
+        return self._process == os.getpid()
 
     def seekable(self) -> bool:
         return False
@@ -100,12 +122,26 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
         self.check_remote()
         samples[max(0, self._whole_blocks() - start) :] = np.nan
 
+    @property
+    def frames(self) -> int:
+        """Samples in each channel; the byte that a chunk of GSM is padded with is no block."""
+        return int(super().frames) - (GSM_BLOCK if self._is_padded else 0)
+
+    @property
+    def _is_padded(self) -> bool:
+        if self.subtype != "GSM610" or self.format not in WAV:
+            return False
+        found = re.search(r"^data : (\d+)$", self.extra_info, re.MULTILINE)
+        return found is not None and int(found[1]) % (2 * GSM_BYTES) == GSM_BYTES
+
     def _whole_blocks(self) -> int:
         """Samples up to a block that is cut, which libsndfile fills up with what was before."""
         there = int(self.frames)
         if self.format == "SDS" and (found := re.search(SDS_LOGGED, self.extra_info)):
             there = min(there, int(found[1]))
         # Of MS_ADPCM only whole blocks are counted, whatever is logged.
+        if self._is_padded:
+            return there
         if there < self.frames or (self.subtype != "MS_ADPCM" and BLOCK_CUT in self.extra_info):
             block = re.search(BLOCK_LOGGED, self.extra_info)
             there -= int(block[1]) if block else LONGEST_BLOCK
@@ -151,20 +187,6 @@ class _Extended(io.RawIOBase):
         return wanted
 
 
-def _mpeg_start(file: BinaryIO) -> int | None:
-    """Where MPEG audio begins, behind its tags; None if this is something else."""
-    head, start = file.read(10), 0
-    while head[:3] == b"ID3" and len(head) == 10:
-        size = sum(
-            (byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)
-        )
-        start = file.seek(start + 10 + size + (10 if head[5] & 0x10 else 0))
-        head = file.read(10)
-    # Eleven bits of sync, and a layer: AAC has the same sync without one.
-    mpeg = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and head[1] & 0x06
-    return start if mpeg else None
-
-
 def open_sequential(path: AnyPath) -> SequentialFile:
     """Open a file; MPEG through a pipe, where libsndfile does not guess its length.
 
@@ -182,19 +204,25 @@ def open_sequential(path: AnyPath) -> SequentialFile:
     OSError, soundfile.LibsndfileError
         If it cannot be opened.
     """
+    if path.suffix.lower() == ".raw":  # of which soundfile wants to be told all
+        raise OSError("it has no header that says what it is")
     file, remote = _open(path)
-    start = _mpeg_start(file)
+    start = find_start(file)
     if start is not None:
         file.seek(start)
-        try:
+        with suppress(soundfile.LibsndfileError):
             return _open_piped(file, remote)
-        except soundfile.LibsndfileError:
-            file, remote = _open(path)
+        file, remote = _open(path)
     if remote is None:
         file.close()
-        return SequentialFile(path)
-    file.seek(0)
-    return SequentialFile(file, remote)
+        opened = SequentialFile(path)
+    else:
+        file.seek(0)
+        opened = SequentialFile(file, remote)
+    if opened.format == "MP3":  # libsndfile goes to the first frame that it can decode
+        opened.close()
+        raise OSError("the first of its MPEG frames is damaged or missing")
+    return opened
 
 
 def _open(path: AnyPath) -> tuple[BinaryIO, RemoteFile | None]:
@@ -206,18 +234,54 @@ def _open(path: AnyPath) -> tuple[BinaryIO, RemoteFile | None]:
 
 
 def _open_piped(file: BinaryIO, remote: RemoteFile | None) -> SequentialFile:
-    """Open a file through a pipe, from where it is."""
-    out, into = os.pipe()
+    """Open MPEG frames through a pipe, from where a file is."""
+    with _forking:
+        out, into = os.pipe()
+        _ends.update((out, into))
 
     def feed() -> None:
         # What a remote file fails with is asked for when the pipe has ended.
         lost = OSError if remote else BrokenPipeError
-        with file, suppress(lost), open(into, "wb", buffering=0) as pipe:
-            while piece := file.read(PIECE):
-                pipe.write(piece)
+        try:
+            with file, suppress(lost), open(into, "wb", buffering=0, closefd=False) as pipe:
+                for piece in whole_frames(file):
+                    pipe.write(piece)
+        finally:
+            _close_end(into)
 
     threading.Thread(target=feed, daemon=True).start()
-    return SequentialFile(out, remote, closefd=True)  # closed also where it cannot be opened
+    return SequentialFile(out, remote, out)
+
+
+# The open ends of pipes, and what is held while one is opened or closed, or the process forks.
+_ends: set[int] = set()
+_forking = threading.RLock()
+
+
+def _close_end(pipe: int) -> None:
+    with _forking:
+        _ends.discard(pipe)
+        os.close(pipe)
+
+
+def _leave_pipes() -> None:
+    """In a child, put nothing in the place of pipes: who has them open keeps the parent waiting.
+
+    And free what soundfile locks while it opens a file, as another thread may have.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for end in _ends:
+        os.dup2(nothing, end)
+    os.close(nothing)
+    _ends.clear()
+    SequentialFile._sf_error_lock = threading.Lock()
+    _forking.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_forking.acquire, after_in_parent=_forking.release, after_in_child=_leave_pipes
+    )
 
 
 def count_announced(file: SequentialFile, path: AnyPath) -> int:
@@ -235,9 +299,32 @@ def count_announced(file: SequentialFile, path: AnyPath) -> int:
     int
         In each channel, those that are not there included.
     """
+    if file.format == "MP3":
+        return _count_mpeg(file, path)
+    if file.format == "OGG":
+        known = file.frames < np.iinfo(np.int64).max
+        n_samples = int(file.frames) + count_cut_off(file, path) if known else _count(file)
+        return n_samples + _samples(file, granules_joined(path))
     if file.frames >= np.iinfo(np.int64).max:
         return _count(file)
-    return max(int(file.frames), _announced(file, path)) + count_cut_off(file, path)
+    return max(int(file.frames), _announced(file, path)) + _count_untold(file, path)
+
+
+def _count_untold(file: SequentialFile, path: AnyPath) -> int:
+    """Samples that would be in the bytes behind the end that the header of a WAV file tells."""
+    if file.format not in WAV:
+        return 0
+    with open_binary(path) as opened:
+        told, more = untold(opened, path.stat().st_size)
+    if told > 0:
+        return int(file.frames) * more // told
+    width = PCM_BYTES.get(file.subtype, 1) * file.channels
+    return more // width if file.frames == 0 else 0
+
+
+def _samples(file: SequentialFile, granules: int) -> int:
+    """Samples of so many granules of Ogg; Opus counts at 48 kHz, whatever it is decoded to."""
+    return granules * file.samplerate // 48000 if file.subtype == "OPUS" else granules
 
 
 def _count(file: SequentialFile) -> int:
@@ -248,6 +335,20 @@ def _count(file: SequentialFile) -> int:
             n_samples += got
     file.check_remote()
     return n_samples
+
+
+def _count_mpeg(file: SequentialFile, path: AnyPath) -> int:
+    """Samples of all MPEG frames, in place of those that are decoded if these are far fewer."""
+    n_samples = int(file.frames)
+    with open_binary(path) as opened:
+        start = find_start(opened)
+        if n_samples >= np.iinfo(np.int64).max:
+            n_samples = _count(file)
+        elif start is None or ends_as_announced(opened, start, path.stat().st_size):
+            return n_samples
+        opened.seek(start or 0)
+        there = count_samples(opened)
+    return there if there > n_samples + MPEG_PADDING else n_samples
 
 
 def _announced(file: SequentialFile, path: AnyPath) -> int:
@@ -265,7 +366,7 @@ def _announced(file: SequentialFile, path: AnyPath) -> int:
         found_text = re.search(SAMPLES_LOGGED[file.format], file.extra_info, re.MULTILINE)
         n_samples = int(found_text[1]) if found_text else 0
     else:
-        missing = _missing_bytes(file.extra_info, size)
+        missing = _missing_bytes(file, size)
         if not missing or file.subtype.startswith("DWVW"):  # it has no constant rate
             return 0
         opened, remote = _open(path)
@@ -276,7 +377,23 @@ def _announced(file: SequentialFile, path: AnyPath) -> int:
         ):
             return int(whole.frames)
         return 0
-    return n_samples if is_believable(n_samples * file.channels, size) else 0
+    _believe(n_samples * file.channels, size, "samples", file)
+    return n_samples
+
+
+def _believe(announced: int, there: int, what: str, file: SequentialFile) -> None:
+    """Refuse what a damaged number announces.
+
+    Raises
+    ------
+    OSError
+        If too little of it is there.
+    """
+    minute = 60 * file.samplerate * file.channels * (8 if what == "bytes" else 1)
+    if not is_believable(announced, there, minute):
+        raise OSError(
+            f"its header announces {announced} {what}, but it has {there} bytes; correct the header"
+        )
 
 
 def count_cut_off(file: SequentialFile, path: AnyPath) -> int:
@@ -304,11 +421,11 @@ def count_cut_off(file: SequentialFile, path: AnyPath) -> int:
             head = opened.read(PIECE)
         place = head.find(b"OpusHead")
         skipped = int.from_bytes(head[place + 10 : place + 12], "little") if place >= 0 else 0
-        n_samples = (n_samples - skipped) * file.samplerate // 48000
+        n_samples = _samples(file, n_samples - skipped)
     return max(0, n_samples - int(file.frames))
 
 
-def _missing_bytes(log: str, size: int) -> int:
+def _missing_bytes(file: SequentialFile, size: int) -> int:
     """How much longer a file should be, by the log of libsndfile.
 
     A writer that cannot go back, as to a pipe, does not know the length, and
@@ -317,10 +434,11 @@ def _missing_bytes(log: str, size: int) -> int:
     """
     missing = 0
     for pattern in BYTES_LOGGED:
-        for found in re.finditer(pattern, log, re.MULTILINE):
+        for found in re.finditer(pattern, file.extra_info, re.MULTILINE):
             low, high = sorted(map(int, found.groups()))
             unknown = any(-(1 << 24) <= high - limit <= 1 << 16 for limit in UNKNOWN_BYTES)
-            if not unknown and is_believable(high, size):
+            if not unknown:
+                _believe(high, size, "bytes", file)
                 missing = max(missing, high - low)
     return missing
 

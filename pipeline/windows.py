@@ -229,7 +229,7 @@ def why_unreadable(recordings: Recordings, grid: WindowGrid, t: int) -> str:
     Returns
     -------
     str
-        The file, and from which sample on.
+        The file, the sample, and what is wrong with it.
 
     Raises
     ------
@@ -241,12 +241,10 @@ def why_unreadable(recordings: Recordings, grid: WindowGrid, t: int) -> str:
     recording = recordings[number]
     recording.check_bytes()
     with recording.open() as audio:
-        bad = np.flatnonzero(~np.isfinite(audio.read(start, stop)))
-    if not len(bad):
+        why = audio.why(start, stop)
+    if not why:
         raise OSError(f"{recording.path}: samples {start} to {stop - 1} are not always read alike")
-    first = start + int(bad[0])
-    seconds = first / recording.samplerate
-    return f"{recording.path}: it cannot be read from sample {first} ({seconds:.3f} s) on"
+    return f"{recording.path}: {why}"
 
 
 def compute_features(

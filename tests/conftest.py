@@ -312,6 +312,20 @@ def write_sound(
     return path
 
 
+def mp3_frames(data: bytes) -> list[int]:
+    """Where each MPEG-1 or MPEG-2 layer III frame begins, and where the last ends."""
+    one = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+    two = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+    places = [0]
+    while (at := places[-1]) + 4 <= len(data) and data[at] == 0xFF:
+        version = (data[at + 1] >> 3) & 3  # 3 is MPEG-1, 2 MPEG-2
+        kbits = (one if version == 3 else two)[data[at + 2] >> 4]
+        rate = (44100, 48000, 32000)[(data[at + 2] >> 2) & 3] // (4 - version)
+        padding = (data[at + 2] >> 1) & 1
+        places.append(at + (144 if version == 3 else 72) * kbits * 1000 // rate + padding)
+    return places
+
+
 def save_npy(path: Path, values: npt.NDArray[Any]) -> Path:
     np.save(path.with_suffix(".npy"), values)
     return path.with_suffix(".npy")

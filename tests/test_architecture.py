@@ -19,7 +19,7 @@ ORDER = [
     *("checks", "process", "plain", "grid", "features", "registry", "identity"),
     *("labels", "layout", "share"),
     *("buckets", "remote", "remote_file", "tables"),
-    *("ogg", "arrays", "sound_files", "readers", "label_files"),
+    *("ogg", "mpeg", "riff", "arrays", "sound_files", "sound_readers", "readers", "label_files"),
     *("resampling", "folders", "manifest", "remote_sources", "sources", "recordings", "windows"),
     *("files", "log", "record", "lease", "object_lease", "lock", "shards"),
     *("zarr_group", "zarr_store", "remote_store", "hdf5_file", "hdf5_store", "store"),
@@ -31,7 +31,7 @@ ORDER = [
 ]
 
 DOORS = {
-    "soundfile": {"sound_files", "readers", "numerics"},
+    "soundfile": {"sound_files", "sound_readers", "readers", "numerics"},
     "soxr": {"resampling", "numerics"},
     "zarr": {"zarr_group", "remote_store"},
     "numcodecs": {"shards"},

@@ -587,12 +587,10 @@ def test_unreadable_files_among_good_ones_are_reported_and_the_job_goes_on(
 
 def test_the_broken_files_of_the_real_recordings_are_reported(cli: Cli, audio: Path) -> None:
     good = audio / "digits-8k" / "files" / "0_george_0.wav"
-    names = ("zero_bytes", "half_header", "pointer_text")
+    names = ("zero_bytes", "half_header", "pointer_text", "header_only")
     broken = [str(audio / "broken" / f"{name}.wav") for name in names]
-    bare = audio / "broken" / "header_only.wav"  # announces samples, and holds none
-    ended = cli("extract", good, *broken, bare, "--out", "x.zarr", "--samplerate", 8000)
+    ended = cli("extract", good, *broken, "--out", "x.zarr", "--samplerate", 8000)
     assert ended.code == 1
-    assert re.search(rf"^masked: windows 1 to \d+: {bare}: ", ended.err, re.MULTILINE)
     assert re.findall(r"^not read: (.*?): .+$", ended.err, re.MULTILINE) == broken
 
 

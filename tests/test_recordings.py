@@ -205,11 +205,12 @@ def test_a_channel_or_rate_that_no_recording_can_have_is_refused_before_files_ar
 def test_unreadable_files_are_listed_with_their_reason(audio: Path) -> None:
     recordings = scan(audio / "broken", samplerate=8000)
     reasons = {Path(path).name: reason for path, reason in recordings.unreadable}
-    unreadable = ("half_header", "pointer_text", "zero_bytes")
+    unreadable = ("half_header", "header_only", "pointer_text", "zero_bytes")
+    expected_reasons = ("fmt", "announces 7665456 bytes", "not rec", "not rec")
     assert [*reasons] == [f"{name}.wav" for name in unreadable]
-    for reason, expected in zip(reasons.values(), ("fmt", "not rec", "not rec"), strict=True):
+    for reason, expected in zip(reasons.values(), expected_reasons, strict=True):
         assert expected in reason
-    assert len(recordings) == 7
+    assert len(recordings) == 6
 
 
 def test_a_manifest_row_without_file_is_listed(write_wav: Write, tmp_path: Path) -> None:
@@ -663,6 +664,23 @@ def test_damage_in_a_resampled_file_stays_near_and_is_the_same_in_every_block(
     start = data.draw(st.integers(0, 29_998), "start")
     stop = data.draw(st.integers(start + 1, 30_000), "stop")
     np.testing.assert_array_equal(read(damaged, start, stop), whole[start:stop])
+
+
+def test_what_lies_between_two_bad_samples_is_resampled(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).standard_normal(40_000).astype(np.float32)
+    np.save(tmp_path / "good.npy", values)
+    values[[2000, 12_000, 17_000]] = np.nan, np.inf, -np.inf
+    np.save(tmp_path / "bad.npy", values)
+    good, bad = (read(at_rate(tmp_path / name, 10_000, 5000)) for name in ("good.npy", "bad.npy"))
+    near = [np.abs(np.arange(20_000) - place) <= 300 for place in (1000, 6000, 8500)]
+    far = ~np.any(near, axis=0)
+    np.testing.assert_allclose(bad[far], good[far], rtol=0, atol=1e-6)
+    assert np.isnan(bad[[1000, 6000, 8500]]).all()
+
+
+def test_of_no_recordings_nobody_knows_the_rate() -> None:
+    with pytest.raises(ValueError, match="there are no recordings, and so no samplerate; give"):
+        _ = Recordings([]).samplerate
 
 
 @pytest.mark.parametrize("samplerate", [None, 5000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -213,8 +214,9 @@ def test_samples_that_are_not_finite_mask_their_window(tmp_path: Path) -> None:
 
 def test_a_file_that_is_gone_is_an_error_not_a_mask(recordings: Recordings) -> None:
     Path(recordings[2].path).unlink()
-    with pytest.raises(OSError, match=r"2\.wav: No such file"):
+    with pytest.raises(FileNotFoundError, match=r"2\.wav: No such file") as raised:
         read_windows(recordings, WindowGrid(recordings))
+    assert raised.value.errno == errno.ENOENT
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
@@ -257,7 +259,7 @@ def test_a_feature_s_axes_must_fit_its_shape(recordings: Recordings) -> None:
 def test_overlapping_windows_of_mp3_are_decoded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipeline.readers
+    import pipeline.sound_readers
 
     samples = np.random.default_rng(0).standard_normal(90 * 16000) / 10
     soundfile.write(tmp_path / "x.mp3", samples, 16000)
@@ -265,7 +267,7 @@ def test_overlapping_windows_of_mp3_are_decoded_once(
     grid = WindowGrid(recordings, 1.0, 0.4)
     whole = read_windows(recordings, grid)
     opened = 0
-    true_open = pipeline.readers.open_sequential
+    true_open = pipeline.sound_readers.open_sequential
 
     def counting(path: Path) -> Any:
         nonlocal opened
