@@ -150,6 +150,7 @@ def cluster(entry: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **given: Any) -> None:
     """Say what extract would do; refuse what cannot end well."""
+    from pipeline.capacity import capacity
     from pipeline.cluster import load_cluster
     from pipeline.creation import find_begun
     from pipeline.managers import check_manager
@@ -159,9 +160,10 @@ def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **given: A
     cluster = load_cluster(job.cluster)
     check_manager(cluster)
     planned = Plan.make(job.sources, job.out, job.feature, job.labels, job.settings)
-    planned.check_fits(cluster.threads_per_worker)
+    worker = capacity(cluster)
+    planned.check_fits(worker)
     find_begun(planned, job.overwrite)
-    _print(planned.as_dict(cluster.threads_per_worker, job.share), as_json)
+    _print(planned.as_dict(worker.threads, job.share), as_json)
 
 
 @commands.command()
@@ -173,6 +175,7 @@ def extract(
     sources: tuple[str, ...], config: str | None, performance_report: str | None, **given: Any
 ) -> int:
     """Compute the features and store them, or go on doing so."""
+    from pipeline.capacity import capacity
     from pipeline.cluster import load_cluster
     from pipeline.engine import check_report
     from pipeline.job import run
@@ -185,7 +188,7 @@ def extract(
     performance = Path(performance_report) if performance_report else None
     check_report(cluster, performance)
     planned = Plan.make(job.sources, job.out, job.feature, job.labels, job.settings)
-    planned.check_fits(cluster.threads_per_worker)
+    planned.check_fits(capacity(cluster))
     with _progress(job.quiet, planned.grid.hop_samples / planned.grid.samplerate) as progress:
         report = run(
             planned,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,13 +59,13 @@ class Cluster:
     security: bool | dict[str, Any] | None = None
 
     @property
-    def threads_per_worker(self) -> int:
-        """Threads that share the memory of one process, as far as the entry says."""
-        if self.threads is not None:
-            return self.threads
-        found = self.options.get("threads_per_worker") or self.options.get("cores") or 1
-        processes = self.options.get("processes") or 1  # true is 1, as it should be
-        return max(1, found // processes) if isinstance(found, int) else 1
+    def most_workers(self) -> float:
+        """How many workers there may be, by scale and adapt; infinity where they do not say."""
+        if self.adapt is not None:
+            return self.adapt.get("maximum") or math.inf
+        if isinstance(self.scale, dict):
+            return self.scale.get("n") or math.inf
+        return self.scale or 1
 
 
 def load_cluster(where: str | os.PathLike[str] | None) -> Cluster:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.blas import one_blas_thread, one_blas_thread_for_good
+from pipeline.capacity import Capacity
 from pipeline.cluster import Cluster
 from pipeline.connection import connect
 from pipeline.memory import keep_freed_memory
@@ -55,6 +56,9 @@ class Engine:
         ``everywhere(function, *arguments)`` gives what it returns or raises on each of the
         processes that now are workers, by their addresses; it waits for one if there is none.
         None where this process is all.
+    workers : callable
+        The processes that now are workers, by their addresses; it waits for one if there is
+        none. None of them where this process is all.
     """
 
     submit: Callable[..., Future[Any]]
@@ -62,6 +66,7 @@ class Engine:
     deaths: Callable[[BaseException], int] = lambda error: 0
     dashboard: str | None = None
     everywhere: Callable[..., dict[str, Any]] | None = None
+    workers: Callable[[], dict[str, Capacity]] = dict
 
 
 @contextmanager
@@ -165,7 +170,7 @@ def _distributed(cluster: Cluster, notice: Notice, report: Path | None, stack: E
     def deaths(error: BaseException) -> int:
         return error.allowed_failures + 1 if isinstance(error, KilledWorker) else 0
 
-    return Engine(submit, slots, deaths, client.dashboard_link, everywhere)
+    return Engine(submit, slots, deaths, client.dashboard_link, everywhere, watch.workers)
 
 
 @contextmanager

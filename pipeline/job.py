@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.capacity import capacity
 from pipeline.cluster import Cluster, load_cluster
 from pipeline.config import Settings
 from pipeline.connection import StartError
@@ -77,7 +78,7 @@ def extract(
     """
     plan = Plan.make(sources, out, features, labels, Settings.from_mapping(settings))
     where = load_cluster(cluster)
-    plan.check_fits(where.threads_per_worker)
+    plan.check_fits(capacity(where))
     part = Share.parse(share) if share is not None else None
     return run(plan, where, overwrite=overwrite, share=part, progress=progress)
 

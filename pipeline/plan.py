@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
+from pipeline.capacity import Capacity
 from pipeline.config import Settings, digest
 from pipeline.features import Feature
 from pipeline.grid import WindowGrid
@@ -191,23 +191,17 @@ class Plan(Inputs):
         kept = KEPT_BYTES if self.recordings.remote else 0
         return int(BASE_BYTES + kept + threads * (block + scratch))
 
-    def check_fits(self, threads: int) -> None:
-        """Refuse a job that cannot end well, before it begins.
+    def check_fits(self, worker: Capacity) -> None:
+        """Refuse a job that cannot end well on such workers, before it begins.
 
         Raises
         ------
         MemoryError
-            If a worker on this machine would need more memory than it has.
+            If a worker would need more memory than it has.
         OSError
             If the store cannot be written, or the disk has no room for it.
         """
-        memory = psutil.virtual_memory().total
-        if self.memory_bytes(threads) > memory:
-            raise MemoryError(
-                f"{threads} threads need {self.memory_bytes(threads) / 1e9:.1f} GB, but the "
-                f"machine has {memory / 1e9:.1f} GB; run on fewer threads, or make the "
-                f"window or the feature smaller"
-            )
+        worker.check(self.memory_bytes(worker.threads))
         if is_remote(self.out):  # a bucket has room; whether it can be reached is seen by looking
             return
         folder = Path(self.out).absolute().parent

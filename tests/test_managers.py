@@ -13,6 +13,7 @@ import pytest
 import yaml
 from conftest import Cli, Write
 
+from pipeline.capacity import capacity
 from pipeline.cluster import Cluster, load_cluster
 from pipeline.connection import job_script
 from pipeline.managers import check_manager, find_manager
@@ -66,7 +67,7 @@ def test_the_shipped_entries_are_right(
         lifetime = "220m --lifetime-stagger 5m" if name == "htcondor" else "13740s --lifetime-stag"
         assert script.count(f"--lifetime {lifetime}") == 1
         assert "--nworkers 8" in script
-        assert entry.threads_per_worker == 1
+        assert capacity(entry).threads == 1
     assert list(tmp_path.iterdir()) == []
 
 
