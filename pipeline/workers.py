@@ -18,7 +18,6 @@ from pipeline.capacity import Capacity, dask_worker
 __all__ = ["Replacing", "Watch"]
 
 INTERVAL = 1.0  # seconds between two counts
-LOOK = 0.05  # seconds between two looks for the first worker
 PATIENCE = 5.0  # seconds without a worker after which that is said
 ANSWER = "2s"  # in which the nanny of a lost worker answers, if there still is one
 
@@ -106,10 +105,8 @@ class Watch:
         return self._threads or self._asker.submit(self._count).result()
 
     def workers(self) -> dict[str, Capacity]:
-        """Those that are there now, by their addresses; it waits for one if there is none."""
-        while not (found := self._asker.submit(self._list).result()):
-            time.sleep(LOOK)
-        return found
+        """Those that are there now, by their addresses."""
+        return self._asker.submit(self._list).result()
 
     def _list(self) -> dict[str, Capacity]:
         there = self._client.scheduler_info(n_workers=-1)["workers"]

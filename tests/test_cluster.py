@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 from concurrent.futures import wait
@@ -106,6 +107,18 @@ def test_a_manager_is_given_its_options_and_scaled(wanted: dict[str, Any]) -> No
         assert {future.result() for future in futures} != {os.getpid()}
         assert set(engine.submit(blas_threads).result()) == {1}
         assert engine.slots() == 6
+
+
+@pytest.mark.parametrize("adapt", [{"maximum": math.inf}, {}, {"maximum": 10**9}])
+def test_what_is_submitted_is_bounded_where_the_number_of_workers_is_not(
+    adapt: dict[str, Any],
+) -> None:
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    options |= {"processes": False}
+    cluster = Cluster("a", manager="dask.distributed.LocalCluster", options=options, adapt=adapt)
+    with started(cluster) as engine:
+        assert engine.submit(abs, -1).result() == 1
+        assert 2 <= engine.slots() < 1000
 
 
 def test_an_error_on_a_worker_comes_back_as_it_was() -> None:

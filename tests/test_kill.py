@@ -14,7 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import SLOW, Write, record_folder, stored, wait_until
+from commands import REGIONS, Workplace
+from conftest import SLOW, Write, done_regions, record_folder, stored, wait_until
 
 import pipeline as pl
 from pipeline.verify import verify
@@ -112,6 +113,30 @@ def test_a_job_that_is_interrupted_says_so_and_goes_on(
     assert report.computed == report.regions - before
     whole = tmp_path / "whole" / out.name
     assert pl.extract(source, whole, slow, window=0.05).ok
+    assert stored(out) == stored(whole)
+    assert verify(out) == []
+
+
+@pytest.mark.parametrize(("ending", "number"), [("zarr", signal.SIGKILL), ("h5", signal.SIGTERM)])
+def test_a_job_that_overwrites_goes_on_with_what_is_its_own(
+    tmp_path: Path, ending: str, number: signal.Signals
+) -> None:
+    """So a script with --overwrite that is handed in again and again comes to an end."""
+    place, out = Workplace(tmp_path), tmp_path / f"x.{ending}"
+    other = place.extract(out, "--hop", "0.008").wait()
+    assert (other.code, "4500 windows in " in other.err) == (0, True)
+    running = place.held(out, "--overwrite")
+    os.kill(running.pid, number)
+    place.release()
+    assert running.wait().code == (-number if number == signal.SIGKILL else 130)
+    done = done_regions(out)
+    for left in (REGIONS - done, 0):
+        ended = place.extract(out, "--overwrite").wait()
+        assert ended.code == 0
+        assert f"{REGIONS} regions, {left} computed now" in ended.err
+        assert f"{out} is of this very job, so nothing is removed, and it goes on" in ended.err
+    whole = tmp_path / f"whole.{ending}"
+    assert place.extract(whole).wait().code == 0
     assert stored(out) == stored(whole)
     assert verify(out) == []
 

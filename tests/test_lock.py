@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
 from commands import REGIONS, Ended, Workplace
 from conftest import SUFFIXES, done_regions, stored
 
+from pipeline.lease import FileLeases
 from pipeline.verify import verify
 
 # Both jobs must agree on it, as those of one version do.
@@ -153,6 +155,29 @@ def test_a_job_that_was_stopped_while_another_took_over_writes_no_more(
     else:
         assert "the lock was lost: this job was stopped for so long" in message
         is_whole(out, whole)
+
+
+@pytest.mark.parametrize("ahead", [-1e6, 0.0, 40.0, 1e6])
+def test_a_lock_that_is_just_being_made_is_left_alone_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float
+) -> None:
+    """Another host may be between making the file and writing into it."""
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + ahead)
+    leases = FileLeases(tmp_path / "x.zarr", 1.0)
+    file = lock_of(tmp_path / "x.zarr")
+    file.touch()
+    inode = file.stat().st_ino
+    with pytest.raises(TimeoutError):
+        leases.lock().acquire(0.6)
+    assert file.stat().st_ino == inode
+    os.utime(file, ns=(0, 0))  # it shows a sign of life
+    lock = leases.lock()
+    with pytest.raises(TimeoutError):
+        lock.acquire(0.6)
+    assert file.stat().st_ino == inode
+    lock.acquire(1.0)  # and then shows none for so long
+    lock.release()
 
 
 def test_the_lock_is_gone_however_a_job_ends(place: Workplace, suffix: str) -> None:
