@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,13 +17,14 @@ from tqdm import tqdm
 
 from pipeline.config import Job, load_job, parse_value
 from pipeline.features import Spectrogram
+from pipeline.interrupts import INTERRUPTED, interruptible
 
 if TYPE_CHECKING:
     from pipeline.report import Progress
 
 __all__ = ["main"]
 
-FAILED, WRONG, INTERRUPTED = 1, 2, 130
+FAILED, WRONG = 1, 2
 SHOWN = 10
 
 Command = Callable[..., Any]
@@ -32,19 +32,28 @@ Command = Callable[..., Any]
 
 def main() -> NoReturn:
     """Run the command line; the process ends with its exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: it ends cleanly
     try:
-        code = commands.main(prog_name="audio-pipeline", standalone_mode=False)
+        with interruptible():
+            code = commands.main(prog_name="audio-pipeline", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
         code = WRONG
     except click.ClickException as error:
         code = _complain(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        resumes = sys.argv[1:2] in (["extract"], ["demo"])
+        more = "; the same command goes on where it was" if resumes else ""
+        print(f"interrupted{more}", file=sys.stderr)
         code = INTERRUPTED
     except (ValueError, OSError, MemoryError, ImportError, OverflowError) as error:
         code = _complain(_words(error))
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        code = _complain(
+            "no thread can be started here; allow this user more processes, or the process more "
+            "memory (see ulimit), or run on fewer threads"
+        )
     sys.exit(code)
 
 

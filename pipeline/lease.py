@@ -178,8 +178,13 @@ class FileLease:
         except FileNotFoundError:
             return False
         owner = self._lease.owner
-        dead = owner is not None and self.is_local() and not Path(f"/proc/{owner.pid}").exists()
-        return not dead and age <= self._seconds
+        if owner is None or not self.is_local():
+            return age <= self._seconds
+        try:
+            state = Path(f"/proc/{owner.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return False
+        return age <= self._seconds or state in "Tt"  # one that is stopped will go on
 
     def is_local(self) -> bool:
         owner = self._lease.owner

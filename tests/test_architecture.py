@@ -16,6 +16,7 @@ import pipeline
 PACKAGE = Path(pipeline.__file__).parent
 
 ORDER = [
+    "interrupts",
     *("grid", "features", "labels", "layout", "share"),
     *("buckets", "remote", "remote_file"),
     *("ogg", "arrays", "sound_files", "readers", "label_files"),

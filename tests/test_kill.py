@@ -14,15 +14,28 @@ from pathlib import Path
 
 import psutil
 import pytest
-from commands import REGIONS, Workplace
+from commands import REGIONS, Workplace, start, wait_for
 from conftest import SLOW, Write, done_regions, record_folder, stored, wait_until
 
 import pipeline as pl
 from pipeline.verify import verify
 
 ROOT = Path(__file__).parents[1]
+COMMAND = Path(sys.executable).with_name("audio-pipeline")
+# Interrupts the process that imports it when that comes to what takes time to import.
+EARLY = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, *more):
+        if name == "numpy":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+"""
 KILLS = {"threads": 12, "local": 8}
 INTERRUPTED = "interrupted; the same command goes on where it was"
+WAITING = "interrupted: what is under way is brought to an end first; Ctrl-C again ends at once"
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +116,8 @@ def test_a_job_that_is_interrupted_says_so_and_goes_on(
     else:
         running.send_signal(number)
     _, err = running.communicate()
-    assert [line for line in err.split("\n") if line and "dashboard: " not in line] == [INTERRUPTED]
+    said = [line for line in err.split("\n") if line and "dashboard: " not in line]
+    assert said in ([INTERRUPTED], [WAITING, INTERRUPTED])
     assert running.returncode == 130
     assert wait_until(lambda: not session(running.pid))
     assert list(tmp_path.glob(".*")) == []
@@ -115,6 +129,44 @@ def test_a_job_that_is_interrupted_says_so_and_goes_on(
     assert pl.extract(source, whole, slow, window=0.05).ok
     assert stored(out) == stored(whole)
     assert verify(out) == []
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    running = place.held("x.zarr")  # within a call of the feature, which does not end
+    os.kill(running.pid, signal.SIGINT)
+    wait_for(lambda: WAITING in running.said())
+    os.kill(running.pid, signal.SIGINT)
+    assert running.wait().code == 130
+    place.release()
+    ended = place.extract("x.zarr").wait()
+    assert ended.code == 0
+    assert f"{REGIONS - 1} computed now" in ended.err
+    assert verify(tmp_path / "x.zarr") == []
+    assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize("verb", ["plan", "batches"])
+def test_a_command_that_cannot_go_on_does_not_say_so(tmp_path: Path, verb: str) -> None:
+    place = Workplace(tmp_path)
+    interrupt = "import os, signal, pipeline.plan, pipeline.batches\n"
+    interrupt += "def stop(*arguments, **more): os.kill(os.getpid(), signal.SIGINT)\n"
+    interrupt += "pipeline.plan.Plan.make = pipeline.batches.Batches = stop"
+    options = ["a.wav", "--out", "x.zarr"] if verb == "plan" else ["x.zarr", "--batch-size", "1"]
+    ended = start(verb, *options, cwd=place.folder, before=interrupt).wait()
+    assert (ended.code, ended.out, ended.err.strip()) == (130, "", "interrupted")
+
+
+@pytest.mark.parametrize("command", [["-m", "pipeline"], [str(COMMAND)]])
+def test_ctrl_c_before_a_command_has_begun_ends_it_without_a_word(
+    tmp_path: Path, command: list[str]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(EARLY)
+    environ = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, *command, "--version"], env=environ, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize(("ending", "number"), [("zarr", signal.SIGKILL), ("h5", signal.SIGTERM)])
