@@ -46,7 +46,7 @@ class Cluster:
         Of a running scheduler.
     security : bool or dict, optional
         Whether to encrypt, or the keyword arguments of Dask's ``Security``. If
-        not given, all that is reached from other machines is encrypted.
+        not given, all that others can reach is encrypted.
     """
 
     name: str = "threads"
@@ -93,7 +93,12 @@ def load_cluster(where: str | os.PathLike[str] | None) -> Cluster:
     entries = values.get("clusters")
     if not isinstance(entries, dict) or not entries:
         raise ValueError(f"{path} names no clusters; list them under 'clusters:'")
-    name = name or values.get("default", "threads")
+    for entry in (*entries, values.get("default", "")):
+        if not isinstance(entry, str):
+            raise ValueError(f"{path} names a cluster {entry!r}, which is no text; quote it")
+    name = name or values.get("default", "threads" if "threads" in entries else None)
+    if name is None:
+        raise ValueError(f"{path} has no 'default:'; give {path}:NAME, of {', '.join(entries)}")
     reject_unknown([name], entries, f"cluster of {path}")
     try:
         return _parse(name, entries[name])

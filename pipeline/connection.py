@@ -7,13 +7,14 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from multiprocessing import resource_tracker
 from shutil import which
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cluster import Cluster
 from pipeline.managers import check_manager, find_manager, is_exposed, prepare
-from pipeline.security import given_security, is_loopback, temporary_security
+from pipeline.security import given_security, is_loopback, new_security, temporary_security
 
 if TYPE_CHECKING:
     from distributed import Client, Security
@@ -57,7 +58,7 @@ def connect(
     """
     from distributed import Client
 
-    security = _security(cluster, stack)
+    security = _security(cluster, stack, notice)
     if cluster.manager is None:
         try:
             # One that is given no security asks Dask's configuration.
@@ -103,7 +104,7 @@ async def _reach(address: str, security: Security | None = None) -> None:
     await (await reach(address, timeout=10, **arguments)).close()
 
 
-def _security(cluster: Cluster, stack: ExitStack) -> Security | None:
+def _security(cluster: Cluster, stack: ExitStack, notice: Callable[[str], None]) -> Security | None:
     """Certificates for an entry, where it needs any."""
     if isinstance(cluster.security, dict):
         return given_security(cluster.security)
@@ -119,6 +120,15 @@ def _security(cluster: Cluster, stack: ExitStack) -> Security | None:
             )
         return None
     if cluster.security is None and not is_exposed(cluster, find_manager(cluster)):
+        if cluster.options.get("processes") is False:  # nobody reaches what is in this one
+            return None
+        if find_spec("cryptography") is not None:
+            return new_security()
+        notice(
+            f"cluster {cluster.name!r} is not encrypted, and whoever has an account on this "
+            f"machine can run commands in it; install dask-audio-pipeline[jobqueue] to encrypt "
+            f"it, or give 'security: false' where that is you alone"
+        )
         return None
     folder = cluster.options.get("shared_temp_directory")
     return stack.enter_context(temporary_security(folder))
@@ -152,9 +162,12 @@ def _start_manager(
                 f"{_line(error)}; mend them in the cluster file"
             ) from None
         except Exception as error:  # each manager has its own
+            reason = _line(error)
+            if found.kind == "local" and "Nanny failed" in reason:  # its processes run the script
+                reason += "; in a script, begin below: if __name__ == '__main__':"
             raise StartError(
-                f"cluster {cluster.name!r}: {cluster.manager} did not start ({_line(error)})"
-            ) from None
+                f"cluster {cluster.name!r}: {cluster.manager} did not start ({reason})"
+            ) from error
 
 
 def _check_command(cluster: Cluster, command: str | None) -> None:
@@ -211,7 +224,8 @@ def job_script(cluster: Cluster) -> str | None:
     if cluster.manager is None or find_manager(cluster).kind != "jobqueue":
         return None
     with ExitStack() as stack:
-        script = _start_manager(cluster, _security(cluster, stack), stack).job_script()
+        security = _security(cluster, stack, lambda _: None)
+        script = _start_manager(cluster, security, stack).job_script()
         return str(script).replace("dummy-name", f"{cluster.manager.rpartition('.')[2]}-0")
 
 

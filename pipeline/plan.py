@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -186,7 +187,8 @@ class Plan(Inputs):
         if self.layout.compression != "none":
             copies = COPIES_COMPRESSED
         block = self.layout.shard * (copies * self.layout.window_bytes + audio)
-        window = SCRATCH_WINDOWS * self.layout.window_bytes
+        single = 4 * math.prod(self.layout.shape)  # a kernel works in float32
+        window = SCRATCH_WINDOWS * single
         scratch = max(SCRATCH_BYTES, window + SCRATCH_SAMPLE * self.grid.window_samples)
         kept = KEPT_BYTES if self.recordings.remote else 0
         return int(BASE_BYTES + kept + threads * (block + scratch))

@@ -51,7 +51,7 @@ DOORS = {
         "workers",
     },
     "threadpoolctl": {"blas", "batches"},
-    "psutil": {"limits"},
+    "psutil": {"limits", "security"},
     "yaml": {"config"},
     "cloudpickle": {"config", "needs"},
     "click": {"cli"},
