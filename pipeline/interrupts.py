@@ -55,7 +55,7 @@ def interruptible() -> Iterator[None]:
     finally:
         timer.cancel()
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _say() -> None:
