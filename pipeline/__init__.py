@@ -1,5 +1,10 @@
 """Feature extraction for audio that does not fit in memory."""
 
+# ruff: noqa: E402 - the first two lines before all that takes time
+from pipeline.interrupts import await_command  # isort: split
+
+await_command()
+
 from pipeline.batches import Batches
 from pipeline.config import Settings
 from pipeline.features import Feature, Spectrogram

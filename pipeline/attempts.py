@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from queue import Empty, SimpleQueue
 
+from pipeline.connection import StartError
 from pipeline.engine import Engine
 from pipeline.record import Done
 from pipeline.regions import Failure, Task, run_region
@@ -111,6 +112,8 @@ def _settle(future: Future[Done | Failure], engine: Engine) -> tuple[Done | Fail
         return future.result(), 0
     except CancelledError:
         return Failure("the scheduler was lost, and with it what was running", fatal=True), 0
+    except StartError as error:
+        return Failure(str(error), fatal=True), 0
     except Exception as error:
         if died := engine.deaths(error):
             reason = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from pipeline.config import Job, load_job, parse_value
 from pipeline.features import Spectrogram
+from pipeline.interrupts import INTERRUPTED, interruptible
 from pipeline.report import printable
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-FAILED, WRONG, INTERRUPTED = 1, 2, 130
+FAILED, WRONG = 1, 2
 SHOWN = 10
 
 Command = Callable[..., Any]
@@ -34,19 +34,28 @@ Command = Callable[..., Any]
 
 def main() -> NoReturn:
     """Run the command line; the process ends with its exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: it ends cleanly
     try:
-        code = commands.main(prog_name="audio-pipeline", standalone_mode=False)
+        with interruptible():
+            code = commands.main(prog_name="audio-pipeline", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
         code = WRONG
     except click.ClickException as error:
         code = _complain(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        resumes = sys.argv[1:2] in (["extract"], ["demo"])
+        more = "; the same command goes on where it was" if resumes else ""
+        print(f"interrupted{more}", file=sys.stderr)
         code = INTERRUPTED
     except (ValueError, OSError, MemoryError, ImportError, OverflowError) as error:
         code = _complain(_words(error))
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        code = _complain(
+            "no thread can be started here; allow this user more processes, or the process more "
+            "memory (see ulimit), or run on fewer threads"
+        )
     sys.exit(code)
 
 
@@ -155,6 +164,7 @@ def cluster(entry: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **given: Any) -> None:
     """Say what extract would do; refuse what cannot end well."""
+    from pipeline.capacity import capacity
     from pipeline.cluster import load_cluster
     from pipeline.creation import find_begun
     from pipeline.managers import check_manager
@@ -163,13 +173,14 @@ def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **given: A
     job = _job(sources, config, given)
     cluster = load_cluster(job.cluster)
     check_manager(cluster)
+    worker = capacity(cluster)
     with _looking(False) as looked:
         planned = Plan.make(
             job.sources, job.out, job.feature, job.labels, job.settings, progress=looked
         )
-    planned.check_fits(cluster.threads_per_worker)
+    planned.check_fits(worker)
     find_begun(planned, job.overwrite)
-    _print(planned.as_dict(cluster.threads_per_worker, job.share), as_json)
+    _print(planned.as_dict(worker.threads, job.share), as_json)
 
 
 @commands.command()
@@ -181,6 +192,7 @@ def extract(
     sources: tuple[str, ...], config: str | None, performance_report: str | None, **given: Any
 ) -> int:
     """Compute the features and store them, or go on doing so."""
+    from pipeline.capacity import capacity
     from pipeline.cluster import load_cluster
     from pipeline.engine import check_report
     from pipeline.job import run
@@ -196,7 +208,7 @@ def extract(
         planned = Plan.make(
             job.sources, job.out, job.feature, job.labels, job.settings, progress=looked
         )
-    planned.check_fits(cluster.threads_per_worker)
+    planned.check_fits(capacity(cluster))
     with _progress(job.quiet, planned.grid.hop_samples / planned.grid.samplerate) as progress:
         report = run(
             planned,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +48,7 @@ class Cluster:
         Of a running scheduler.
     security : bool or dict, optional
         Whether to encrypt, or the keyword arguments of Dask's ``Security``. If
-        not given, all that is reached from other machines is encrypted.
+        not given, all that others can reach is encrypted.
     """
 
     name: str = "threads"
@@ -60,13 +61,13 @@ class Cluster:
     security: bool | dict[str, Any] | None = None
 
     @property
-    def threads_per_worker(self) -> int:
-        """Threads that share the memory of one process, as far as the entry says."""
-        if self.threads is not None:
-            return self.threads
-        found = self.options.get("threads_per_worker") or self.options.get("cores") or 1
-        processes = self.options.get("processes") or 1  # true is 1, as it should be
-        return max(1, found // processes) if isinstance(found, int) else 1
+    def most_workers(self) -> float:
+        """How many workers there may be, by scale and adapt; infinity where they do not say."""
+        if self.adapt is not None:
+            return self.adapt.get("maximum") or math.inf
+        if isinstance(self.scale, dict):
+            return self.scale.get("n") or math.inf
+        return self.scale or 1
 
 
 def load_cluster(where: str | os.PathLike[str] | None) -> Cluster:
@@ -94,7 +95,12 @@ def load_cluster(where: str | os.PathLike[str] | None) -> Cluster:
     entries = values.get("clusters")
     if not isinstance(entries, dict) or not entries:
         raise ValueError(f"{path} names no clusters; list them under 'clusters:'")
-    name = name or values.get("default", "threads")
+    for entry in (*entries, values.get("default", "")):
+        if not isinstance(entry, str):
+            raise ValueError(f"{path} names a cluster {entry!r}, which is no text; quote it")
+    name = name or values.get("default", "threads" if "threads" in entries else None)
+    if name is None:
+        raise ValueError(f"{path} has no 'default:'; give {path}:NAME, of {', '.join(entries)}")
     reject_unknown([name], entries, f"cluster of {path}")
     try:
         return _parse(name, entries[name])

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from multiprocessing import resource_tracker
+from shutil import which
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cluster import Cluster
 from pipeline.managers import check_manager, find_manager, is_exposed, prepare
-from pipeline.security import given_security, is_loopback, temporary_security
+from pipeline.security import given_security, is_loopback, new_security, temporary_security
 
 if TYPE_CHECKING:
     from distributed import Client, Security
+
+    from pipeline.submissions import Submissions
 
 __all__ = ["StartError", "connect", "job_script"]
 
@@ -24,7 +28,12 @@ class StartError(ConnectionError):
     """A cluster did not start, though its options may be right."""
 
 
-def connect(cluster: Cluster, stack: ExitStack) -> Client:
+def connect(
+    cluster: Cluster,
+    stack: ExitStack,
+    notice: Callable[[str], None],
+    lost: Callable[[StartError], None],
+) -> Client:
     """A client of what is started, or of the scheduler that runs already.
 
     Parameters
@@ -33,6 +42,10 @@ def connect(cluster: Cluster, stack: ExitStack) -> Client:
         The entry.
     stack : ExitStack
         Ends it all.
+    notice : callable
+        Called with a sentence for people, when a worker will not come.
+    lost : callable
+        Called with an error, when none will.
 
     Raises
     ------
@@ -45,7 +58,7 @@ def connect(cluster: Cluster, stack: ExitStack) -> Client:
     """
     from distributed import Client
 
-    security = _security(cluster, stack)
+    security = _security(cluster, stack, notice)
     if cluster.manager is None:
         try:
             # One that is given no security asks Dask's configuration.
@@ -67,7 +80,13 @@ def connect(cluster: Cluster, stack: ExitStack) -> Client:
                 f"no Dask scheduler answers at {cluster.address} ({error}); start one with "
                 f"'dask scheduler', or give the address of one that runs"
             ) from None
-    manager = _start_manager(cluster, security, stack)
+
+    def none(reason: str) -> None:
+        lost(StartError(f"cluster {cluster.name!r}: no job could be submitted: {reason}"))
+
+    from pipeline.submissions import Submissions
+
+    manager = _start_manager(cluster, security, stack, Submissions(notice, none))
     client: Client = stack.enter_context(Client(manager, set_as_default=False))
     _scale(cluster, manager)
     return client
@@ -85,7 +104,7 @@ async def _reach(address: str, security: Security | None = None) -> None:
     await (await reach(address, timeout=10, **arguments)).close()
 
 
-def _security(cluster: Cluster, stack: ExitStack) -> Security | None:
+def _security(cluster: Cluster, stack: ExitStack, notice: Callable[[str], None]) -> Security | None:
     """Certificates for an entry, where it needs any."""
     if isinstance(cluster.security, dict):
         return given_security(cluster.security)
@@ -101,18 +120,35 @@ def _security(cluster: Cluster, stack: ExitStack) -> Security | None:
             )
         return None
     if cluster.security is None and not is_exposed(cluster, find_manager(cluster)):
+        if cluster.options.get("processes") is False:  # nobody reaches what is in this one
+            return None
+        if find_spec("cryptography") is not None:
+            return new_security()
+        notice(
+            f"cluster {cluster.name!r} is not encrypted, and whoever has an account on this "
+            f"machine can run commands in it; install dask-audio-pipeline[jobqueue] to encrypt "
+            f"it, or give 'security: false' where that is you alone"
+        )
         return None
     folder = cluster.options.get("shared_temp_directory")
     return stack.enter_context(temporary_security(folder))
 
 
-def _start_manager(cluster: Cluster, security: Security | None, stack: ExitStack) -> Any:
+def _start_manager(
+    cluster: Cluster,
+    security: Security | None,
+    stack: ExitStack,
+    submissions: Submissions | None = None,
+) -> Any:
     """Start a cluster, without the workers that `_scale` asks for."""
     import dask
 
     check_manager(cluster)
     found = find_manager(cluster)
     options, configuration = prepare(cluster, found, security)
+    if submissions is not None and found.kind == "jobqueue":
+        _check_command(cluster, found.make.job_cls.submit_command)  # type: ignore[attr-defined]
+        options["job_cls"] = submissions.followed(found.make.job_cls)  # type: ignore[attr-defined]
     # Whether a task whose worker died is tried again is decided here, not there.
     configuration["distributed.scheduler.allowed-failures"] = 0
     # Dask would cancel one that takes longer to come back, but replace none of a group.
@@ -126,9 +162,21 @@ def _start_manager(cluster: Cluster, security: Security | None, stack: ExitStack
                 f"{_line(error)}; mend them in the cluster file"
             ) from None
         except Exception as error:  # each manager has its own
+            reason = _line(error)
+            if found.kind == "local" and "Nanny failed" in reason:  # its processes run the script
+                reason += "; in a script, begin below: if __name__ == '__main__':"
             raise StartError(
-                f"cluster {cluster.name!r}: {cluster.manager} did not start ({_line(error)})"
-            ) from None
+                f"cluster {cluster.name!r}: {cluster.manager} did not start ({reason})"
+            ) from error
+
+
+def _check_command(cluster: Cluster, command: str | None) -> None:
+    """Refuse to start a cluster where its jobs cannot be submitted."""
+    if command and which(program := command.split()[0]) is None:
+        raise ValueError(
+            f"cluster {cluster.name!r}: its jobs are submitted by {program}, which is not on this "
+            f"machine's PATH; start on a node that has it, or load its module"
+        )
 
 
 def _line(error: Exception) -> str:
@@ -176,7 +224,9 @@ def job_script(cluster: Cluster) -> str | None:
     if cluster.manager is None or find_manager(cluster).kind != "jobqueue":
         return None
     with ExitStack() as stack:
-        return str(_start_manager(cluster, _security(cluster, stack), stack).job_script())
+        security = _security(cluster, stack, lambda _: None)
+        script = _start_manager(cluster, security, stack).job_script()
+        return str(script).replace("dummy-name", f"{cluster.manager.rpartition('.')[2]}-0")
 
 
 @contextmanager

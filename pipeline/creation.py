@@ -32,7 +32,7 @@ def find_begun(plan: Plan, overwrite: bool = False) -> bool:
     plan : Plan
         What to do.
     overwrite : bool
-        Start anew, whatever job the store is of.
+        Do not go on with the store of another job, but replace it.
 
     Raises
     ------
@@ -44,18 +44,22 @@ def find_begun(plan: Plan, overwrite: bool = False) -> bool:
     if not store.exists():
         return False
     open_store(plan.out)
-    if overwrite:
-        return False
     if not record.begun():
+        if overwrite:
+            return False
         raise ValueError(f"{plan.out} is a packed copy; give another path, or --overwrite")
     try:
         theirs = record.job()
     except (OSError, ValueError):
         if _fingerprint_in(store, record) == plan.fingerprint:
             return True
+        if overwrite:
+            return False
         raise
     if theirs["fingerprint"] == plan.fingerprint:
         return True
+    if overwrite:
+        return False
     raise ValueError(
         f"{plan.out} holds another job: {_difference(theirs, record, plan)}; give the "
         f"same again, another path, or --overwrite"

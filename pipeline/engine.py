@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Executor, Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pipeline.capacity import Capacity
 from pipeline.cluster import Cluster
 from pipeline.connection import connect
 from pipeline.process import keep_freed_memory, one_blas_thread, one_blas_thread_for_good
@@ -26,6 +29,8 @@ T = TypeVar("T")
 Notice = Callable[[str], None]
 
 IN_FLIGHT = 2  # tasks for each thread: one that runs, one that waits
+TO_COME = 100  # workers that may come before a task ends
+LOOK = 0.05  # seconds between two looks for the first worker
 FIRST = 10  # workers that may die before one lives
 # When a worker dies, they log that tasks failed which are in fact tried again; what
 # becomes of them, the job says itself. Up to which level they are not listened to:
@@ -54,6 +59,9 @@ class Engine:
         ``everywhere(function, *arguments)`` gives what it returns or raises on each of the
         processes that now are workers, by their addresses; it waits for one if there is none.
         None where this process is all.
+    workers : callable
+        The processes that now are workers, by their addresses; it waits for one if there is
+        none. None of them where this process is all.
     """
 
     submit: Callable[..., Future[Any]]
@@ -61,6 +69,7 @@ class Engine:
     deaths: Callable[[BaseException], int] = lambda error: 0
     dashboard: str | None = None
     everywhere: Callable[..., dict[str, Any]] | None = None
+    workers: Callable[[], dict[str, Capacity]] = dict
 
 
 @contextmanager
@@ -135,7 +144,8 @@ def _distributed(cluster: Cluster, notice: Notice, report: Path | None, stack: E
 
     for name, level in QUIET.items():
         stack.enter_context(_quiet(logging.getLogger(name), level))
-    client = connect(cluster, stack)
+    promised = _Promised()
+    client = connect(cluster, stack, notice, promised.end)
     if cluster.manager is not None:  # else its workers are of others, too
         client.register_worker_callbacks(_quiet_worker)
     watch = stack.enter_context(Watch(client, notice))
@@ -144,27 +154,29 @@ def _distributed(cluster: Cluster, notice: Notice, report: Path | None, stack: E
     if report is not None:
         stack.enter_context(client.as_current())
         stack.enter_context(performance_report(os.fspath(report)))
-    expected = max(
-        cluster.scale if isinstance(cluster.scale, int) else 0,
-        (cluster.adapt or {}).get("maximum") or 0,
-        1,
-    )
 
     def submit(function: Callable[..., T], *arguments: Any) -> Future[T]:
-        return _submit(client, _on_worker, function, *arguments)
+        return _submit(client, promised, _on_worker, function, *arguments)
 
     def everywhere(function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-        _wait_for_worker(client)
+        _wait_for_worker(client, promised)
         found: dict[str, Any] = client.run(function, *arguments, on_error="return")
         return found
 
+    def workers() -> dict[str, Capacity]:
+        while not (found := watch.workers()):
+            promised.check()
+            time.sleep(LOOK)
+        return found
+
     def slots() -> int:
-        return IN_FLIGHT * max(expected, watch.threads())
+        threads = watch.threads()
+        return IN_FLIGHT * int(max(threads, min(cluster.most_workers, threads + TO_COME)))
 
     def deaths(error: BaseException) -> int:
         return error.allowed_failures + 1 if isinstance(error, KilledWorker) else 0
 
-    return Engine(submit, slots, deaths, client.dashboard_link, everywhere)
+    return Engine(submit, slots, deaths, client.dashboard_link, everywhere, workers)
 
 
 @contextmanager
@@ -181,20 +193,53 @@ def _quiet(logger: logging.Logger, level: int) -> Iterator[None]:
         logger.removeFilter(matters)
 
 
-def _submit(client: Client, function: Callable[..., T], *arguments: Any) -> Future[T]:
-    future: Future[T] = Future()
+class _Promised:
+    """Futures whose results are waited for, which all end when no worker will come."""
+
+    def __init__(self) -> None:
+        self._futures: set[Future[Any]] = set()
+        self._error: Exception | None = None
+        self._lock = Lock()
+
+    def new(self) -> Future[Any]:
+        future: Future[Any] = Future()
+        with self._lock:
+            if self._error is None:
+                self._futures.add(future)
+                future.add_done_callback(self._futures.discard)
+            else:
+                future.set_exception(self._error)
+        return future
+
+    def check(self) -> None:
+        """Raise why no worker will come, if so."""
+        if self._error is not None:
+            raise self._error
+
+    def end(self, error: Exception) -> None:
+        with self._lock:
+            self._error, futures = error, list(self._futures)
+        for future in futures:
+            with suppress(InvalidStateError):  # its result has just come
+                future.set_exception(error)
+
+
+def _submit(
+    client: Client, promised: _Promised, function: Callable[..., T], *arguments: Any
+) -> Future[T]:
+    future: Future[T] = promised.new()
     remote = client.submit(function, *arguments, pure=False)
     remote.add_done_callback(partial(_pass_on, future))
     return future
 
 
-def _wait_for_worker(client: Client) -> None:
+def _wait_for_worker(client: Client, promised: _Promised) -> None:
     """Wait until there is a worker that does something, if only what every Python can."""
     from distributed import KilledWorker
 
     for _ in range(FIRST):
         try:
-            _submit(client, os.getpid).result()
+            _submit(client, promised, os.getpid).result()
             return
         except KilledWorker:  # the next one may live
             continue
@@ -210,10 +255,14 @@ def _pass_on(future: Future[T], remote: Any) -> None:
     Its own executor never ends one whose result was lost with a worker, and
     whose next worker died, too.
     """
-    if future.set_running_or_notify_cancel():
-        try:
-            future.set_result(remote.result())
-        except BaseException as error:
+    try:
+        result, error = remote.result(), None
+    except BaseException as raised:
+        result, error = None, raised
+    with suppress(InvalidStateError):  # it was cancelled, or has ended with all others
+        if error is None:
+            future.set_result(result)
+        else:
             future.set_exception(error)
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.capacity import capacity
 from pipeline.cluster import Cluster, load_cluster
 from pipeline.config import Settings
 from pipeline.connection import StartError
@@ -54,7 +55,8 @@ def extract(
         ``cluster.yaml`` or ``cluster.yaml:NAME``; threads of this process if
         not given.
     overwrite : bool
-        Start anew, and remove the store that is in the way.
+        Remove the store of another job that is in the way. One of this very job goes on where
+        it was; to have it computed anew, remove it.
     share : str, optional
         ``"I/N"``: do one of N parts of the job, I from 0 to N-1. Others may be
         done at the same time, on any host, in any order, any number of times;
@@ -77,7 +79,7 @@ def extract(
     """
     plan = Plan.make(sources, out, features, labels, Settings.from_mapping(settings))
     where = load_cluster(cluster)
-    plan.check_fits(where.threads_per_worker)
+    plan.check_fits(capacity(where))
     part = Share.parse(share) if share is not None else None
     return run(plan, where, overwrite=overwrite, share=part, progress=progress)
 
@@ -101,7 +103,8 @@ def run(
     cluster : Cluster
         Where to do it.
     overwrite : bool
-        Start anew, and remove the store that is in the way.
+        Remove the store of another job that is in the way. One of this very job goes on where
+        it was; to have it computed anew, remove it.
     share : Share, optional
         Which part of it to do, while others may be at work on theirs.
     progress : callable
@@ -128,7 +131,12 @@ def run(
             "without share once, or another path"
         )
     store = new_store(plan.out)
-    find_begun(plan, overwrite)  # refused before anything is touched
+    begun = find_begun(plan, overwrite)  # refused before anything is touched
+    if begun and overwrite:
+        notice(
+            f"{plan.out} is of this very job, so nothing is removed, and it goes on where it was; "
+            f"remove it to have all of it computed anew"
+        )
     right = locked(store.path) if share is None else shared(store.path, str(share))
     with _named(store), right as lock:
         execution = Execution(plan, store, lock, share, progress)

@@ -130,6 +130,7 @@ class FileLease:
         self.name, self._file, self._seconds = file.name, file, seconds
         self._lease: SoftFileLease = SoftFileLease(file, lease_duration=seconds)
         self._handle = -1
+        self._empty: tuple[tuple[int, ...], float] | None = None  # what was seen, since when
 
     def acquire(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -145,10 +146,16 @@ class FileLease:
         self._handle = os.open(self._file, os.O_RDONLY)
 
     def _remove_stillborn(self) -> None:
-        """Remove it if its holder was killed before it wrote who it is; filelock never does."""
+        """Remove it if its holder was killed before it wrote who it is; filelock never does.
+
+        Its time is the file server's, whose clock may be another: it is watched for change.
+        """
         with suppress(FileNotFoundError):
             status = self._file.stat()
-            if not status.st_size and time.time() - status.st_ctime > self._seconds:
+            seen = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+            if status.st_size or self._empty is None or self._empty[0] != seen:
+                self._empty = (seen, time.monotonic())
+            elif time.monotonic() - self._empty[1] > self._seconds:
                 self._file.unlink()
 
     def release(self) -> None:
@@ -171,8 +178,13 @@ class FileLease:
         except FileNotFoundError:
             return False
         owner = self._lease.owner
-        dead = owner is not None and self.is_local() and not Path(f"/proc/{owner.pid}").exists()
-        return not dead and age <= self._seconds
+        if owner is None or not self.is_local():
+            return age <= self._seconds
+        try:
+            state = Path(f"/proc/{owner.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return False
+        return age <= self._seconds or state in "Tt"  # one that is stopped will go on
 
     def is_local(self) -> bool:
         owner = self._lease.owner

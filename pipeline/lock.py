@@ -193,16 +193,17 @@ def _await_no_lock(path: AnyPath, lock: Lease) -> None:
 
 def _await_end_of_shares(path: AnyPath, leases: Leases) -> None:
     """Refuse if a share of a store is at work; remove what dead ones have left."""
-    shares = leases.shares()
+    shares, turn = leases.shares(), leases.turn()
     until = time.monotonic() + LEASE_SECONDS * 4 / 3
     while shares := [share for share in shares if not _is_dead(share)]:
+        _is_dead(turn)  # one that is watched long enough is removed
         alive = [share for share in shares if share.is_local()]
         if alive or time.monotonic() > until:
             first, *others = alive or shares
             more = f", and {len(others)} more" if others else ""
             raise _refusal(path, f"{_holder(first)}{more}")
         time.sleep(LOOK_SECONDS)
-    _is_dead(leases.turn())
+    _is_dead(turn)
 
 
 def _refusal(path: AnyPath, holder: str) -> ValueError:

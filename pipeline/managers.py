@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from pipeline.walltime import lifetime_arguments, walltime_seconds
 if TYPE_CHECKING:
     from distributed import Security
 
-__all__ = ["Manager", "check_manager", "find_manager", "is_exposed", "prepare"]
+__all__ = ["Manager", "check_manager", "find_manager", "is_exposed", "make_job", "prepare"]
 
 # Importing a module runs it, so a YAML file may name only these packages; and with
 # which extra of ours each is installed.
@@ -138,7 +139,7 @@ def check_manager(cluster: Cluster) -> None:
         _check_workers(cluster, manager)
         if manager.kind == "jobqueue":
             _lifetime(cluster.options, manager)
-            _check_job(cluster.options, manager)
+            make_job(cluster.options, manager)
         if manager.kind == "other" and cluster.security is not False:
             raise ValueError(
                 f"{cluster.manager} cannot encrypt what its workers say to each other; give "
@@ -149,10 +150,18 @@ def check_manager(cluster: Cluster) -> None:
 
 
 def _check_workers(cluster: Cluster, manager: Manager) -> None:
-    if isinstance(cluster.scale, dict):
-        reject_unknown(cluster.scale, SCALE, "key of scale")
-    reject_unknown(cluster.adapt or (), ADAPT, "key of adapt")
-    counted = cluster.scale is not None or cluster.adapt is not None
+    options, scale, adapt = cluster.options, cluster.scale, cluster.adapt or {}
+    if isinstance(scale, dict):
+        reject_unknown(scale, SCALE, "key of scale")
+    reject_unknown(adapt, ADAPT, "key of adapt")
+    _check_whole(options, ("n_workers",))
+    _check_whole(options, ("nthreads", "threads_per_worker"), 1)
+    _check_whole(adapt, ("minimum", "minimum_jobs", "minimum_cores"))
+    most = {key: value for key, value in adapt.items() if value != math.inf}
+    _check_whole(most, ("maximum", "maximum_jobs", "maximum_cores"), 1)
+    counted = scale is not None or cluster.adapt is not None
+    if options.get("n_workers") == 0 and not counted:
+        raise ValueError("n_workers is 0, so that it starts none; give at least 1, or scale")
     if manager.kind == "ssh" and counted:
         raise ValueError("SSH starts a worker for each host but the first; give no scale or adapt")
     if manager.kind == "jobqueue":
@@ -162,13 +171,27 @@ def _check_workers(cluster: Cluster, manager: Manager) -> None:
             raise ValueError("it starts no workers; give scale, such as 'scale: 4', or adapt")
 
 
-def _check_job(options: dict[str, Any], manager: Manager) -> None:
-    """Make a job, which is not submitted; but no folder for its logs."""
+def _check_whole(values: dict[str, Any], names: Iterable[str], least: int = 0) -> None:
+    for name in names:
+        value = values.get(name, least)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (whole and value >= least):
+            raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+
+
+def make_job(options: dict[str, Any], manager: Manager) -> Any:
+    """A job of a batch system, which is not submitted; but no folder for its logs.
+
+    Raises
+    ------
+    ValueError
+        If none can be made of these options.
+    """
     names = manager.job_options() - {"log_directory"}
     job = {name: value for name, value in options.items() if name in names}
     try:
-        manager.make.job_cls("tcp://127.0.0.1:1", **job | {"name": "check"})  # type: ignore[attr-defined]
-    except (TypeError, ValueError) as error:
+        return manager.make.job_cls("tcp://127.0.0.1:1", **job | {"name": "check"})  # type: ignore[attr-defined]
+    except (TypeError, ValueError, ArithmeticError) as error:
         reason = str(error).partition(", for example")[0]
         raise ValueError(f"no job can be made of these options: {reason}; mend them") from None
 

@@ -71,9 +71,13 @@ def check_workers(engine: Engine, plan: Plan) -> None:
     ValueError
         If a worker has other versions or other code of the feature, or does not see the
         recordings or the folder of the store; in one sentence, with the worker's address.
+    MemoryError
+        If a worker has too little memory, likewise.
     """
     if engine.everywhere is None:
         return
+    for worker in engine.workers().values():  # one that is too small would do nothing for ever
+        worker.check(plan.memory_bytes(worker.threads))
     sample = np.unique(np.linspace(0, len(plan.recordings) - 1, SAMPLE).astype(int))
     with _seen(plan) as beside:
         needs = Needs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
+from pipeline.capacity import Capacity
 from pipeline.config import Settings
 from pipeline.features import Feature, shape_of
 from pipeline.grid import WindowGrid
@@ -195,28 +196,23 @@ class Plan(Inputs):
         if self.layout.compression != "none":
             copies = COPIES_COMPRESSED
         block = self.layout.shard * (copies * self.layout.window_bytes + audio)
-        window = SCRATCH_WINDOWS * self.layout.window_bytes
+        single = 4 * math.prod(self.layout.shape)  # a kernel works in float32
+        window = SCRATCH_WINDOWS * single
         scratch = max(SCRATCH_BYTES, window + SCRATCH_SAMPLE * self.grid.window_samples)
         kept = KEPT_BYTES if self.recordings.remote else 0
         return int(BASE_BYTES + kept + threads * (block + scratch))
 
-    def check_fits(self, threads: int) -> None:
-        """Refuse a job that cannot end well, before it begins.
+    def check_fits(self, worker: Capacity) -> None:
+        """Refuse a job that cannot end well on such workers, before it begins.
 
         Raises
         ------
         MemoryError
-            If a worker on this machine would need more memory than it has.
+            If a worker would need more memory than it has.
         OSError
             If the store cannot be written, or the disk has no room for it.
         """
-        memory = psutil.virtual_memory().total
-        if self.memory_bytes(threads) > memory:
-            raise MemoryError(
-                f"{threads} threads need {self.memory_bytes(threads) / 1e9:.1f} GB, but the "
-                f"machine has {memory / 1e9:.1f} GB; run on fewer threads, or make the "
-                f"window or the feature smaller"
-            )
+        worker.check(self.memory_bytes(worker.threads))
         if is_remote(self.out):  # a bucket has room; whether it can be reached is seen by looking
             return
         folder = Path(self.out).absolute().parent

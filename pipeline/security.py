@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import glob
 import ipaddress
 import os
+import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from pipeline.checks import reject_unknown
 
 if TYPE_CHECKING:
     from distributed import Security
 
-__all__ = ["as_configuration", "given_security", "is_loopback", "temporary_security"]
+__all__ = [
+    "as_configuration",
+    "given_security",
+    "is_loopback",
+    "new_security",
+    "temporary_security",
+]
 
 
 def is_loopback(address: str) -> bool:
@@ -47,6 +58,27 @@ def given_security(values: dict[str, Any]) -> Security:
     return Security(**{"require_encryption": True, **values})
 
 
+def new_security() -> Security:
+    """Certificates of one cluster, in memory.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be made.
+    """
+    from distributed import Security
+
+    try:
+        made: Security = Security.temporary()
+    except ImportError as error:
+        raise ValueError(
+            "certificates are made by the package cryptography, which is not installed; install "
+            "dask-audio-pipeline[jobqueue] or [ssh], or give 'security: false' where nobody else "
+            "reaches the network"
+        ) from error
+    return made
+
+
 @contextmanager
 def temporary_security(folder: str | None = None) -> Iterator[Security]:
     """Certificates of one cluster, in files that workers find and only their owner reads.
@@ -63,17 +95,11 @@ def temporary_security(folder: str | None = None) -> Iterator[Security]:
     """
     from distributed import Security
 
-    try:
-        made = Security.temporary()
-    except ImportError:
-        raise ValueError(
-            "certificates are made by the package cryptography, which is not installed; install "
-            "dask-audio-pipeline[jobqueue] or [ssh], or give 'security: false' where nobody else "
-            "reaches the network"
-        ) from None
+    made = new_security()
     parent = os.path.expandvars(os.path.expanduser(folder or os.getcwd()))
+    _sweep(parent)
     try:
-        holder = tempfile.TemporaryDirectory(prefix=".dask-tls-", dir=parent)  # mode 700
+        holder = tempfile.TemporaryDirectory(prefix=f"{_prefix()}{os.getpid()}-", dir=parent)
     except OSError as error:
         raise ValueError(
             f"certificates cannot be put into {parent} ({error.strerror}); give a folder that all "
@@ -93,6 +119,24 @@ def temporary_security(folder: str | None = None) -> Iterator[Security]:
             **{f"tls_{role}_cert": str(certificate) for role in roles},
             **{f"tls_{role}_key": str(key) for role in roles},
         )
+
+
+def _prefix() -> str:
+    """Of the folders of all processes that this one can see, if they are there."""
+    try:
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:  # another system
+        namespace = 0
+    return f".dask-tls-{socket.gethostname()}-{namespace:x}-"
+
+
+def _sweep(parent: str) -> None:
+    """Remove what killed processes of this host have left, which others could use."""
+    prefix = _prefix()
+    for folder in Path(parent).glob(f"{glob.escape(prefix)}*-*"):
+        process = folder.name.removeprefix(prefix).partition("-")[0]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def as_configuration(security: Security) -> dict[str, Any]:

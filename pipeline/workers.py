@@ -13,6 +13,8 @@ from typing import Any
 from distributed import Adaptive, Client, SpecCluster
 from distributed.comm.core import connect
 
+from pipeline.capacity import Capacity, dask_worker
+
 __all__ = ["Replacing", "Watch"]
 
 INTERVAL = 1.0  # seconds between two counts
@@ -101,6 +103,20 @@ class Watch:
     def threads(self) -> int:
         """Threads of all workers, a second ago or now."""
         return self._threads or self._asker.submit(self._count).result()
+
+    def workers(self) -> dict[str, Capacity]:
+        """Those that are there now, by their addresses."""
+        return self._asker.submit(self._list).result()
+
+    def _list(self) -> dict[str, Capacity]:
+        there = self._client.scheduler_info(n_workers=-1)["workers"]
+        remedy = "give it more memory (--memory-limit), or fewer threads (--nthreads)"
+        return {
+            address: dask_worker(
+                each["nthreads"], each["memory_limit"], f"the worker at {address}", remedy
+            )
+            for address, each in there.items()
+        }
 
     def _count(self) -> int:
         self._threads = sum(self._client.nthreads().values())

@@ -150,6 +150,10 @@ class Command:
             self._code = _ask(self.pid)
         return self._code
 
+    def said(self) -> str:
+        """What it has written to standard error so far."""
+        return (self._output / "err").read_text()
+
     def wait(self) -> Ended:
         """Wait for its end."""
         wait_for(lambda: self.poll() is not None)

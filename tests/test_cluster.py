@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import resource
 from concurrent.futures import wait
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
+from pipeline.capacity import capacity
 from pipeline.cluster import Cluster, load_cluster
 from pipeline.engine import started
 
@@ -54,6 +57,10 @@ def test_the_shipped_file_names_threads_local_and_existing() -> None:
         ("clusters: {a: {threads: 1, security: true}}", "a", "security goes with class, not with"),
         ("clusters: {a: }", "a", "it is empty; give threads, class or address"),
         ("clusters: {}", "a", "names no clusters"),
+        ("clusters: {1: {threads: 1}}", "1", "names a cluster 1, which is no text; quote it"),
+        ("clusters: {true: {threads: 1}}", "a", "names a cluster True, which is no text"),
+        ("{default: 2, clusters: {a: {threads: 1}}}", "a", "names a cluster 2, which is no text"),
+        ("clusters: {a: {threads: 1}, b: {threads: 2}}", "", "no 'default:'; give .*yaml:NAME, of"),
         ("clusters: {a: {threads: 1}", "a", "is not valid YAML at line 1"),
         ("- a\n- b", "a", "holds no mapping"),
         ("!!python/object/apply:os.system ['true']", "a", "is not valid YAML"),
@@ -65,8 +72,8 @@ def test_a_file_that_will_not_do_is_refused(
     path = tmp_path / "cluster.yaml"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
-        load_cluster(f"{path}:{name}")
-    assert message in str(error.value)
+        load_cluster(f"{path}:{name}" if name else path)
+    assert re.search(re.escape(message).replace(r"\.\*", ".*"), str(error.value))
     assert "cluster.yaml" in str(error.value)
 
 
@@ -98,13 +105,25 @@ def test_a_manager_is_given_its_options_and_scaled(wanted: dict[str, Any]) -> No
     options: dict[str, Any] = {"threads_per_worker": 3, "dashboard_address": "127.0.0.1:0"}
     options["n_workers"] = 0 if wanted else 1
     cluster = Cluster("a", manager="dask.distributed.LocalCluster", options=options, **wanted)
-    assert cluster.threads_per_worker == 3
+    assert capacity(cluster).threads == 3
     with started(cluster) as engine:
         futures = [engine.submit(os.getpid) for _ in range(4)]
         wait(futures)
         assert {future.result() for future in futures} != {os.getpid()}
         assert set(engine.submit(blas_threads).result()) == {1}
         assert engine.slots() == 6
+
+
+@pytest.mark.parametrize("adapt", [{"maximum": math.inf}, {}, {"maximum": 10**9}])
+def test_what_is_submitted_is_bounded_where_the_number_of_workers_is_not(
+    adapt: dict[str, Any],
+) -> None:
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    options |= {"processes": False}
+    cluster = Cluster("a", manager="dask.distributed.LocalCluster", options=options, adapt=adapt)
+    with started(cluster) as engine:
+        assert engine.submit(abs, -1).result() == 1
+        assert 2 <= engine.slots() < 1000
 
 
 def test_an_error_on_a_worker_comes_back_as_it_was() -> None:

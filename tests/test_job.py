@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_info
 
 import pipeline as pl
 import pipeline.job
+from pipeline.capacity import capacity
 from pipeline.cluster import Cluster, load_cluster
 from pipeline.config import Settings
 from pipeline.job import run
@@ -30,6 +31,7 @@ from pipeline.store import open_store
 
 Array = npt.NDArray[Any]
 ROOT = Path(__file__).parents[1]
+TWO = capacity(Cluster(threads=2))
 
 
 def spectrogram(x: Array, fs: int) -> Array:
@@ -363,9 +365,9 @@ def test_a_job_that_cannot_fit_is_refused(
     write_wav: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = Plan.make(write_wav(), tmp_path / "x.zarr", pl.Spectrogram())
-    plan.check_fits(threads=2)
+    plan.check_fits(TWO)
     with pytest.raises(MemoryError, match=r"100000 threads need .* GB, but the machine has"):
-        plan.check_fits(threads=100_000)
+        plan.check_fits(capacity(Cluster(threads=100_000)))
     usage = shutil.disk_usage(tmp_path)
     for ending, settings, share, smaller in (
         ("zarr", {}, 0.9, ", or --dtype float16, or --compression lz4"),
@@ -379,10 +381,10 @@ def test_a_job_that_cannot_fit_is_refused(
             left = usage._replace(free=int(free * plan.n_bytes))
             monkeypatch.setattr(shutil, "disk_usage", lambda _, left=left: left)
             if free > share:
-                plan.check_fits(threads=2)
+                plan.check_fits(TWO)
                 continue
             with pytest.raises(OSError, match=f"at least, .* or give another path{smaller}$"):
-                plan.check_fits(threads=2)
+                plan.check_fits(TWO)
 
 
 def test_an_unknown_setting_names_the_nearest(write_wav: Write, tmp_path: Path) -> None:

@@ -14,14 +14,28 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import SLOW, Write, record_folder, stored, wait_until
+from commands import REGIONS, Workplace, start, wait_for
+from conftest import SLOW, Write, done_regions, record_folder, stored, wait_until
 
 import pipeline as pl
 from pipeline.verify import verify
 
 ROOT = Path(__file__).parents[1]
+COMMAND = Path(sys.executable).with_name("audio-pipeline")
+# Interrupts the process that imports it when that comes to what takes time to import.
+EARLY = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, *more):
+        if name == "numpy":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+"""
 KILLS = {"threads": 12, "local": 8}
 INTERRUPTED = "interrupted; the same command goes on where it was"
+WAITING = "interrupted: what is under way is brought to an end first; Ctrl-C again ends at once"
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +116,8 @@ def test_a_job_that_is_interrupted_says_so_and_goes_on(
     else:
         running.send_signal(number)
     _, err = running.communicate()
-    assert [line for line in err.split("\n") if line and "dashboard: " not in line] == [INTERRUPTED]
+    said = [line for line in err.split("\n") if line and "dashboard: " not in line]
+    assert said in ([INTERRUPTED], [WAITING, INTERRUPTED])
     assert running.returncode == 130
     assert wait_until(lambda: not session(running.pid))
     assert list(tmp_path.glob(".*")) == []
@@ -112,6 +127,68 @@ def test_a_job_that_is_interrupted_says_so_and_goes_on(
     assert report.computed == report.regions - before
     whole = tmp_path / "whole" / out.name
     assert pl.extract(source, whole, slow, window=0.05).ok
+    assert stored(out) == stored(whole)
+    assert verify(out) == []
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    running = place.held("x.zarr")  # within a call of the feature, which does not end
+    os.kill(running.pid, signal.SIGINT)
+    wait_for(lambda: WAITING in running.said())
+    os.kill(running.pid, signal.SIGINT)
+    assert running.wait().code == 130
+    place.release()
+    ended = place.extract("x.zarr").wait()
+    assert ended.code == 0
+    assert f"{REGIONS - 1} computed now" in ended.err
+    assert verify(tmp_path / "x.zarr") == []
+    assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize("verb", ["plan", "batches"])
+def test_a_command_that_cannot_go_on_does_not_say_so(tmp_path: Path, verb: str) -> None:
+    place = Workplace(tmp_path)
+    interrupt = "import os, signal, pipeline.plan, pipeline.batches\n"
+    interrupt += "def stop(*arguments, **more): os.kill(os.getpid(), signal.SIGINT)\n"
+    interrupt += "pipeline.plan.Plan.make = pipeline.batches.Batches = stop"
+    options = ["a.wav", "--out", "x.zarr"] if verb == "plan" else ["x.zarr", "--batch-size", "1"]
+    ended = start(verb, *options, cwd=place.folder, before=interrupt).wait()
+    assert (ended.code, ended.out, ended.err.strip()) == (130, "", "interrupted")
+
+
+@pytest.mark.parametrize("command", [["-m", "pipeline"], [str(COMMAND)]])
+def test_ctrl_c_before_a_command_has_begun_ends_it_without_a_word(
+    tmp_path: Path, command: list[str]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(EARLY)
+    environ = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, *command, "--version"], env=environ, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize(("ending", "number"), [("zarr", signal.SIGKILL), ("h5", signal.SIGTERM)])
+def test_a_job_that_overwrites_goes_on_with_what_is_its_own(
+    tmp_path: Path, ending: str, number: signal.Signals
+) -> None:
+    """So a script with --overwrite that is handed in again and again comes to an end."""
+    place, out = Workplace(tmp_path), tmp_path / f"x.{ending}"
+    other = place.extract(out, "--hop", "0.008").wait()
+    assert (other.code, "4500 windows in " in other.err) == (0, True)
+    running = place.held(out, "--overwrite")
+    os.kill(running.pid, number)
+    place.release()
+    assert running.wait().code == (-number if number == signal.SIGKILL else 130)
+    done = done_regions(out)
+    for left in (REGIONS - done, 0):
+        ended = place.extract(out, "--overwrite").wait()
+        assert ended.code == 0
+        assert f"{REGIONS} regions, {left} computed now" in ended.err
+        assert f"{out} is of this very job, so nothing is removed, and it goes on" in ended.err
+    whole = tmp_path / f"whole.{ending}"
+    assert place.extract(whole).wait().code == 0
     assert stored(out) == stored(whole)
     assert verify(out) == []
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from conftest import Cli, Write
 
+from pipeline.capacity import capacity
 from pipeline.cluster import Cluster, load_cluster
 from pipeline.connection import job_script
 from pipeline.managers import check_manager, find_manager
@@ -66,7 +67,8 @@ def test_the_shipped_entries_are_right(
         lifetime = "220m --lifetime-stagger 5m" if name == "htcondor" else "13740s --lifetime-stag"
         assert script.count(f"--lifetime {lifetime}") == 1
         assert "--nworkers 8" in script
-        assert entry.threads_per_worker == 1
+        assert "dummy" not in script
+        assert capacity(entry).threads == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -120,6 +122,13 @@ WRONG = {
     "class: dask_jobqueue.SLURMCluster, adapt: {minimun: 2}": "did you mean 'minimum'?",
     "class: dask_jobqueue.SLURMCluster, options: {walltime: soon}, scale: 1": "walltime is 'soon'",
     "class: dask_jobqueue.SLURMCluster, scale: 1": "You must specify how much cores and memory",
+    "class: dask_jobqueue.SLURMCluster, options: {cores: 1, memory: 1GB, processes: 0}, scale: 1": (
+        "no job can be made of these options"
+    ),
+    "class: dask.distributed.LocalCluster, options: {n_workers: 0}": "n_workers is 0, so that it",
+    "class: dask.distributed.LocalCluster, options: {n_workers: two}": "n_workers is 'two'; it",
+    "class: dask.distributed.LocalCluster, options: {threads_per_worker: 0}": "at least 1",
+    "class: dask.distributed.LocalCluster, adapt: {maximum: few}": "maximum is 'few'; it must be",
     "class: dask_jobqueue.SLURMCluster, options: {cores: x, memory: 1GB}, scale: 1": "no job can",
 }
 
@@ -225,6 +234,18 @@ def test_a_cluster_that_does_not_start_ends_the_job_with_code_1(cli: Cli, write_
     assert "stopped: cluster 'a': dask.distributed.SSHCluster did not start (" in shown.err
     assert "give the same command again" in shown.err
     assert not Path("x.zarr").exists()
+
+
+def test_a_script_that_lacks_the_guard_is_told_of_it(write_wav: Write, tmp_path: Path) -> None:
+    write_wav("a.wav")
+    entry = "{class: dask.distributed.LocalCluster, options: {n_workers: 1}}"
+    (tmp_path / "some.yaml").write_text(f"{{default: a, clusters: {{a: {entry}}}}}")
+    call = "pl.extract('a.wav', 'x.zarr', cluster='some.yaml')"
+    (tmp_path / "script.py").write_text(f"import pipeline as pl\nprint({call})\n")
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "did not start (" in done.stdout
+    assert "in a script, begin below: if __name__ == '__main__':" in done.stdout
 
 
 def test_threads_have_no_performance_report(cli: Cli, write_wav: Write) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,26 @@ def planned(source: Path, out: Path) -> int:
 def peak(source: Path, out: Path) -> int:
     """Largest memory of the process while it ran."""
     return int(run("extract", source, out, "--quiet").stderr)
+
+
+@pytest.mark.parametrize(
+    "options", [["--n-fft", "60000"], ["--n-fft", "30000", "--window", "3"]], ids=" ".join
+)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_large_windows_stay_below_what_plan_projects(
+    write_wav: Write, tmp_path: Path, options: list[str], dtype: str
+) -> None:
+    cluster = tmp_path / "one.yaml"
+    cluster.write_text("clusters: {threads: {threads: 1}}")
+    job = [str(write_wav(seconds=6)), "--out", str(tmp_path / "x.zarr"), "--dtype", dtype]
+    job += [*options, "--cluster", str(cluster)]
+    command = [sys.executable, "-m", "pipeline"]
+    plan = subprocess.run([*command, "plan", *job, "--json"], capture_output=True, check=True)
+    with subprocess.Popen([*command, "extract", *job], stderr=subprocess.DEVNULL) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert 1024 * used.ru_maxrss <= json.loads(plan.stdout)["memory_bytes"]
 
 
 @pytest.mark.parametrize("ending", ["zarr", "h5"])

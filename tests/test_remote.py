@@ -155,7 +155,9 @@ def test_a_job_killed_before_any_request_leaves_nothing_in_the_way(
 ) -> None:
     # As the job first makes the store, then writes, finishes and gives back the lock.
     numbers = [0, 1, 2, 9, 20, 27, 30, 33, 3, 2, 4, 1]
+    other = ("--hop", "0.008", "--overwrite")
     for options in ([], ["--overwrite"]):
+        assert not options or place.extract(out, *other, before=s3.before).wait().code == 0
         codes = []
         for number in numbers:
             before = s3.before + KILLED.format(number=number)

@@ -7,6 +7,8 @@ import gc
 import socket
 import ssl
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,6 +120,54 @@ def test_certificates_are_read_by_their_owner_only_and_are_removed(tmp_path: Pat
             assert {named["ca_file"], named["cert"], named["key"]} == set(map(str, files))
         assert security.require_encryption
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_leaves_is_removed_by_the_next(tmp_path: Path) -> None:
+    code = f"""if True:
+        import os, signal, sys
+        from pipeline.security import temporary_security
+        with temporary_security({str(tmp_path)!r}):
+            print("made", flush=True)
+            sys.stdin.read()
+    """
+    command = [sys.executable, "-c", code]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as killed, subprocess.Popen(command, **pipes) as alive:
+        for process in (killed, alive):
+            assert process.stdout is not None
+            assert process.stdout.readline() == "made\n"
+        assert len(list(tmp_path.iterdir())) == 2
+        killed.kill()
+        killed.wait()
+        elsewhere = tmp_path / f".dask-tls-elsewhere-0-{killed.pid}-abcdefgh"
+        elsewhere.mkdir()
+        with temporary_security(str(tmp_path)):
+            there = {path.name for path in tmp_path.iterdir()}
+        assert len(there) == 3
+        assert not any(f"-{killed.pid}-" in name for name in there - {elsewhere.name})
+        assert any(f"-{alive.pid}-" in name for name in there)
+        alive.communicate("")
+    assert [path.name for path in tmp_path.iterdir()] == [elsewhere.name]
+
+
+def test_a_local_cluster_is_encrypted_unless_that_is_turned_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+
+    def address(security: bool | None) -> str:
+        entry = Cluster("a", manager=LOCAL, options=SMALL, security=security)
+        with started(entry, said.append) as engine:
+            return str(engine.submit(scheduler_address).result())
+
+    assert address(None).startswith("tls://127.0.0.1:")
+    assert address(False).startswith("tcp://127.0.0.1:")
+    assert not [line for line in said if "encrypt" in line]
+    assert list(tmp_path.iterdir()) == []  # certificates of one machine are in no file
+    monkeypatch.setattr("pipeline.connection.find_spec", lambda name: None)
+    assert address(None).startswith("tcp://127.0.0.1:")
+    assert [line for line in said if "cluster 'a' is not encrypted, and whoever has an" in line]
 
 
 def test_a_job_script_names_the_files_and_not_what_is_in_them(
