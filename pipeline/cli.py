@@ -101,6 +101,7 @@ def _job_options(command: Command) -> Command:
         click.option("--dtype", metavar="float32|float16", help="Of the store: float32."),
         click.option("--compression", metavar="none|lz4|zstd", help="Of Zarr: none."),
         click.option("--on-error", metavar="mask|stop", help="At unreadable audio: mask."),
+        click.option("--on-lost", metavar="stop|mask", help="At recordings that are gone: stop."),
         click.option("--retries", type=int, metavar="N", help="Of a region that failed: 3."),
         click.option(
             "--numerics", metavar="same|any", help="Of the processors that compute: same."

@@ -34,6 +34,7 @@ CHOICES = {
     "dtype": ("float32", "float16"),
     "compression": ("none", "lz4", "zstd"),
     "on_error": ("mask", "stop"),
+    "on_lost": ("stop", "mask"),
     "numerics": ("same", "any"),
 }
 KINDS = (
@@ -70,6 +71,9 @@ class Settings:
         Of features in Zarr; those in HDF5 are not compressed.
     on_error : {"mask", "stop"}
         Whether windows that cannot be read are masked, or end the job.
+    on_lost : {"stop", "mask"}
+        Whether a job that was begun refuses to go on when one of its recordings
+        is gone, or masks what it has not yet computed of it.
     retries : int
         How often a region is tried again that failed for what may pass: an
         input/output error, or a worker that was lost.
@@ -91,6 +95,7 @@ class Settings:
     dtype: Literal["float32", "float16"] = "float32"
     compression: Literal["none", "lz4", "zstd"] = "none"
     on_error: Literal["mask", "stop"] = "mask"
+    on_lost: Literal["stop", "mask"] = "stop"
     retries: int = 3
     numerics: Literal["same", "any"] = "same"
 

@@ -116,7 +116,9 @@ def _difference(theirs: dict[str, Any], record: Record, plan: Plan) -> str:
             if group in ("inputs", "unreadable"):
                 if key not in old:
                     return f"{key} is new among the sources"
-                return f"{key} " + ("was changed" if key in new else "is no longer there")
+                if key in new:
+                    return f"{key} was changed"
+                return f"{key} is no longer there (--on-lost mask goes on without it)"
             return f"{key} was {old.get(key)}, and is now {new.get(key)}"
     return "it was made by another version"
 

@@ -23,8 +23,9 @@ from pipeline.identity import FeatureIdentity, identify, without_defaults
 from pipeline.label_files import load_labels, read_label
 from pipeline.labels import Labels, LabelsByPath, check_count, make_labels
 from pipeline.layout import FORMAT, Layout, choose_layout
+from pipeline.lost import find_again, labels_of
 from pipeline.plain import array_digest
-from pipeline.record import digest_lines, fingerprint
+from pipeline.record import Record, digest_lines, fingerprint
 from pipeline.recordings import PathLike, Recordings, scan
 from pipeline.remote import as_path, is_remote
 from pipeline.remote_file import KEPT_BYTES
@@ -91,6 +92,13 @@ class Inputs:
             samplerate=settings.samplerate,
             progress=progress,
         )
+        return cls.of(recordings, feature, labels, settings)
+
+    @classmethod
+    def of(
+        cls, recordings: Recordings, feature: Feature, labels: LabelsLike, settings: Settings
+    ) -> Inputs:
+        """Fit grid, feature and labels to recordings; see `find`."""
         grid = WindowGrid(recordings, settings.window, settings.hop, settings.tail)
         if not len(grid):
             raise ValueError(
@@ -146,7 +154,8 @@ class Plan(Inputs):
         ValueError, OSError
             If the sources, the labels, the settings or `out` will not do.
         """
-        own = new_store(out).path  # its ending is checked before anything is read
+        store = new_store(out)  # its ending is checked before anything is read
+        own, record = store.path, Record(store.record_folder)
         if own.suffix != ".zarr" and settings.compression != "none":
             raise ValueError(
                 f"compression is {settings.compression!r}, but {os.fspath(out)} is HDF5, which is "
@@ -157,7 +166,12 @@ class Plan(Inputs):
         # A glob of the shell may name what an earlier run has stored.
         stored = {os.path.realpath(own), os.path.realpath(f"{own}.parts")}
         sources = [source for source in sources if os.path.realpath(source) not in stored]
-        found = Inputs.find(sources, feature, labels, settings, progress)
+        if settings.on_lost == "mask" and record.begun():
+            recordings = find_again(sources, record, settings, progress)
+            labels = labels_of(store) if labels is None else labels
+            found = Inputs.of(recordings, feature, labels, settings)
+        else:
+            found = Inputs.find(sources, feature, labels, settings, progress)
         audio_bytes = found.recordings.bytes_a_sample * found.grid.window_samples
         layout = choose_layout(
             len(found.grid),
@@ -259,7 +273,7 @@ class Plan(Inputs):
         return fingerprint(self.identity)
 
     def inputs(self) -> Iterator[list[Any]]:
-        """Path, size and modification time of each recording."""
+        """By what each recording is known again, and what its header said."""
         for file in self.recordings.files():
             yield [*file]
 
@@ -297,7 +311,7 @@ class Plan(Inputs):
 def deciding(settings: Settings) -> dict[str, Any]:
     """The settings that change the stored bits, all of them, as plain values."""
     values = {**dataclasses.asdict(settings), "hop": settings.hop or settings.window}
-    others = ("on_error", "retries", "numerics")
+    others = ("on_error", "on_lost", "retries", "numerics")
     return {name: value for name, value in values.items() if name not in others}
 
 

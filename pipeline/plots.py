@@ -146,7 +146,7 @@ def _waveform(
         found = scan(source, channel=settings["channel"], samplerate=settings["samplerate"])[0]
     except (OSError, ValueError):
         return None
-    if [source, found.size, found.modified] != scanned:
+    if scanned is None or [found.size, found.modified] != scanned[1:3]:
         return None
     rate = found.samplerate
     with found.open() as audio:

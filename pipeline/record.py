@@ -290,7 +290,7 @@ class Record:
         more : dict
             What else is to be known of the job.
         inputs : iterable of list
-            Path, size and modification time of each file.
+            Of each file its path, by what it is known again, and what its header said.
         """
         self._logs.mkdir(parents=True, exist_ok=True)
         put_lines(self._inputs, map(_line, inputs))
@@ -341,7 +341,7 @@ class Record:
         return status.st_ino, status.st_mtime_ns
 
     def inputs(self) -> Iterator[list[Any]]:
-        """Path, size and modification time of each file."""
+        """What `begin` was given of each file."""
         with open_binary(self._inputs) as file:
             for line in file:
                 yield json.loads(line)

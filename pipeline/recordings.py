@@ -36,6 +36,7 @@ COLUMNS = np.dtype(
     [
         *(("native", np.int32), ("channels", np.int32), ("n_samples", np.int64)),
         *(("seekable", np.bool_), ("channel", np.int32), ("samplerate", np.int32)),
+        ("lost", np.bool_),
         *(("size", np.int64), ("seconds", np.int64), ("nanoseconds", np.int32)),
     ]
 )
@@ -60,6 +61,8 @@ class Recording:
         the time, a number of the version of a remote file.
     location : str
         The absolute path, for workers that run in another folder, or the URL.
+    lost : bool
+        Whether it is no longer there, and to be gone on without.
     """
 
     path: str
@@ -69,6 +72,7 @@ class Recording:
     size: int
     modified: int
     location: str
+    lost: bool = False
 
     @property
     def n_samples(self) -> int:
@@ -319,15 +323,18 @@ class Recordings(Sequence[Recording]):
         """Path of each, as given."""
         return self._paths
 
-    def files(self) -> Iterator[tuple[str, int, int]]:
-        """Path, bytes, and modification time in ns or number of the version, of each.
+    def files(self) -> Iterator[tuple[str, int, int, int, int, int, bool]]:
+        """By what each is known again, and what its header said.
 
         Yields
         ------
         path, size, modified : str, int, int
+            Its bytes, and its modification time in ns or the number of its version.
+        samplerate, channels, n_samples, seekable : int, int, int, bool
+            As of `Header`.
         """
-        for path, _, (*_, size, seconds, nanoseconds) in self._rows():
-            yield path, size, seconds * 10**9 + nanoseconds
+        for path, _, (*header, _, _, _, size, seconds, nanoseconds) in self._rows():
+            yield path, size, seconds * 10**9 + nanoseconds, *header
 
     @cached_property
     def remote(self) -> bool:
@@ -400,14 +407,15 @@ def _row(item: Recording) -> tuple[Any, ...]:
     """The numbers of a recording, as a row of the columns."""
     header, channel = item.header, MIX if item.channel == "mix" else item.channel
     numbers = header.samplerate, header.channels, header.n_samples, header.seekable
-    return *numbers, channel, item.samplerate, item.size, *divmod(item.modified, 10**9)
+    changed = divmod(item.modified, 10**9)
+    return *numbers, channel, item.samplerate, item.lost, item.size, *changed
 
 
 def _recording(path: str, location: str, row: tuple[Any, ...]) -> Recording:
-    *header, channel, rate, size, seconds, nanoseconds = row
+    *header, channel, rate, lost, size, seconds, nanoseconds = row
     modified = seconds * 10**9 + nanoseconds
     used: int | Literal["mix"] = "mix" if channel == MIX else channel
-    return Recording(path, Header(*header), used, rate, size, modified, location)
+    return Recording(path, Header(*header), used, rate, size, modified, location, lost)
 
 
 def scan(

@@ -173,11 +173,14 @@ def read_windows(recordings: Recordings, grid: WindowGrid) -> Samples:
     for number, start, count in grid.runs():
         recording = recordings[number]
         rows = block[row : row + count]
+        row += count
+        if recording.lost:
+            rows[...] = np.nan
+            continue
         _read_run(recording, start, grid.hop_samples, rows)
         if not np.isfinite(rows).all():
             _read_again(recording, start, grid.hop_samples, rows)
             rows[~np.isfinite(rows).all(axis=1)] = np.nan
-        row += count
     return block
 
 
@@ -239,6 +242,8 @@ def why_unreadable(recordings: Recordings, grid: WindowGrid, t: int) -> str:
     """
     number, start, stop = grid[t]
     recording = recordings[number]
+    if recording.lost:
+        return f"{recording.path}: it is no longer there"
     recording.check_bytes()
     with recording.open() as audio:
         why = audio.why(start, stop)
