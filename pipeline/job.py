@@ -132,13 +132,13 @@ def run(
         )
     store = new_store(plan.out)
     begun = find_begun(plan, overwrite)  # refused before anything is touched
-    if begun and overwrite:
-        notice(
-            f"{plan.out} is of this very job, so nothing is removed, and it goes on where it was; "
-            f"remove it to have all of it computed anew"
-        )
     right = locked(store.path) if share is None else shared(store.path, str(share))
     with _named(store), right as lock:
+        if begun and overwrite:
+            notice(
+                f"{plan.out} is of this very job, so nothing is removed, and it goes on where it "
+                f"was; remove it to have all of it computed anew"
+            )
         execution = Execution(plan, store, lock, share, progress)
         execution.look(overwrite)
         try:
