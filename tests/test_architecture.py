@@ -26,7 +26,7 @@ ORDER = [
     *("limits", "versions", "numerics", "config", "cluster"),
     *("walltime", "security", "managers", "capacity", "workers", "submissions"),
     *("connection", "engine"),
-    *("plan", "needs", "creation", "regions", "attempts", "report"),
+    *("lost", "plan", "needs", "creation", "regions", "attempts", "report"),
     *("execution", "job", "verify", "order", "batches", "streaming", "summary", "plots", "demo"),
     *("cli", "__init__", "__main__"),
 ]
