@@ -106,6 +106,7 @@ def _job_options(command: Command) -> Command:
         click.option(
             "--numerics", metavar="same|any", help="Of the processors that compute: same."
         ),
+        click.option("--flush/--no-flush", default=None, help="Regions to the disk at once: no."),
         click.option("--share", metavar="I/N", help="One of N parts, I from 0; others at once."),
     ]
     for field in dataclasses.fields(Spectrogram):

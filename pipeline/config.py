@@ -80,6 +80,9 @@ class Settings:
     numerics : {"same", "any"}
         Whether all regions must be computed by processes of one numerics class,
         which give the same bits, or may be by any, which differ in the last ones.
+    flush : bool
+        Whether each region is on the disk before it is recorded as done, so that
+        a loss of power costs no more than a kill does.
 
     Raises
     ------
@@ -98,6 +101,7 @@ class Settings:
     on_lost: Literal["stop", "mask"] = "stop"
     retries: int = 3
     numerics: Literal["same", "any"] = "same"
+    flush: bool = False
 
     def __post_init__(self) -> None:
         for name in ("window", "hop"):
@@ -115,6 +119,8 @@ class Settings:
                 object.__setattr__(self, name, int(getattr(self, name)))
         if not isinstance(self.retries, int) or isinstance(self.retries, bool) or self.retries < 0:
             raise ValueError(f"retries is {self.retries!r}; it must be a whole number from 0")
+        if not isinstance(self.flush, bool):
+            raise ValueError(f"flush is {self.flush!r}; it must be true or false")
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.config import Settings
 from pipeline.features import feature_name
+from pipeline.files import flush
 from pipeline.identity import Code, FeatureIdentity, is_same
 from pipeline.layout import COORDINATE_CHUNK, FORMAT, Variable, coordinate_values, describe
 from pipeline.numerics import ANY, numerics
@@ -148,6 +149,7 @@ def create(plan: Plan, store: Store, overwrite: bool) -> Made:
         record = Record(aside.record_folder)
         record.begin(plan.identity, _more(plan, attrs), plan.inputs())
         entry = _made(plan, aside)
+        _flush(plan, aside, entry)
         record.add(entry)
     return entry
 
@@ -189,9 +191,15 @@ def finish(plan: Plan, store: Store, record: Record, standing: Standing) -> None
                 valid[max(0, start - a) : stop - a] = False
             aside.fill("valid", a, valid)
     made = _made(plan, store)
+    _flush(plan, store, made)
     record.add(made)
     classes = standing.windows_by_class(plan.layout)
     record.finish(Finished(FORMAT, plan.fingerprint, made.files, classes))
+
+
+def _flush(plan: Plan, store: Store, made: Made) -> None:
+    if plan.settings.flush:
+        flush(store.locate(file.name) for file in made.files)
 
 
 def _variables(plan: Plan) -> dict[str, Variable]:

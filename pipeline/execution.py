@@ -18,7 +18,7 @@ from pipeline.lock import Holder, Lock
 from pipeline.needs import check_workers
 from pipeline.numerics import ANY, numerics, other_numerics
 from pipeline.plan import Plan
-from pipeline.record import Done, Failed, Made, Record, Standing
+from pipeline.record import Done, Failed, Made, Record, Standing, power_lost
 from pipeline.regions import Failure, Task
 from pipeline.report import Progress, Report
 from pipeline.share import Share
@@ -67,16 +67,28 @@ class Execution:
     def _read(self, checked: npt.NDArray[np.bool_]) -> None:
         """Take in what the record says; whether it holds is checked of some regions only."""
         holds = self._store.in_place(self._plan.layout, checked)
+        doubtful = power_lost(self._record)
 
         def in_place(entry: Done | Made) -> bool:
-            unchecked = isinstance(entry, Done) and not checked[entry.region]
-            return unchecked or holds(entry.files)
+            if isinstance(entry, Made):
+                return holds(entry.files)
+            if not checked[entry.region]:
+                return True
+            return holds(entry.files) and not (doubtful(entry) and self._is_damaged(entry))
 
         self._standing = self._record.standing(len(self._own), in_place)
         if self._record.damaged() or not self._small_files_hold():
             self._standing.made = None  # what makes them anew mends the record, too
         done = self._standing.done & self._own
         self._regions, self._windows = int(done.sum()), self._plan.layout.length_of(done)
+
+    def _is_damaged(self, entry: Done) -> bool:
+        """Whether files are not what they were recorded as, though they are as long."""
+        try:
+            layout = self._plan.layout
+            return any(self._store.stored_file(f.name, layout) != f for f in entry.files)
+        except (OSError, ValueError):
+            return True
 
     def _small_files_hold(self) -> bool:
         """Whether the files of no region are as they were recorded."""
@@ -245,4 +257,5 @@ def _task(plan: Plan, store: Store, region: int) -> Task:
         plan.feature,
         plan.known.code,
         numerics() if plan.settings.numerics == "same" else None,
+        plan.settings.flush,
     )

@@ -19,6 +19,7 @@ from pipeline.remote_file import open_whole
 __all__ = [
     "StoredFile",
     "aside_of",
+    "flush",
     "in_place",
     "put_in_place",
     "put_lines",
@@ -108,6 +109,25 @@ def put_lines(
         return
     with put_in_place(path, beside) as aside, open(aside, "wb") as file:
         file.writelines(lines)
+
+
+def flush(paths: Iterable[AnyPath]) -> None:
+    """Wait until files, and their names, are on the disk and survive a loss of power."""
+    folders = set()
+    for path in paths:
+        if isinstance(path, Path):  # an object is safe when it has been put
+            _flush(path)
+            folders.add(path.parent)
+    for folder in folders:
+        _flush(folder)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def remove(path: AnyPath) -> None:

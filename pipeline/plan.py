@@ -311,7 +311,7 @@ class Plan(Inputs):
 def deciding(settings: Settings) -> dict[str, Any]:
     """The settings that change the stored bits, all of them, as plain values."""
     values = {**dataclasses.asdict(settings), "hop": settings.hop or settings.window}
-    others = ("on_error", "on_lost", "retries", "numerics")
+    others = ("on_error", "on_lost", "retries", "numerics", "flush")
     return {name: value for name, value in values.items() if name not in others}
 
 

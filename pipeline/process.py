@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
+from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
 
@@ -20,6 +21,7 @@ from threadpoolctl import ThreadpoolController
 
 __all__ = [
     "Recycled",
+    "boot",
     "cores",
     "keep_freed_memory",
     "one_blas_thread",
@@ -29,6 +31,15 @@ __all__ = [
 # Of glibc, as its mallopt(3) names them, and as high as it lets them grow by itself.
 M_TRIM_THRESHOLD, TRIM = -1, 64 * 1024**2
 M_MMAP_THRESHOLD, MMAP = -3, 32 * 1024**2
+
+
+@cache
+def boot() -> str:
+    """By what this host's running, since it was last started, is told from others; or nothing."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    except OSError:  # another system
+        return ""
 
 
 def cores() -> int:

@@ -14,6 +14,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import math
 import os
 import socket
 import time
@@ -30,6 +31,7 @@ import numpy.typing as npt
 from pipeline.files import StoredFile, put_lines
 from pipeline.layout import Layout
 from pipeline.log import Log, log_names, new_log, read_log
+from pipeline.process import boot
 from pipeline.remote import AnyPath, RemotePath
 from pipeline.remote_file import open_binary
 
@@ -48,9 +50,12 @@ __all__ = [
     "Unreadable",
     "digest_lines",
     "fingerprint",
+    "power_lost",
 ]
 
 
+# Linux writes to the disk what is older than half a minute, and has more to write meanwhile.
+UNFLUSHED_SECONDS = 120.0
 Unreadable = tuple[int, int, str, str]
 Place = tuple[int, int]  # of a line: which of the logs, and which line of it
 
@@ -78,6 +83,9 @@ class Done:
         Host and process that did it.
     numerics : str
         The numerics class of that process.
+    boot : str
+        Of that host, since when it runs, if a loss of power may have cost the
+        files; empty if they were flushed to the disk.
     time : float
         When it was recorded, in seconds since 1970.
     """
@@ -89,6 +97,7 @@ class Done:
     seconds: float = 0.0
     worker: str = field(default_factory=_here)
     numerics: str = ""
+    boot: str = ""
     time: float = field(default=0.0, compare=False)
 
 
@@ -472,6 +481,25 @@ class Record:
     def finished(self) -> bool:
         """Whether nothing is left to do."""
         return self._finished.exists()
+
+
+def power_lost(record: Record) -> Callable[[Done], bool]:
+    """Tells which regions a loss of power may have cost what was recorded of them.
+
+    Those that this host had stored when it was last seen before it was started anew, and
+    not flushed. The system writes what is older to the disk by itself.
+    """
+    host, now = socket.gethostname(), boot()
+    last: dict[str, float] = {}
+    for entry in record.entries():
+        if isinstance(entry, Done) and entry.boot not in ("", now):
+            last[entry.boot] = max(last.get(entry.boot, 0.0), entry.time)
+
+    def doubtful(entry: Done) -> bool:
+        ours = entry.worker.rpartition(":")[0] == host
+        return ours and entry.time > last.get(entry.boot, math.inf) - UNFLUSHED_SECONDS
+
+    return doubtful
 
 
 class SameJob:

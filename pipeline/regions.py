@@ -16,10 +16,11 @@ import numpy.typing as npt
 from dask.local import get_sync
 
 from pipeline.features import Feature
-from pipeline.files import StoredFile
+from pipeline.files import StoredFile, flush
 from pipeline.grid import WindowGrid
 from pipeline.identity import Code, other_code
 from pipeline.numerics import numerics, other_numerics
+from pipeline.process import boot
 from pipeline.record import Done, Record, SameJob, Unreadable
 from pipeline.recordings import Recordings
 from pipeline.store import Store
@@ -51,6 +52,7 @@ class Task:
     feature: Feature
     code: Code
     numerics: str | None = None  # that it must be computed by, if not by any
+    flush: bool = False
     versions: dict[str, str] = field(default_factory=versions)
 
 
@@ -110,7 +112,14 @@ def run_region(task: Task) -> Done | Failure:
         where = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
         return Failure(f"{type(error).__name__}: {_text(error)} ({where})", trace=_trace(error))
     seconds = round(time.monotonic() - began, 3)
-    return Done(task.region, tuple(files), unreadable, seconds, numerics=numerics())
+    return Done(
+        task.region,
+        tuple(files),
+        unreadable,
+        seconds,
+        numerics=numerics(),
+        boot="" if task.flush else boot(),
+    )
 
 
 def _trace(error: BaseException) -> str:
@@ -177,6 +186,9 @@ def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
                 raise _ElsewhereError(_text(error)) from None
             job.check()  # computing may take long, and more so if it was stopped
             region.write(start + i * task.shard, block)
+    if task.flush:
+        with _storing(task.store):
+            flush(task.store.locate(file.name) for file in region.files)
     return region.files
 
 

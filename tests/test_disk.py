@@ -14,6 +14,8 @@ import pytest
 from commands import REGIONS, WINDOWS, Ended, Workplace, wait_for, write_recording
 from conftest import SUFFIXES, done_regions, record_folder, record_lines, stored
 
+from pipeline.process import boot
+from pipeline.record import UNFLUSHED_SECONDS, Done, power_lost
 from pipeline.verify import verify
 
 ROOMY = "size=32m,nr_inodes=400"
@@ -391,7 +393,7 @@ def test_permission_is_taken_away(
     goes_on(place, out, whole, kept=1)
 
 
-@pytest.mark.parametrize("change", ["shorter", "empty", "missing"])
+@pytest.mark.parametrize("change", ["shorter", "empty", "missing", "zeros"])
 def test_a_file_that_did_not_survive_a_loss_of_power_is_computed_again(
     place: Workplace, tmp_path: Path, suffix: str, whole: dict[str, str], change: str
 ) -> None:
@@ -403,12 +405,44 @@ def test_a_file_that_did_not_survive_a_loss_of_power_is_computed_again(
     path = (out if suffix == ".zarr" else Path(f"{out}.parts")) / file
     if change == "missing":
         path.unlink()
+    elif change == "zeros":
+        path.write_bytes(bytes(path.stat().st_size))
+        assert "0 computed now" in place.extract(out).wait().err  # the power was never gone
+        (record_folder(out) / "finished").unlink()
     else:
         os.truncate(path, 0 if change == "empty" else path.stat().st_size - 1)
-    again = place.extract(out).wait()
+    again = place.extract(out, before="pipeline.record.boot = lambda: 'another'").wait()
     assert (again.code, f"{REGIONS} regions, 1 computed now" in again.err) == (0, True)
     assert stored(out) == whole
     assert verify(out) == []
+
+
+def test_what_was_flushed_or_stored_long_ago_is_not_doubted(
+    place: Workplace, tmp_path: Path, suffix: str
+) -> None:
+    out = tmp_path / "disk" / f"x{suffix}"
+    out.parent.mkdir()
+    assert place.extract(out, "--flush").wait().code == 0
+    lines = [line for line in record_lines(out) if line["kind"] == "done"]
+    assert {line["boot"] for line in lines} == {""}
+    for now, flushed, expected in (("same", False, 0), ("other", True, 0), ("other", False, 2)):
+        record, boots = FakeRecord(), {"same": boot(), "other": "an earlier one"}
+        times = (0.0, 1000.0, 1000.0 + UNFLUSHED_SECONDS, 1001.0 + UNFLUSHED_SECONDS)
+        for i, at in enumerate(times):
+            name = "" if flushed else boots[now]
+            record.lines.append(Done(i, (), boot=name, time=at))
+        doubtful = power_lost(record)  # type: ignore[arg-type]
+        assert sum(map(doubtful, record.lines)) == expected
+
+
+class FakeRecord:
+    """Lines of a record."""
+
+    def __init__(self) -> None:
+        self.lines: list[Done] = []
+
+    def entries(self) -> list[Done]:
+        return self.lines
 
 
 def test_the_disk_with_the_sources_vanishes(
