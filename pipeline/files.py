@@ -93,11 +93,21 @@ def put_in_place(path: Path, beside: Path | None = None) -> Iterator[Path]:
     aside = aside_of(beside or path)
     try:
         yield aside
-        os.replace(aside, path)
+        _replace(aside, path)
     except BaseException:
         with suppress(OSError):  # what is left is swept up; why it failed is to be said
             remove(aside)
         raise
+
+
+def _replace(aside: Path, path: Path) -> None:
+    made = aside.stat()
+    try:
+        os.replace(aside, path)
+    except FileNotFoundError:
+        # A file server that is asked twice, as its answer was lost, finds nothing the second time.
+        if not path.exists() or path.stat().st_ino != made.st_ino:
+            raise
 
 
 def put_lines(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.files import StoredFile, put_in_place, stored_file, sweep
-from pipeline.record import Done, Entry, Failed, Forgotten, Made, Record, Standing
+from pipeline.record import (
+    Done,
+    Entry,
+    Failed,
+    Forgotten,
+    Made,
+    Other,
+    Record,
+    Standing,
+    _with_checksum,
+)
 
 IDENTITY = {"settings": {"window": 1.0}, "inputs": ""}
 
@@ -181,3 +192,71 @@ def test_the_checksum_is_that_of_the_whole_file(tmp_path: Path) -> None:
     whole = stored_file(path, "x")
     path.write_bytes(b"123456789" * 199_999 + b"123456788")
     assert stored_file(path, "x").crc32c != whole.crc32c
+
+
+def test_what_a_later_version_adds_to_lines_is_passed_over_and_kept(record: Record) -> None:
+    done = ENTRIES[1]
+    record.add(done)
+    (log,) = (record.folder / "log").iterdir()
+    line = json.loads(log.read_text())
+    del line["check"]
+    later = [line | {"mean": [1.5]}, {"kind": "merged", "time": 1.0, "of": [1, 2]}]
+    with open(log, "ab") as file:
+        file.writelines(map(_with_checksum, later))
+    data = log.read_bytes()
+    assert [*record.entries()] == [done, done, Other("merged")]
+    assert np.flatnonzero(record.standing(9).done).tolist() == [0]
+    assert record.standing(9).damaged_lines == 0
+    record.drop_damaged_lines()
+    assert log.read_bytes() == data
+
+
+def test_of_shares_that_overlapped_what_was_done_later_holds(record: Record) -> None:
+    early, late = Record(record.folder), Record(record.folder)
+    early.add(Done(1, (a_file(1),)))
+    late.add(Failed(0, "no luck", 1))  # its log is read last
+    time.sleep(0.002)
+    early.add(Done(0, (a_file(0),)))
+    standing = record.standing(9)
+    assert np.flatnonzero(standing.done).tolist() == [0, 1]
+    assert standing.failed == {}
+    time.sleep(0.002)
+    late.add(Failed(1, "it is gone", 1))  # what was stored before may be gone
+    assert np.flatnonzero(record.standing(9).done).tolist() == [0]
+
+
+def test_what_is_forgotten_is_no_longer_said_to_be_masked(record: Record) -> None:
+    record.add(ENTRIES[2])
+    assert len([*record.standing(9).masked()]) == 1
+    record.add(Forgotten((3,)))
+    assert [*record.standing(9).masked()] == []
+
+
+def test_half_a_line_is_taken_back_when_the_disk_is_full(
+    record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record.add(ENTRIES[1])
+    real = os.write
+
+    def full(handle: int, data: bytes) -> int:
+        if len(data) < 50:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(handle, data[:-49])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            record.add(ENTRIES[2])
+    record.add(ENTRIES[3])
+    assert [*record.entries()] == [ENTRIES[1], ENTRIES[3]]
+
+
+def test_damaged_lines_are_dropped_and_no_others(record: Record) -> None:
+    for entry in ENTRIES[1:4]:
+        record.add(entry)
+    (log,) = (record.folder / "log").iterdir()
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(lines[0] + lines[1].replace(b"done", b"dome") + b"\n" + lines[2])
+    assert record.standing(9).damaged_lines == 1
+    record.drop_damaged_lines()
+    assert log.read_bytes() == lines[0] + b"\n" + lines[2]

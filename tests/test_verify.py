@@ -28,6 +28,7 @@ import pipeline as pl
 import pipeline.creation
 import pipeline.plan
 import pipeline.store
+import pipeline.verify
 from pipeline.cluster import Cluster
 from pipeline.config import Settings
 from pipeline.job import run
@@ -609,3 +610,27 @@ def test_a_store_of_another_version_is_neither_called_damaged_nor_gone_on_with(
     made.plan = dataclasses.replace(made.plan)  # of this version
     with pytest.raises(ValueError, match="holds another job: it was made by another version"):
         made.extract()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_damage_is_found_while_another_share_adds_lines_to_an_earlier_log(
+    make: Make, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    made = make(suffix)
+    logs = record_folder(made.out) / "log"
+    earlier = logs / "000000-other-1.jsonl"
+    lines = [line for log in logs.iterdir() for line in log.read_text().splitlines(True)]
+    earlier.write_text(lines[0])
+    path = made.of_features[-1]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    real = pipeline.verify._Told.by
+
+    def told(record: Any, n_regions: int) -> Any:
+        found = real(record, n_regions)
+        earlier.write_text(lines[0] + lines[0])
+        return found
+
+    monkeypatch.setattr(pipeline.verify._Told, "by", told)
+    assert [damage.file for damage in verify(made.out)] == [str(path)]
