@@ -50,7 +50,7 @@ def run_demo(hours: float, folder: Path, progress: Callable[[Progress], None]) -
     if not recording.exists():
         _synthesize(recording, seconds)
     yield f"recording  {recording}: {seconds} s at {RATE} Hz, a label for each second"
-    report = extract(recording, store, progress=progress)
+    report = extract(recording, store, overwrite=True, progress=progress)  # of another version
     yield f"store      {report}"
     batches = Batches(store, batch_size=64, shuffle=True)
     X, y = batches[0]

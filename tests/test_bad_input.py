@@ -266,7 +266,7 @@ def test_batches_and_plot_refuse_what_a_store_has_not(
 WRONG_FILES = {
     # of --cluster
     "{default: one, clusters: {two: {threads: 1}}}": "'one' is not a known cluster of some.yaml",
-    "{clusters: {two: {threads: 1}}}": "'threads' is not a known cluster .*known are two",
+    "{clusters: {two: {threads: 1}}}": "has no 'default:'; give some.yaml:NAME, of two",
     "{defaults: one, clusters: {one: {threads: 1}}}": "'defaults' .*did you mean 'default'",
     "{default: one}": "some.yaml names no clusters",
     "{default: one, clusters: {one: {thread: 1}}}": "'thread' .*did you mean 'threads'",

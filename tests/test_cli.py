@@ -37,7 +37,8 @@ COMMAND = Path(sys.executable).with_name("audio-pipeline")
 JOB_OPTIONS = re.findall(
     r"--\S+",
     "--out --config --feature --labels --cluster --window --hop --channel --samplerate --tail "
-    "--dtype --compression --on-error --retries --share --n-fft --frame-length --hop-length "
+    "--dtype --compression --on-error --on-lost --retries --numerics --flush --share "
+    "--n-fft --frame-length --hop-length "
     "--taper --scaling --detrend --normalize --log-offset",
 )
 OPTIONS = {
