@@ -105,7 +105,7 @@ def load_cluster(where: str | os.PathLike[str] | None) -> Cluster:
     try:
         return _parse(name, entries[name])
     except ValueError as error:
-        raise ValueError(f"{path}: cluster {name!r}: {error}") from None
+        raise ValueError(f"{path}: cluster {name!r}: {error}") from error
 
 
 def _parse(name: str, entry: object) -> Cluster:

@@ -178,13 +178,13 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         values = yaml.load(path.read_text("utf-8-sig"), _Loader)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist; give the path of a YAML file") from None
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} does not exist; give the path of a YAML file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or "it is not text"
-        raise ValueError(f"{path} is not valid YAML{line}: {problem}; mend it there") from None
+        raise ValueError(f"{path} is not valid YAML{line}: {problem}; mend it there") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds no mapping; it must be lines of the form 'name: value'")
     return values

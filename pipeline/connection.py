@@ -74,12 +74,12 @@ def connect(
                 f"cluster {cluster.name!r}: {cluster.address} and its certificates do not fit "
                 f"({error}); give tls:// and security: {{tls_ca_file, tls_client_cert, "
                 f"tls_client_key}}, or tcp:// and neither"
-            ) from None
+            ) from error
         except (OSError, ValueError) as error:
             raise ConnectionError(
                 f"no Dask scheduler answers at {cluster.address} ({error}); start one with "
                 f"'dask scheduler', or give the address of one that runs"
-            ) from None
+            ) from error
 
     def none(reason: str) -> None:
         lost(StartError(f"cluster {cluster.name!r}: no job could be submitted: {reason}"))
@@ -160,7 +160,7 @@ def _start_manager(
             raise ValueError(
                 f"cluster {cluster.name!r}: {cluster.manager} does not start with its options: "
                 f"{_line(error)}; mend them in the cluster file"
-            ) from None
+            ) from error
         except Exception as error:  # each manager has its own
             reason = _line(error)
             if found.kind == "local" and "Nanny failed" in reason:  # its processes run the script

@@ -321,7 +321,7 @@ class Hdf5Store:
                         raise OSError(
                             f"windows {a} to {b - 1}, in {self.locate(self.file_of(a))}, are "
                             f"damaged: {error}; verify --repair and extract again compute them anew"
-                        ) from None
+                        ) from error
                     check()
 
     @property

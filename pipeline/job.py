@@ -159,4 +159,4 @@ def _named(store: Store) -> Iterator[None]:
         raise OSError(
             f"{store.path} cannot be written to: {os.strerror(error.errno)}; mend that, and give "
             f"the same command again"
-        ) from None
+        ) from error

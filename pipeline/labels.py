@@ -80,11 +80,11 @@ def make_labels(values: Sequence[Any] | npt.NDArray[Any]) -> Labels:
     if not (isinstance(values, list) and all(type(value) is str for value in values) and values):
         try:
             text = array = np.asarray(values)
-        except ValueError:
+        except ValueError as error:
             raise ValueError(
                 "labels differ in length; give one number for each window, or one row of as many "
                 "numbers as there are classes"
-            ) from None
+            ) from error
         if array.dtype.kind not in "UOT" or array.ndim != 1:
             return Labels(array)
     if not all(isinstance(value, str) and value for value in text):

@@ -122,8 +122,8 @@ def locked(path: AnyPath) -> Iterator[Lock]:
             if lease.is_local():
                 raise
             lease.acquire(LEASE_SECONDS * 4 / 3)
-    except TimeoutError:
-        raise _refusal(path, str(_holder(lease))) from None
+    except TimeoutError as error:
+        raise _refusal(path, str(_holder(lease))) from error
     with ExitStack() as stack:
         stack.callback(lease.release)
         _await_end_of_shares(path, leases)
@@ -186,8 +186,8 @@ def _await_no_lock(path: AnyPath, lock: Lease) -> None:
     try:
         # A job that came after this share sees it, and gives the lock back.
         lock.acquire(PAUSE_SECONDS if lock.is_local() else LEASE_SECONDS * 4 / 3)
-    except TimeoutError:
-        raise _refusal(path, str(_holder(lock))) from None
+    except TimeoutError as error:
+        raise _refusal(path, str(_holder(lock))) from error
     lock.release()
 
 

@@ -101,8 +101,8 @@ class _ObjectLog:
             try:
                 self._version = self._object.replace(data, self._version)
                 break
-            except ChangedError:
+            except ChangedError as error:
                 if self._version is not None:
-                    raise OSError(f"{self._object} was changed, or removed, by another") from None
+                    raise OSError(f"{self._object} was changed, or removed, by another") from error
                 self._begin()  # a process of the same name, on another host, has begun it
         self._lines.append(line)

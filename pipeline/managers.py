@@ -103,7 +103,7 @@ def find_manager(cluster: Cluster) -> Manager:
             raise ValueError(
                 f"cluster {cluster.name!r}: {cluster.manager} cannot be imported ({error}); "
                 f"install {install}"
-            ) from None
+            ) from error
     if found is SSHCluster:
         if find_spec("asyncssh") is None:
             raise ValueError(
@@ -146,7 +146,7 @@ def check_manager(cluster: Cluster) -> None:
                 f"'security: false' if nobody else reaches their network"
             )
     except ValueError as error:
-        raise ValueError(f"cluster {cluster.name!r}: {error}") from None
+        raise ValueError(f"cluster {cluster.name!r}: {error}") from error
 
 
 def _check_workers(cluster: Cluster, manager: Manager) -> None:
@@ -193,7 +193,7 @@ def make_job(options: dict[str, Any], manager: Manager) -> Any:
         return manager.make.job_cls("tcp://127.0.0.1:1", **job | {"name": "check"})  # type: ignore[attr-defined]
     except (TypeError, ValueError, ArithmeticError) as error:
         reason = str(error).partition(", for example")[0]
-        raise ValueError(f"no job can be made of these options: {reason}; mend them") from None
+        raise ValueError(f"no job can be made of these options: {reason}; mend them") from error
 
 
 def is_exposed(cluster: Cluster, manager: Manager) -> bool:

@@ -379,7 +379,7 @@ def _stored_labels(recordings: Recordings, grid: WindowGrid) -> Labels | None:
             if array is not None:
                 make_labels(array)
         except (OSError, ValueError) as error:
-            raise ValueError(f"the labels of {item.path} cannot be used: {error}") from None
+            raise ValueError(f"the labels of {item.path} cannot be used: {error}") from error
         if array is None:
             without = without or item.path
             continue

@@ -68,10 +68,10 @@ def _draw(
 ) -> None:
     try:
         from matplotlib.figure import Figure
-    except ImportError:
+    except ImportError as error:
         raise ImportError(
             "plot needs matplotlib, which is not installed; install dask-audio-pipeline[plot]"
-        ) from None
+        ) from error
     attrs = store.attrs()
     length = float(attrs["window"])
     first, last = start[near[0]], start[near[-1]] + length

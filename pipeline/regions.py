@@ -156,7 +156,7 @@ def _storing(store: Store) -> Iterator[None]:
     except OSError as error:
         number = error.errno or errno.EIO
         text = os.strerror(number) if error.errno else str(error)
-        raise OSError(number, text, os.fspath(store.path)) from None
+        raise OSError(number, text, os.fspath(store.path)) from error
 
 
 def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
@@ -183,7 +183,7 @@ def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
             try:
                 block = get_sync(features.dask.cull({key}), key)
             except OSError as error:
-                raise _ElsewhereError(_text(error)) from None
+                raise _ElsewhereError(_text(error)) from error
             job.check()  # computing may take long, and more so if it was stopped
             region.write(start + i * task.shard, block)
     if task.flush:

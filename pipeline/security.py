@@ -104,7 +104,7 @@ def temporary_security(folder: str | None = None) -> Iterator[Security]:
         raise ValueError(
             f"certificates cannot be put into {parent} ({error.strerror}); give a folder that all "
             f"machines see as shared_temp_directory"
-        ) from None
+        ) from error
     with holder as own:
         certificate, key = Path(own).resolve() / "certificate.pem", Path(own).resolve() / "key.pem"
         texts = made.get_tls_config_for_role("worker")

@@ -269,7 +269,7 @@ def pack(path: str | os.PathLike[str], file: str | os.PathLike[str]) -> None:
         store.pack(copy.path)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
-        raise OSError(f"{path} cannot be packed into {file}: {why}") from None
+        raise OSError(f"{path} cannot be packed into {file}: {why}") from error
 
 
 def open_finished(path: str | os.PathLike[str]) -> Store:
