@@ -65,7 +65,8 @@ def extract(
         Called with a `Progress` at the start and after each region.
     **settings
         As of `Settings`: ``window``, ``hop``, ``channel``, ``samplerate``,
-        ``tail``, ``dtype``, ``on_error``.
+        ``tail``, ``dtype``, ``compression``, ``on_error``, ``on_lost``,
+        ``retries``, ``numerics``, ``flush``.
 
     Returns
     -------

@@ -22,7 +22,7 @@ from pipeline.grid import WindowGrid
 from pipeline.identity import FeatureIdentity, identify, without_defaults
 from pipeline.label_files import load_labels, read_label
 from pipeline.labels import Labels, LabelsByPath, check_count, make_labels
-from pipeline.layout import FORMAT, Layout, choose_layout
+from pipeline.layout import COORDINATE_CHUNK, FORMAT, Layout, choose_layout
 from pipeline.lost import find_again, labels_of
 from pipeline.plain import array_digest
 from pipeline.record import Record, digest_lines, fingerprint
@@ -46,6 +46,8 @@ COPIES = {".zarr": 2.5, ".h5": 3.0, ".hdf5": 3.0}
 COPIES_COMPRESSED = 4.5
 SCRATCH_BYTES = 12 * 1024**2
 SCRATCH_WINDOWS, SCRATCH_SAMPLE = 8, 20
+PER_WINDOW = 4  # small variables: recording, start, n_samples, valid
+RECORD_FILES = 5  # job, inputs, two logs, finished
 SMALLEST = 2  # times smaller, by compression: features of sound were 1.2 to 1.6 times
 
 
@@ -199,9 +201,21 @@ class Plan(Inputs):
 
     @property
     def n_files(self) -> int:
-        """Files that will hold the features."""
-        zarr = Path(self.out).suffix == ".zarr"
-        return self.layout.n_shards if zarr else self.layout.n_regions + 1
+        """Files of the store when one run has made it, its record included."""
+        if Path(self.out).suffix != ".zarr":
+            return RECORD_FILES + self.layout.n_regions + 1
+        lengths = [self.layout.n_windows] * PER_WINDOW + [len(self.recordings)]
+        lengths += [len(axis) for axis in self.feature_axes]
+        if self.labels is not None:
+            lengths += [self.layout.n_windows] + [1] * (self.labels.classes is not None)
+        small = sum(1 + -(-length // COORDINATE_CHUNK) for length in lengths)
+        return RECORD_FILES + self.layout.n_shards + 2 + small
+
+    @property
+    def feature_axes(self) -> list[npt.NDArray[Any]]:
+        """The coordinates along the axes of the feature, where it has such."""
+        axes = (self.feature.frequencies, self.feature.times)
+        return [axis for axis in axes if axis is not None]
 
     def memory_bytes(self, threads: int) -> int:
         """Projected peak memory of a worker with so many threads, in bytes."""

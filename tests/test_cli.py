@@ -100,7 +100,7 @@ def test_help_lists_the_verbs_and_the_version_is_told(cli: Cli) -> None:
     assert re.fullmatch(r"audio-pipeline, version \d+\.\d+\.\d+\n", cli("--version").out)
 
 
-@pytest.mark.parametrize(("suffix", "files"), [(".zarr", 1), (".h5", 2)])
+@pytest.mark.parametrize(("suffix", "files"), [(".zarr", 22), (".h5", 7)])
 def test_plan_tells_the_numbers_and_neither_reads_nor_writes(
     cli: Cli, write_wav: Write, tmp_path: Path, suffix: str, files: int
 ) -> None:
@@ -501,3 +501,19 @@ def test_plot_leaves_the_waveform_out_when_the_source_is_not_what_was_read(
     assert height() == with_waveform
     source.unlink()
     assert height() == without
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("labels", [None, "1\n0\n1\n", "wren\nrobin\nwren\n"])
+def test_plan_counts_the_files_of_the_store(
+    cli: Cli, write_wav: Write, tmp_path: Path, suffix: str, labels: str | None
+) -> None:
+    out, options = tmp_path / f"x{suffix}", []
+    if labels is not None:
+        (tmp_path / "y.csv").write_text(labels)
+        options = ["--labels", tmp_path / "y.csv"]
+    job = [write_wav(), "--out", out, *options]
+    files = json.loads(cli("plan", *job, "--json").out)["files"]
+    assert cli("extract", *job).code == 0
+    there = [out, *out.rglob("*"), *Path(f"{out}.parts").rglob("*")]
+    assert files == sum(path.is_file() for path in there)
