@@ -151,7 +151,9 @@ class Execution:
         with self._lock.alone():
             begun = find_begun(self._plan, overwrite)
             if begun and not self._begun:
+                self._begun = True
                 self._read(self._own)
+                self._check_numerics()
             if not begun:
                 self._standing.add(create(self._plan, self._store, overwrite))
             elif self._standing.made is None:

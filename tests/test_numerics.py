@@ -91,7 +91,7 @@ def test_a_share_of_another_class_is_refused_unless_it_is_allowed(
     write_wav: Write, cli: Cli, tmp_path: Path, suffix: str
 ) -> None:
     out = tmp_path / f"x{suffix}"
-    extract = ["extract", write_wav(seconds=700), "--out", out]
+    extract = ["extract", write_wav(seconds=300), "--out", out]
     assert cli(*extract, "--share", "0/2").code == 0
     refused = audio_pipeline(*extract, "--share", "1/2", env=another(), cwd=tmp_path)
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -109,7 +109,7 @@ def test_a_share_of_another_class_is_refused_unless_it_is_allowed(
     for verb in ("status", "info"):
         counts = json.loads(cli(verb, out, "--json").out)["numerics"]
         assert counts.keys() == classes
-        assert sum(counts.values()) == 700
+        assert sum(counts.values()) == 300
     store = xarray.open_zarr(out) if suffix == ".zarr" else xarray.open_dataset(out)
     assert store.attrs["numerics"] == "any"
     store.close()
@@ -117,7 +117,7 @@ def test_a_share_of_another_class_is_refused_unless_it_is_allowed(
     assert cli(*extract).code == 0  # nothing is computed, and so nothing is mixed
     whole = tmp_path / f"whole{suffix}"
     assert cli(*extract[:-1], whole).code == 0
-    mixed, uniform = (pl.Batches(path, 700)[0][0] for path in (out, whole))
+    mixed, uniform = (pl.Batches(path, 300)[0][0] for path in (out, whole))
     np.testing.assert_allclose(mixed, uniform, rtol=0, atol=1e-5)
 
 
@@ -129,7 +129,7 @@ def test_a_store_says_which_class_computed_it(write_wav: Write, cli: Cli, tmp_pa
 
 
 def test_a_job_goes_on_by_its_own_class_alone(write_wav: Write, cli: Cli, tmp_path: Path) -> None:
-    out, extract = tmp_path / "x.zarr", ["extract", write_wav(seconds=700), "--out"]
+    out, extract = tmp_path / "x.zarr", ["extract", write_wav(seconds=300), "--out"]
     assert cli(*extract, out).code == 0
     whole = stored(out)
     (damaged,) = (out / "features").glob("c.0.*")
@@ -175,3 +175,21 @@ def test_workers_are_made_alike_as_cluster_yaml_says(write_wav: Write, tmp_path:
     name, _ = features(tmp_path / "x.npy", environment() | wanted)
     assert "Haswell" in name
     assert "X86_V3" in name
+
+
+def test_of_shares_that_begin_at_once_one_makes_the_store_and_the_other_is_refused(
+    write_wav: Write, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, wav = tmp_path / "x.zarr", write_wav(seconds=300)
+    extract = ["extract", wav, "--out", out]
+
+    def meanwhile(*_: object) -> None:
+        done = audio_pipeline(*extract, "--share", "0/2", env=another(), cwd=tmp_path)
+        assert done.returncode == 0
+
+    monkeypatch.setattr("pipeline.execution.check_workers", meanwhile)
+    refused = cli(*extract, "--share", "1/2")
+    assert (refused.code, "--numerics any" in refused.err) == (2, True)
+    assert {line["numerics"] for line in record_lines(out) if line["kind"] == "done"} != {
+        numerics()
+    }
