@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pipeline.capacity import Capacity
 from pipeline.cluster import Cluster
 from pipeline.connection import connect
-from pipeline.process import keep_freed_memory, one_blas_thread, one_blas_thread_for_good
+from pipeline.process import keep_freed_memory, one_blas_thread
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -155,8 +155,10 @@ def _distributed(cluster: Cluster, notice: Notice, report: Path | None, stack: E
         stack.enter_context(client.as_current())
         stack.enter_context(performance_report(os.fspath(report)))
 
+    own = cluster.manager is not None
+
     def submit(function: Callable[..., T], *arguments: Any) -> Future[T]:
-        return _submit(client, promised, _on_worker, function, *arguments)
+        return _submit(client, promised, _on_worker, own, function, *arguments)
 
     def everywhere(function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
         _wait_for_worker(client, promised)
@@ -266,10 +268,12 @@ def _pass_on(future: Future[T], remote: Any) -> None:
             future.set_exception(error)
 
 
-def _on_worker(function: Callable[..., T], *arguments: Any) -> T:
-    one_blas_thread_for_good()
-    keep_freed_memory()
-    return function(*arguments)
+def _on_worker(own: bool, function: Callable[..., T], *arguments: Any) -> T:
+    """Run a task on a worker, of which nothing is changed for good if it is of others, too."""
+    if own:
+        keep_freed_memory()
+    with one_blas_thread():
+        return function(*arguments)
 
 
 def _quiet_worker(dask_worker: Any) -> None:

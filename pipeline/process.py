@@ -25,7 +25,6 @@ __all__ = [
     "cores",
     "keep_freed_memory",
     "one_blas_thread",
-    "one_blas_thread_for_good",
 ]
 
 # Of glibc, as its mallopt(3) names them, and as high as it lets them grow by itself.
@@ -110,12 +109,6 @@ def one_blas_thread() -> Iterator[None]:
         yield
     finally:
         _blas.leave()
-
-
-@cache
-def one_blas_thread_for_good() -> None:
-    """Keep BLAS to one thread in this process, until it ends."""
-    _blas.enter()
 
 
 @cache

@@ -10,13 +10,16 @@ from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
+from distributed import LocalCluster
 from threadpoolctl import threadpool_info
 
 from pipeline.capacity import capacity
 from pipeline.cluster import Cluster, load_cluster
 from pipeline.engine import started
+from pipeline.process import cores
 
 SHIPPED = Path(__file__).parents[1] / "cluster.yaml"
 
@@ -27,14 +30,14 @@ def blas_threads() -> list[int]:
 
 
 def test_the_shipped_file_names_threads_local_and_existing() -> None:
-    cores = len(os.sched_getaffinity(0))
+    found = len(os.sched_getaffinity(0))
     assert load_cluster(SHIPPED) == load_cluster(f"{SHIPPED}:threads")
-    assert load_cluster(SHIPPED) == Cluster("threads", threads=cores)
+    assert load_cluster(SHIPPED) == Cluster("threads", threads=found)
     local = load_cluster(f"{SHIPPED}:local")
     assert local.manager == "dask.distributed.LocalCluster"
     assert local.options["processes"] is True
     assert load_cluster(f"{SHIPPED}:existing").address == "tcp://127.0.0.1:8786"
-    assert load_cluster(None).threads == cores
+    assert load_cluster(None).threads == found
 
 
 @pytest.mark.parametrize(
@@ -147,3 +150,18 @@ def test_a_worker_keeps_the_memory_that_it_has_freed() -> None:
     with started(cluster) as engine:
         engine.submit(page_faults).result()
         assert engine.submit(page_faults).result() < 5 * 512  # of 4 kB, not 20 times as many
+
+
+def test_what_others_share_is_left_as_it_was() -> None:
+    """Of a scheduler that was started by others, for whom its workers compute, too."""
+    environment = {"distributed.nanny.pre-spawn-environ": {"OPENBLAS_NUM_THREADS": "2"}}
+    options: dict[str, Any] = {"n_workers": 1, "dashboard_address": "127.0.0.1:0"}
+    with (
+        dask.config.set(environment),
+        LocalCluster(**options) as theirs,
+        started(Cluster("a", address=theirs.scheduler_address)) as engine,
+    ):
+        assert engine.everywhere is not None
+        assert set(engine.submit(blas_threads).result()) == {1}
+        (after,) = engine.everywhere(blas_threads).values()
+    assert set(after) == {min(2, cores())}
