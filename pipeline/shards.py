@@ -23,7 +23,7 @@ from numcodecs import blosc
 
 from pipeline.remote import AnyPath, RemotePath
 
-__all__ = ["CHECKED", "Piece", "Shards", "compressors"]
+__all__ = ["CHECKED", "Piece", "Shards", "compressors", "own_checksum"]
 
 Array = npt.NDArray[Any]
 Bytes = bytes | npt.NDArray[np.uint8]
@@ -327,6 +327,17 @@ def _sum_up(checksums: Sequence[Piece], end: bytes) -> int:
     it ends each piece with its own CRC-32C.
     """
     return int(google_crc32c.value(b"".join([*checksums, end])))
+
+
+def own_checksum(data: bytes) -> int:
+    """The CRC-32C that stands at the end of a chunk; that of all of it is always the same.
+
+    Raises
+    ------
+    ValueError
+        If it does not fit.
+    """
+    return int.from_bytes(data[len(_checked(data)) :], "little")
 
 
 def _checksum(data: bytes | Array) -> bytes:

@@ -22,7 +22,7 @@ from pipeline.files import StoredFile, stored_file
 from pipeline.layout import COORDINATE_CHUNK, NAMES, Layout, Variable
 from pipeline.record import SameJob
 from pipeline.remote import AnyPath, PathT
-from pipeline.shards import CHECKED, Piece, Shards, compressors
+from pipeline.shards import CHECKED, Piece, Shards, compressors, own_checksum
 
 __all__ = ["ZarrGroup", "ZarrRegion", "create_group", "shards_of"]
 
@@ -126,8 +126,11 @@ class ZarrGroup(ABC, Generic[PathT]):
     def stored_file(self, name: str, layout: Layout) -> StoredFile:
         """A file as it now is."""
         path, shard = self.locate(name), _shard_of(name, layout)
-        if shard is None:
+        if shard is None and not self.tells_damage(name):
             return stored_file(path, name)
+        if shard is None:
+            data = path.read_bytes()
+            return StoredFile(name, len(data), own_checksum(data))
         # Not as the metadata of the array say, which may be damaged.
         sizes = layout.n_windows, layout.shape, layout.dtype, layout.chunk, layout.shard
         array = Shards(self.path / "features", *sizes, layout.compression)

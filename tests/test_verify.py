@@ -634,3 +634,18 @@ def test_damage_is_found_while_another_share_adds_lines_to_an_earlier_log(
 
     monkeypatch.setattr(pipeline.verify._Told, "by", told)
     assert [damage.file for damage in verify(made.out)] == [str(path)]
+
+
+def test_labels_of_another_store_are_found_though_they_are_whole_and_as_long(make: Make) -> None:
+    made = make(".zarr")
+    file, other = made.out / "label" / "c.0", made.out.with_name("other.zarr")
+    size, rng = file.stat().st_size, np.random.default_rng(0)
+    shutil.copytree(made.out, other)
+    for _ in range(200):
+        zarr.open_group(other)["label"][:] = rng.permutation(N)
+        if (other / "label" / "c.0").stat().st_size == size:
+            break
+    assert verify(made.out) == []
+    shutil.copy(other / "label" / "c.0", file)
+    assert file.stat().st_size == size
+    assert [damage.file for damage in verify(made.out)] == [str(file)]
