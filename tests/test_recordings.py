@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import shutil
@@ -291,7 +292,8 @@ def test_recordings_give_back_the_items_they_were_made_of(
         again = pickle.loads(pickle.dumps(some))
         assert list(some) == expected == [some[i] for i in range(len(some))] == list(again)
         assert list(some.paths) == [item.path for item in expected]
-        assert list(some.files()) == [(i.path, i.size, i.modified) for i in expected]
+        known = [(i.path, i.size, i.modified, *dataclasses.astuple(i.header)) for i in expected]
+        assert list(some.files()) == known
         assert some.n_samples.tolist() == [item.n_samples for item in expected]
     ratios = [item.header.channels * max(1, item.header.samplerate / 8000) for item in items]
     assert recordings.bytes_a_sample == pytest.approx(4 * max(ratios))
