@@ -19,7 +19,7 @@ from pipeline.layout import COORDINATE_CHUNK, FORMAT, Variable, coordinate_value
 from pipeline.numerics import ANY, numerics
 from pipeline.plan import Plan, deciding
 from pipeline.record import Finished, Made, Record, Standing
-from pipeline.store import Store, check_small_files, new_store, open_store
+from pipeline.store import Store, check_small_files, is_whole, new_store, open_store
 from pipeline.versions import STORED
 
 __all__ = ["create", "find_begun", "finish", "remake"]
@@ -175,7 +175,7 @@ def finish(plan: Plan, store: Store, record: Record, standing: Standing) -> None
     """Write which windows are valid, when all regions are stored and nobody is at work."""
     store.sweep()  # what workers that were killed have left
     files = standing.made
-    holds = files is not None and all(store.stored_file(f.name, plan.layout) == f for f in files)
+    holds = files is not None and all(is_whole(store, file, plan.layout) for file in files)
     if not holds or store.is_renamed():  # what will be recorded anew must not be damaged
         remake(plan, store, record)
     n_windows, runs = plan.layout.n_windows, list(standing.masked())

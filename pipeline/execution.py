@@ -22,7 +22,7 @@ from pipeline.record import Done, Failed, Made, Record, Standing, power_lost
 from pipeline.regions import Failure, Task
 from pipeline.report import Progress, Report
 from pipeline.share import Share
-from pipeline.store import Store, check_small_files
+from pipeline.store import Store, check_small_files, is_whole
 
 __all__ = ["Execution"]
 
@@ -74,21 +74,18 @@ class Execution:
                 return holds(entry.files)
             if not checked[entry.region]:
                 return True
-            return holds(entry.files) and not (doubtful(entry) and self._is_damaged(entry))
+            if not holds(entry.files):
+                return False
+            layout = self._plan.layout
+            return not doubtful(entry) or all(
+                is_whole(self._store, file, layout) for file in entry.files
+            )
 
         self._standing = self._record.standing(len(self._own), in_place)
         if self._record.damaged() or not self._small_files_hold():
             self._standing.made = None  # what makes them anew mends the record, too
         done = self._standing.done & self._own
         self._regions, self._windows = int(done.sum()), self._plan.layout.length_of(done)
-
-    def _is_damaged(self, entry: Done) -> bool:
-        """Whether files are not what they were recorded as, though they are as long."""
-        try:
-            layout = self._plan.layout
-            return any(self._store.stored_file(f.name, layout) != f for f in entry.files)
-        except (OSError, ValueError):
-            return True
 
     def _small_files_hold(self) -> bool:
         """Whether the files of no region are as they were recorded."""

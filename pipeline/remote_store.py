@@ -73,8 +73,11 @@ class RemoteStore(ZarrGroup[RemotePath]):
         with self.translated():
             create_group(made.zarr_store(), layout, variables, attrs)
         yield made
-        for name in made.files():
+        names = [*made.files()]
+        for name in names:
             made.locate(name).copy(self.locate(name))
+        for name in {*self.small_files()} - {*names}:  # of `valid`, which is filled at the end
+            self.locate(name).unlink()
         made.path.unlink_below()
 
     def _aside(self) -> RemotePath:

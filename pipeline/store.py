@@ -25,6 +25,7 @@ __all__ = [
     "Store",
     "check_format",
     "check_small_files",
+    "is_whole",
     "new_store",
     "open_finished",
     "open_store",
@@ -327,6 +328,14 @@ def check_small_files(store: Store, files: Sequence[StoredFile]) -> None:
                     f"{store.locate(file.name)} is damaged or missing; verify --repair and "
                     f"extract again make it anew"
                 )
+
+
+def is_whole(store: Store, file: StoredFile, layout: Layout) -> bool:
+    """Whether a file is, to the last byte, what was recorded."""
+    try:
+        return store.stored_file(file.name, layout) == file
+    except (OSError, ValueError):
+        return False
 
 
 def check_format(store: Store, job: Mapping[str, Any]) -> None:

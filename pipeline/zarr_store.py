@@ -58,9 +58,12 @@ class ZarrStore(ZarrGroup[Path]):
             create_group(aside, layout, variables, attrs)
             made = ZarrStore(aside)
             yield made
-            for name in made.files():
+            names = [*made.files()]
+            for name in names:
                 self.locate(name).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(made.locate(name), self.locate(name))
+            for name in {*self.small_files()} - {*names}:  # of `valid`, which is filled at the end
+                self.locate(name).unlink()
         finally:
             remove(aside)
 
