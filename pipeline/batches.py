@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from pipeline.order import Indices, Order
 from pipeline.process import Recycled, cores, keep_freed_memory
-from pipeline.store import open_finished
+from pipeline.store import Store, open_finished
 
-__all__ = ["Batch", "Batches", "check_batch_size", "check_whole", "split"]
+__all__ = ["Batch", "Batches", "check_batch_size", "check_whole", "read_features", "split"]
 
 Array = npt.NDArray[Any]
 Batch = tuple[Array, Array | None]
@@ -205,33 +205,48 @@ class Batches:
             yield np.concatenate(pieces), self._labels(order[b - sum(map(len, pieces)) : b])
 
     def _read(self, windows: Indices, empty: Callable[..., Array] = np.empty) -> Batch:
-        try:
-            X = self._store.read(windows, empty)
-        except (OSError, ValueError) as error:
-            raise self._complaint(self._damaged(windows), f"is damaged: {error}") from error
-        missing = np.isnan(X.reshape(len(X), -1)[:, 0])
-        if missing.any():  # what is stored is finite: this is what was never written
-            raise self._complaint(int(windows[missing][0]), "is missing")
-        return X, self._labels(windows)
+        return read_features(self._store, windows, empty), self._labels(windows)
 
     def _labels(self, windows: Indices) -> Array | None:
         return None if self._label is None else self._label[windows]
 
-    def _damaged(self, windows: Indices) -> int:
-        """The first of the windows that cannot be read."""
-        for window in windows:
-            try:
-                self._store.read(window[None])
-            except (OSError, ValueError):
-                return int(window)
-        return int(windows[0])  # it could be read this time
 
-    def _complaint(self, window: int, what: str) -> OSError:
-        file = self._store.locate(self._store.file_of(window))
-        return OSError(
-            f"{self.path}: window {window}, in {file}, {what}; verify --repair and extract again "
-            f"compute it anew"
-        )
+def read_features(
+    store: Store, windows: Indices, empty: Callable[..., Array] = np.empty
+) -> npt.NDArray[np.floating[Any]]:
+    """The features of windows of a finished store, all of which are as they were written.
+
+    Raises
+    ------
+    OSError
+        If those of a window are damaged or missing; it names window and file.
+    """
+    try:
+        X = store.read(windows, empty)
+    except (OSError, ValueError) as error:
+        raise _complaint(store, _damaged(store, windows), f"is damaged: {error}") from error
+    missing = np.isnan(X.reshape(len(X), -1)[:, 0])
+    if missing.any():  # what is stored is finite: this is what was never written
+        raise _complaint(store, int(windows[missing][0]), "is missing")
+    return X
+
+
+def _damaged(store: Store, windows: Indices) -> int:
+    """The first of the windows that cannot be read."""
+    for window in windows:
+        try:
+            store.read(window[None])
+        except (OSError, ValueError):
+            return int(window)
+    return int(windows[0])  # it could be read this time
+
+
+def _complaint(store: Store, window: int, what: str) -> OSError:
+    file = store.locate(store.file_of(window))
+    return OSError(
+        f"{store.path}: window {window}, in {file}, {what}; verify --repair and extract again "
+        f"compute it anew"
+    )
 
 
 def _spans(stop: int, length: int) -> Iterator[tuple[int, int]]:

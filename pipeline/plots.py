@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.batches import read_features
 from pipeline.record import Record
 from pipeline.recordings import scan
 from pipeline.store import Store, open_finished
@@ -38,6 +39,8 @@ def plot_window(path: str | os.PathLike[str], window: int, png: Path) -> None:
     ------
     ValueError
         If there is no such window, or the features have no two axes.
+    OSError
+        If what is to be drawn is damaged or missing.
     ImportError
         If matplotlib is not installed.
     """
@@ -92,7 +95,7 @@ def _draw(
         axes["waveform"].plot(seconds, waveform, linewidth=0.4)
         axes["waveform"].set_ylabel("amplitude")
     frames = axes["features"]
-    X = store.read(near).astype(np.float32)
+    X = read_features(store, near).astype(np.float32)
     low, high = np.percentile(X, [2, 99.5])
     for t, x in zip(near, X, strict=True):
         mesh = frames.pcolormesh(

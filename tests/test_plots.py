@@ -72,3 +72,24 @@ def test_a_name_is_drawn_as_it_is(tmp_path: Path, name: str, drawn: list[Figure]
     plot_window(tmp_path / "x.zarr", 1, tmp_path / "x.png")
     assert drawn[0].get_suptitle() == f"{name}, window 1"
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("ending", ["zarr", "h5"])
+@pytest.mark.parametrize(
+    ("harm", "said"), [("cut", "is damaged: .*; verify --repair"), ("remove", "is missing; ")]
+)
+def test_damaged_features_are_not_drawn(
+    tmp_path: Path, ending: str, harm: str, said: str, drawn: list[Figure]
+) -> None:
+    write(tmp_path / "x.wav", 4)
+    out = tmp_path / f"x.{ending}"
+    assert pl.extract(tmp_path / "x.wav", out, FEATURE).ok
+    file = next(tmp_path.glob({"zarr": "x.zarr/features/c*", "h5": "x.h5.parts/*.h5"}[ending]))
+    if harm == "cut":
+        file.write_bytes(file.read_bytes()[:-9])
+    else:
+        file.unlink()
+    with pytest.raises(OSError, match=rf"windows? 0.*{said}"):
+        plot_window(out, 2, tmp_path / "x.png")
+    assert not drawn
+    assert not (tmp_path / "x.png").exists()
