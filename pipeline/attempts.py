@@ -48,6 +48,8 @@ def attempt_all(
         what may pass. One whose worker died is given up only when it was tried
         alone, for its neighbours are in doubt as long as they run beside it.
 
+    Where an interrupt finds it waiting, what threads have begun is done first, and comes, too.
+
     Yields
     ------
     Outcome
@@ -101,9 +103,21 @@ def attempt_all(
                 alone.append(region)
             else:
                 heappush(later, (time.monotonic() + PAUSE * 2 ** (tries[region] - 1), region))
+    except KeyboardInterrupt:
+        yield from _completed(running, engine)
+        raise
     finally:
         for future in running:
             future.cancel()
+
+
+def _completed(running: dict[Future[Done | Failure], int], engine: Engine) -> Iterator[Outcome]:
+    """The regions that can only be waited for, and are done then; the others are cancelled."""
+    begun = [future for future in running if not future.cancel()]
+    for future in begun:
+        result, _ = _settle(future, engine)
+        if isinstance(result, Done):
+            yield Outcome(running[future], result, 1)
 
 
 def _settle(future: Future[Done | Failure], engine: Engine) -> tuple[Done | Failure, int]:

@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
@@ -23,6 +24,7 @@ from typing import Any, cast
 import dask
 import distributed.utils
 import numpy as np
+import numpy.typing as npt
 import pytest
 import scripted
 from conftest import Cli, record_lines, stored, wait_until
@@ -308,6 +310,28 @@ def test_ctrl_c_in_a_pause_ends_at_once(job: Job, monkeypatch: pytest.MonkeyPatc
     thread.join()
     assert job.attempts() == dict.fromkeys(range(REGIONS), 1)
     job.finish({2})
+
+
+def test_what_threads_have_begun_at_ctrl_c_is_kept(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, together = Scripted.__call__, threading.Barrier(2, timeout=30)
+
+    def interrupt(feature: Scripted, windows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if together.wait() == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.5)  # until the other threads know
+        return call(feature, windows)
+
+    plan = job.plan()
+    job.write({})
+    with monkeypatch.context() as patched:
+        patched.setattr(Scripted, "__call__", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(plan, Cluster(threads=2))
+    kept = {line["region"] for line in record_lines(job.out) if line["kind"] == "done"}
+    assert kept == set(job.attempts()) == {0, 1}
+    job.finish(set(range(REGIONS)) - kept)
 
 
 def test_pauses_grow(job: Job) -> None:
