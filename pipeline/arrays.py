@@ -14,13 +14,14 @@ import numpy.typing as npt
 from pipeline.remote import AnyPath, RemotePath
 from pipeline.remote_file import RemoteFile, open_binary
 
-__all__ = ["HDF5_SUFFIXES", "ArrayReader", "open_hdf5", "open_npy"]
+__all__ = ["HDF5_SUFFIXES", "ArrayReader", "check_chunks", "open_hdf5", "open_npy"]
 
 Array = npt.NDArray[Any]
 Samples = npt.NDArray[np.float32]
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 MINUTE = 60 * 48000  # rows of an array that does not tell its rate
+MOST_CHUNK_BYTES = 64 * 10**6
 PIECE = 1 << 16  # bytes read at a time of what is remote
 AUDIO_DTYPES = ("int16", "int32", "float32", "float64")  # labels are often int64
 
@@ -225,6 +226,38 @@ def open_hdf5(path: AnyPath) -> ArrayReader:
     except BaseException:
         file.close()
         raise
+
+
+def check_chunks(path: Path) -> None:
+    """Refuse HDF5 audio in chunks that were never written, or are too large to be read in parts.
+
+    HDF5 reads zeros in place of the one, and all of the other for a part of it. To be asked
+    once of a file, for that takes time with the number of chunks.
+
+    Raises
+    ------
+    OSError
+        If there are such chunks.
+    """
+    with h5py.File(path, "r") as file:
+        audio = file["audio"]
+        if audio.chunks is None or not audio.size:
+            return
+        pairs = zip(audio.shape, audio.chunks, strict=True)
+        expected = math.prod(-(-length // chunk) for length, chunk in pairs)
+        there = audio.id.get_num_chunks()
+        if there < expected:
+            raise OSError(
+                f"{expected - there} of the {expected} chunks of its 'audio' were never written; "
+                f"write them, or cut it to what is there"
+            )
+        size = math.prod(audio.chunks) * audio.dtype.itemsize
+        if size > MOST_CHUNK_BYTES and audio.id.get_create_plist().get_nfilters():
+            raise OSError(
+                f"its 'audio' is compressed in chunks of {size / 1e6:.0f} MB, each of which would "
+                f"be read whole for every part of it; store it in chunks of "
+                f"{MOST_CHUNK_BYTES / 1e6:.0f} MB at most"
+            )
 
 
 def _number(value: Any) -> float:

@@ -224,11 +224,24 @@ def read_features(
     try:
         X = store.read(windows, empty)
     except (OSError, ValueError) as error:
+        _check_same_job(store, error)
         raise _complaint(store, _damaged(store, windows), f"is damaged: {error}") from error
     missing = np.isnan(X.reshape(len(X), -1)[:, 0])
     if missing.any():  # what is stored is finite: this is what was never written
         raise _complaint(store, int(windows[missing][0]), "is missing")
     return X
+
+
+def _check_same_job(store: Store, error: Exception) -> None:
+    """Say so if the store is no longer that which was opened: then nothing is damaged."""
+    try:
+        if store.job is not None:
+            store.job.check()
+    except OSError:
+        raise OSError(
+            f"{store.path} was removed, or another job has taken its place, since it was opened; "
+            f"open it again"
+        ) from error
 
 
 def _damaged(store: Store, windows: Indices) -> int:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from tokenize import TokenError
 from typing import Protocol
 from zipfile import BadZipFile
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from pipeline.arrays import HDF5_SUFFIXES, ArrayReader, open_hdf5, open_npy
+from pipeline.arrays import HDF5_SUFFIXES, ArrayReader, check_chunks, open_hdf5, open_npy
 from pipeline.remote import AnyPath
 from pipeline.sound_files import count_announced, open_sequential
 from pipeline.sound_readers import ForwardReader, reader_class
@@ -122,6 +123,8 @@ def probe(path: AnyPath, samplerate: int | None = None) -> Header:
             with closing(_open_array(path)) as array:
                 rate = array.samplerate or samplerate or 0
                 header = Header(rate, array.channels, array.n_samples)
+            if suffix in HDF5_SUFFIXES and isinstance(path, Path):
+                check_chunks(path)
         else:
             header = _probe_soundfile(path)
         if header.n_samples < 1 or header.channels < 1:

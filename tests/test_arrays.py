@@ -161,3 +161,33 @@ def test_labels_that_are_no_dataset_are_refused(tmp_path: Path) -> None:
         file.create_group("label")
     with pytest.raises(OSError, match="its 'label' is no dataset"):
         load_labels(tmp_path / "x.h5")
+
+
+def test_chunks_that_were_never_written_are_told_of_and_not_silence(tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        audio = file.create_dataset("audio", (8000, 2), np.int16, chunks=(1000, 1))
+        audio.attrs["sampling_rate"] = 8000
+        audio[:5500] = 1
+    with pytest.raises(OSError, match="4 of the 16 chunks of its 'audio' were never written"):
+        probe(path)
+    with h5py.File(path, "a") as file:
+        file["audio"][5500:] = 0
+    assert probe(path).n_samples == 8000
+
+
+def test_compressed_chunks_that_are_too_large_to_be_read_in_parts_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.arrays.MOST_CHUNK_BYTES", 10**4)
+    for name, options, refused in (("a", {"compression": "gzip"}, True), ("b", {}, False)):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            audio = file.create_dataset(
+                "audio", data=np.ones(8000, "f4"), chunks=(8000,), **options
+            )
+            audio.attrs["sampling_rate"] = 8000
+        if refused:
+            with pytest.raises(OSError, match=r"compressed in chunks of .* MB, each of which"):
+                probe(tmp_path / f"{name}.h5")
+        else:
+            assert probe(tmp_path / f"{name}.h5").n_samples == 8000

@@ -152,9 +152,10 @@ def test_a_worker_keeps_the_memory_that_it_has_freed() -> None:
         assert engine.submit(page_faults).result() < 5 * 512  # of 4 kB, not 20 times as many
 
 
-def test_what_others_share_is_left_as_it_was() -> None:
+def test_what_others_share_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a scheduler that was started by others, for whom its workers compute, too."""
     environment = {"distributed.nanny.pre-spawn-environ": {"OPENBLAS_NUM_THREADS": "2"}}
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")  # what it is now goes before
     options: dict[str, Any] = {"n_workers": 1, "dashboard_address": "127.0.0.1:0"}
     with (
         dask.config.set(environment),

@@ -437,7 +437,9 @@ def test_a_store_that_is_replaced_while_it_is_read_is_not_mixed_with_the_new_one
     assert pl.extract(wav, out, pl.Spectrogram(log_offset=1.0), np.arange(40), overwrite=True).ok
     for old in (batches, pickle.loads(spawned)):
         for i in (1, 5):
-            with pytest.raises(OSError, match=r"another job has taken its place|missing"):
+            with pytest.raises(
+                OSError, match="another job has taken its place, since it was opened; open it"
+            ):
                 old[i]
     X, y = pl.Batches(out, 4)[1]
     assert not np.array_equal(X, whole[y])
