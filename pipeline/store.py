@@ -331,10 +331,16 @@ def check_small_files(store: Store, files: Sequence[StoredFile]) -> None:
 
 
 def is_whole(store: Store, file: StoredFile, layout: Layout) -> bool:
-    """Whether a file is, to the last byte, what was recorded."""
+    """Whether a file is, to the last byte, what was recorded.
+
+    Raises
+    ------
+    OSError
+        If it is not there, or cannot be read.
+    """
     try:
         return store.stored_file(file.name, layout) == file
-    except (OSError, ValueError):
+    except ValueError:
         return False
 
 
