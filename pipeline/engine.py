@@ -38,6 +38,8 @@ QUIET = {
     "distributed.scheduler": logging.ERROR,
     "distributed.client": logging.ERROR,
     "distributed.nanny": logging.WARNING,
+    # A handshake that an interrupt has broken off; one that cannot succeed ends the connection.
+    "distributed.comm.tcp": logging.WARNING,
 }
 
 
@@ -280,4 +282,5 @@ def _quiet_worker(dask_worker: Any) -> None:
     """Let a worker speak of its memory only: of the rest, it is closed with work left to do."""
     if dask_worker.nanny is not None:  # else it is in the client's process
         logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)
+        logging.getLogger("distributed.comm.tcp").setLevel(logging.ERROR)
         logging.getLogger("distributed.worker.memory").setLevel(logging.WARNING)
