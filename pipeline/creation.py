@@ -16,7 +16,7 @@ from pipeline.features import feature_name
 from pipeline.files import flush
 from pipeline.identity import Code, FeatureIdentity, is_same
 from pipeline.layout import COORDINATE_CHUNK, FORMAT, Variable, coordinate_values, describe
-from pipeline.numerics import ANY, numerics
+from pipeline.numerics import ANY
 from pipeline.plan import Plan, deciding
 from pipeline.record import Finished, Made, Record, Standing
 from pipeline.store import Store, check_small_files, is_whole, new_store, open_store
@@ -160,7 +160,7 @@ def remake(plan: Plan, store: Store, record: Record) -> Made:
         attrs = record.job()["attrs"]
     except (OSError, ValueError):
         attrs = store.attrs()
-    if plan.settings.numerics == ANY:
+    if plan.numerics is None:
         attrs["numerics"] = ANY
     with store.remaking(plan.layout, _variables(plan), attrs) as aside:
         _fill(plan, aside)
@@ -222,7 +222,7 @@ def _attrs(plan: Plan) -> dict[str, Any]:
         "settings": json.dumps(deciding(plan.settings)),
         "feature": json.dumps(plan.known.description()),
         "fingerprint": plan.fingerprint,
-        "numerics": numerics() if plan.settings.numerics == "same" else ANY,
+        "numerics": plan.numerics or ANY,
         "versions": json.dumps({name: version(name) for name in STORED}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -133,7 +133,7 @@ class Execution:
             attrs = {}
         classes = {str(attrs.get("numerics", numerics())), *self._standing.classes}
         others = sorted(classes - {numerics(), ""})
-        if self._plan.settings.numerics == "any":
+        if self._plan.numerics is None:
             if ANY not in classes:
                 self._standing.made = None  # made again, it says so
         elif others:
@@ -255,6 +255,6 @@ def _task(plan: Plan, store: Store, region: int) -> Task:
         grid,
         plan.feature,
         plan.known.code,
-        numerics() if plan.settings.numerics == "same" else None,
+        plan.numerics,
         plan.settings.flush,
     )

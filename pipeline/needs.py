@@ -86,7 +86,7 @@ def check_workers(engine: Engine, plan: Plan) -> None:
             plan.known.code,
             tuple(plan.recordings[int(i)] for i in sample),
             beside,
-            numerics() if plan.settings.numerics == "same" else None,
+            plan.numerics,
         )
         answers = engine.everywhere(_lacks, needs)
     for address, answer in answers.items():

@@ -24,6 +24,7 @@ from pipeline.label_files import load_labels, read_label
 from pipeline.labels import Labels, LabelsByPath, check_count, make_labels
 from pipeline.layout import COORDINATE_CHUNK, FORMAT, Layout, choose_layout
 from pipeline.lost import find_again, labels_of
+from pipeline.numerics import numerics
 from pipeline.plain import array_digest
 from pipeline.record import Record, digest_lines, fingerprint
 from pipeline.recordings import PathLike, Recordings, scan
@@ -193,6 +194,11 @@ class Plan(Inputs):
             layout,
             identify(found.feature),
         )
+
+    @property
+    def numerics(self) -> str | None:
+        """The numerics class that must compute it, that of this process; None if any may."""
+        return numerics() if self.settings.numerics == "same" else None
 
     @property
     def n_bytes(self) -> int:

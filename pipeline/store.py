@@ -287,15 +287,15 @@ def open_finished(path: str | os.PathLike[str]) -> Store:
     if store.packed:
         return store
     record = Record(store.record_folder)
-    check_format(store, record.job())
-    if not record.finished():
-        regions = record.job()["regions"]
+    job = record.job()
+    check_format(store, job)
+    finished = record.read_finished()
+    if finished is None:
+        regions = job["regions"]
         done = int(record.standing(regions).done.sum())
         raise ValueError(
             f"{path} is not finished: {done} of {regions} regions are done; run extract again"
         )
-    finished = record.read_finished()
-    assert finished is not None
     check_small_files(store, finished.files)
     store.check()
     store.job = SameJob(record, finished.fingerprint)
