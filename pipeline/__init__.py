@@ -6,12 +6,12 @@ from pipeline.interrupts import await_command  # isort: split
 await_command()
 
 from pipeline.batches import Batches
-from pipeline.config import Settings
 from pipeline.features import Feature, Spectrogram
 from pipeline.grid import Window, WindowGrid
 from pipeline.job import extract
 from pipeline.recordings import Recording, Recordings, scan
 from pipeline.report import Progress, Report
+from pipeline.settings import Settings
 from pipeline.streaming import stream
 from pipeline.windows import map_windows, open_windows
 

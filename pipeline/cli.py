@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from tqdm import tqdm
 
-from pipeline.config import Job, load_job, parse_value
 from pipeline.features import Spectrogram
 from pipeline.interrupts import INTERRUPTED, interruptible
 from pipeline.report import printable
+from pipeline.runfile import Job, load_job
+from pipeline.yaml_files import parse_value
 
 if TYPE_CHECKING:
     from pipeline.report import Progress

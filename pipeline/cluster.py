@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.checks import reject_unknown
-from pipeline.config import load_yaml
 from pipeline.process import cores
+from pipeline.yaml_files import load_yaml
 
 __all__ = ["Cluster", "load_cluster"]
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import Settings
 from pipeline.features import feature_name
 from pipeline.files import flush
 from pipeline.identity import Code, FeatureIdentity, is_same
-from pipeline.layout import COORDINATE_CHUNK, FORMAT, Variable, coordinate_values, describe
 from pipeline.numerics import ANY
 from pipeline.plan import Plan, deciding
 from pipeline.record import Finished, Made, Record, Standing
+from pipeline.schema import COORDINATE_CHUNK, FORMAT, Variable, coordinate_values, describe
+from pipeline.settings import Settings
 from pipeline.store import Store, check_small_files, is_whole, new_store, open_store
 from pipeline.versions import STORED
 

@@ -37,8 +37,9 @@ from pipeline.files import (
     walk,
 )
 from pipeline.hdf5_file import written
-from pipeline.layout import COORDINATE_CHUNK, Layout, Variable
+from pipeline.layout import Layout
 from pipeline.record import SameJob
+from pipeline.schema import COORDINATE_CHUNK, Variable
 
 __all__ = ["Hdf5Store"]
 

@@ -10,16 +10,17 @@ from typing import Any
 
 from pipeline.capacity import capacity
 from pipeline.cluster import Cluster, load_cluster
-from pipeline.config import Settings
 from pipeline.connection import StartError
 from pipeline.creation import find_begun
 from pipeline.engine import started
 from pipeline.execution import Execution
 from pipeline.features import Feature, Spectrogram
+from pipeline.inputs import LabelsLike
 from pipeline.lock import locked, shared
-from pipeline.plan import LabelsLike, Plan
+from pipeline.plan import Plan
 from pipeline.recordings import PathLike
 from pipeline.report import Progress, Report
+from pipeline.settings import Settings
 from pipeline.share import Share
 from pipeline.store import Store, new_store
 

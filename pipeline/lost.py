@@ -6,12 +6,12 @@ import glob
 import os
 from collections.abc import Callable, Iterable
 
-from pipeline.config import Settings
 from pipeline.labels import Labels
 from pipeline.readers import Header
 from pipeline.record import Record
 from pipeline.recordings import PathLike, Recording, Recordings, scan
 from pipeline.remote import is_remote
+from pipeline.settings import Settings
 from pipeline.store import Store
 
 __all__ = ["find_again", "labels_of"]

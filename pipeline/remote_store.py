@@ -10,9 +10,10 @@ from zarr.storage import ObjectStore
 
 from pipeline.buckets import open_bucket, translated
 from pipeline.files import aside_of
-from pipeline.layout import NAMES, Layout, Variable
+from pipeline.layout import Layout
 from pipeline.record import SameJob
 from pipeline.remote import RemotePath
+from pipeline.schema import NAMES, Variable
 from pipeline.shards import Piece, Shards
 from pipeline.zarr_group import ZarrGroup, create_group
 

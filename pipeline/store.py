@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from pipeline.files import StoredFile, stored_file
 from pipeline.hdf5_store import Hdf5Store
-from pipeline.layout import FORMAT, Layout, Variable
+from pipeline.layout import Layout
 from pipeline.record import Record, SameJob
 from pipeline.remote import AnyPath, RemotePath, is_remote
 from pipeline.remote_store import RemoteStore
+from pipeline.schema import FORMAT, Variable
 from pipeline.zarr_store import ZarrStore
 
 __all__ = [

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.batches import Batch, check_batch_size, check_whole, split
-from pipeline.config import Settings
 from pipeline.features import Feature, Spectrogram
-from pipeline.plan import Inputs, LabelsLike
+from pipeline.inputs import Inputs, LabelsLike
 from pipeline.process import cores, keep_freed_memory, one_blas_thread
 from pipeline.recordings import PathLike
+from pipeline.settings import Settings
 from pipeline.windows import compute_features, read_windows, why_unreadable
 
 __all__ = ["stream"]

@@ -19,9 +19,10 @@ import zarr.errors
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 
 from pipeline.files import StoredFile, stored_file
-from pipeline.layout import COORDINATE_CHUNK, NAMES, Layout, Variable
+from pipeline.layout import Layout
 from pipeline.record import SameJob
 from pipeline.remote import AnyPath, PathT
+from pipeline.schema import COORDINATE_CHUNK, NAMES, Variable
 from pipeline.shards import CHECKED, Piece, Shards, compressors, own_checksum
 
 __all__ = ["ZarrGroup", "ZarrRegion", "create_group", "shards_of"]

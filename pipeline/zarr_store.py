@@ -19,7 +19,8 @@ from pipeline.files import (
     sweep,
     walk,
 )
-from pipeline.layout import NAMES, Layout, Variable
+from pipeline.layout import Layout
+from pipeline.schema import NAMES, Variable
 from pipeline.shards import Piece
 from pipeline.zarr_group import METADATA, ZarrGroup, create_group
 

@@ -30,9 +30,9 @@ from slurm import slurm  # noqa: F401 - a fixture of all tests
 
 import pipeline as pl
 from pipeline.cli import main
-from pipeline.config import Settings
 from pipeline.plan import Plan
 from pipeline.readers import open_reader, probe
+from pipeline.settings import Settings
 
 # A shell lets what it starts in the background ignore it, and with that all that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -38,13 +38,13 @@ import pipeline.attempts
 import pipeline.regions
 from pipeline.attempts import Outcome, attempt_all
 from pipeline.cluster import Cluster
-from pipeline.config import Settings
 from pipeline.engine import Engine
 from pipeline.job import run
 from pipeline.plan import Plan
 from pipeline.record import Done
 from pipeline.regions import Failure, Task
 from pipeline.report import Report
+from pipeline.settings import Settings
 from pipeline.windows import read_windows
 
 REGIONS = 24

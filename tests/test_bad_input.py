@@ -20,9 +20,9 @@ from conftest import SUFFIXES, Cli, Write, features_of, forget, save_hdf5, snaps
 
 import pipeline as pl
 from pipeline.cluster import Cluster
-from pipeline.config import Settings
 from pipeline.job import run
 from pipeline.plan import Plan
+from pipeline.settings import Settings
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ import pipeline as pl
 import pipeline.job
 from pipeline.capacity import capacity
 from pipeline.cluster import Cluster, load_cluster
-from pipeline.config import Settings
 from pipeline.job import run
 from pipeline.plan import Plan
+from pipeline.settings import Settings
 from pipeline.store import open_store
 
 Array = npt.NDArray[Any]

@@ -14,12 +14,13 @@ import numpy.typing as npt
 import pytest
 
 import pipeline as pl
-from pipeline.config import Settings
 from pipeline.features import Spectrogram
+from pipeline.inputs import Inputs
 from pipeline.label_files import load_labels, read_label
 from pipeline.labels import Labels, check_count, make_labels
-from pipeline.plan import Inputs, Plan
+from pipeline.plan import Plan
 from pipeline.recordings import scan
+from pipeline.settings import Settings
 
 Write = Callable[..., Path]
 Array = npt.NDArray[Any]

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec
 
-from pipeline.layout import Layout, Variable
+from pipeline.layout import Layout
+from pipeline.schema import Variable
 from pipeline.shards import Shards
 from pipeline.store import Store, new_store
 from pipeline.zarr_group import shards_of

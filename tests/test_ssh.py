@@ -21,10 +21,10 @@ from servers import PATH, skip_unless_installed
 
 import pipeline as pl
 from pipeline.cluster import load_cluster
-from pipeline.config import Settings
 from pipeline.job import run
 from pipeline.numerics import numerics
 from pipeline.plan import Plan
+from pipeline.settings import Settings
 
 FEATURE = pl.Spectrogram(n_fft=64, frame_length=20, hop_length=50)
 

@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 import pipeline as pl
 from pipeline.files import put_lines
 from pipeline.labels import Labels
-from pipeline.layout import Layout, Variable, choose_layout
+from pipeline.layout import Layout, choose_layout
+from pipeline.schema import Variable
 from pipeline.store import Store, new_store, open_store
 
 Array = npt.NDArray[Any]

@@ -30,10 +30,10 @@ import pipeline.plan
 import pipeline.store
 import pipeline.verify
 from pipeline.cluster import Cluster
-from pipeline.config import Settings
 from pipeline.job import run
 from pipeline.layout import MOST_PARTS, choose_layout
 from pipeline.plan import Plan
+from pipeline.settings import Settings
 from pipeline.store import open_store, pack
 from pipeline.verify import verify
 
