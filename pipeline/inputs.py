@@ -12,12 +12,10 @@ import numpy.typing as npt
 
 from pipeline.features import Feature
 from pipeline.grid import WindowGrid
-from pipeline.label_files import load_labels, read_label
-from pipeline.labels import Labels, LabelsByPath, check_count, make_labels
-from pipeline.recordings import PathLike, Recordings, scan
-from pipeline.remote import as_path
+from pipeline.labels import Labels, LabelsByPath, check_count, load_labels, make_labels, read_label
+from pipeline.paths import as_path
+from pipeline.recordings import FileNames, PathLike, Recordings, scan
 from pipeline.settings import Settings
-from pipeline.sources import FileNames
 from pipeline.windows import bind_to_grid
 
 __all__ = ["Inputs", "LabelsLike"]

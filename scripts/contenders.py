@@ -199,7 +199,7 @@ def _extract(files: Files, ending: str, **settings: Any) -> int:
 def kernel(_: Files, threads: int | None = None) -> int:
     """The feature alone, on windows in memory, on all cores."""
     import pipeline as pl
-    from pipeline.process import keep_freed_memory, one_blas_thread
+    from pipeline.process.resources import keep_freed_memory, one_blas_thread
 
     keep_freed_memory()
     feature = pl.Spectrogram(samplerate=RATE, window=1.0)

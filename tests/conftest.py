@@ -29,9 +29,9 @@ from s3 import s3  # noqa: F401 - a fixture of all tests
 from slurm import slurm  # noqa: F401 - a fixture of all tests
 
 import pipeline as pl
+from pipeline.audio.readers import open_reader, probe
 from pipeline.cli import main
-from pipeline.plan import Plan
-from pipeline.readers import open_reader, probe
+from pipeline.job.plan import Plan
 from pipeline.settings import Settings
 
 # A shell lets what it starts in the background ignore it, and with that all that is started here.

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
-import pipeline.readers
+import pipeline.audio.readers
 from pipeline import WindowGrid, scan
-from pipeline.label_files import load_labels
-from pipeline.readers import open_reader, probe
+from pipeline.audio.readers import open_reader, probe
+from pipeline.labels.files import load_labels
 from pipeline.windows import read_windows, why_unreadable
 
 ONES = np.ones(4000, np.float32)
@@ -151,7 +151,7 @@ def test_a_fault_of_our_own_is_not_taken_for_damage(
     def fail(*_: object) -> None:
         raise error("a fault")
 
-    monkeypatch.setattr(pipeline.readers, "open_sequential", fail)
+    monkeypatch.setattr(pipeline.audio.readers, "open_sequential", fail)
     with pytest.raises(error, match="a fault"):
         scan(tmp_path / "x.wav")
 
@@ -179,7 +179,7 @@ def test_chunks_that_were_never_written_are_told_of_and_not_silence(tmp_path: Pa
 def test_compressed_chunks_that_are_too_large_to_be_read_in_parts_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.arrays.MOST_CHUNK_BYTES", 10**4)
+    monkeypatch.setattr("pipeline.audio.arrays.MOST_CHUNK_BYTES", 10**4)
     for name, options, refused in (("a", {"compression": "gzip"}, True), ("b", {}, False)):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             audio = file.create_dataset(

@@ -34,16 +34,16 @@ from hypothesis import strategies as st
 from scripted import REGION, Scripted
 
 import pipeline as pl
-import pipeline.attempts
-import pipeline.regions
-from pipeline.attempts import Outcome, attempt_all
-from pipeline.cluster import Cluster
-from pipeline.engine import Engine
-from pipeline.job import run
-from pipeline.plan import Plan
-from pipeline.record import Done
-from pipeline.regions import Failure, Task
-from pipeline.report import Report
+import pipeline.job.regions
+import pipeline.job.retry
+from pipeline.cluster.engine import Engine
+from pipeline.cluster.entry import Cluster
+from pipeline.job.extraction import run
+from pipeline.job.plan import Plan
+from pipeline.job.regions import Failure, Task
+from pipeline.job.report import Report
+from pipeline.job.retry import Outcome, attempt_all
+from pipeline.record.record import Done
 from pipeline.settings import Settings
 from pipeline.windows import read_windows
 
@@ -58,7 +58,7 @@ Script = dict[int, list[str]]
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline.attempts, "PAUSE", 0.02)
+    monkeypatch.setattr(pipeline.job.retry, "PAUSE", 0.02)
 
 
 class Job:
@@ -178,7 +178,7 @@ def test_a_source_that_cannot_be_read_for_a_moment_is_tried_again(
             raise OSError(errno.EIO, "the server does not answer", job.source)
         return read_windows(recordings, grid)
 
-    monkeypatch.setattr(pipeline.regions, "read_windows", read)
+    monkeypatch.setattr(pipeline.job.regions, "read_windows", read)
     report = job.run(Cluster(threads=2), {})
     assert report.ok
     assert tried == dict.fromkeys(range(REGIONS), 1) | {5: 3}
@@ -216,7 +216,7 @@ def quick_workers() -> Iterator[None]:
         patch.setattr(distributed.utils, "_forkserver_preload_set", True)
         preload = [
             "distributed",
-            "pipeline.job",
+            "pipeline.job.extraction",
             "h5py",
             "zarr",
             "distributed.nanny",
@@ -295,7 +295,7 @@ def test_a_scheduler_that_is_lost_ends_the_job_with_what_is_done(job: Job, tmp_p
 
 
 def test_ctrl_c_in_a_pause_ends_at_once(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline.attempts, "PAUSE", 1e5)
+    monkeypatch.setattr(pipeline.job.retry, "PAUSE", 1e5)
 
     def interrupt() -> None:
         if wait_until(lambda: job.attempts().total() == REGIONS):
@@ -417,9 +417,9 @@ def simulate(
 ) -> tuple[Simulated, list[Outcome]]:
     simulated = Simulated(random.Random(seed), script, deaths)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.attempts, "PAUSE", 1.0)
-        patch.setattr(pipeline.attempts, "SimpleQueue", lambda: simulated)
-        patch.setattr(pipeline.attempts, "time", SimpleNamespace(monotonic=lambda: simulated.now))
+        patch.setattr(pipeline.job.retry, "PAUSE", 1.0)
+        patch.setattr(pipeline.job.retry, "SimpleQueue", lambda: simulated)
+        patch.setattr(pipeline.job.retry, "time", SimpleNamespace(monotonic=lambda: simulated.now))
         task = cast(Callable[[int], Task], lambda region: region)
         outcomes = list(attempt_all(simulated.engine, iter(list(script)), task, retries))
     assert not simulated.flying
@@ -465,7 +465,7 @@ def test_who_kills_no_worker_is_not_blamed(
         if set(actions) == {"ok"}:
             assert isinstance(outcome.result, Done)
         if set(actions) == {"kill"}:
-            most = max(2, min(pipeline.attempts.DEATHS, retries + 1)) if deaths == 1 else 2
+            most = max(2, min(pipeline.job.retry.DEATHS, retries + 1)) if deaths == 1 else 2
             assert outcome.attempts == most
             assert isinstance(outcome.result, Failure)
         assert outcome.attempts <= retries + 2

@@ -384,7 +384,7 @@ def reads(store: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return whole(self, windows, *more)
 
     monkeypatch.setattr(kind, "read", read)
-    monkeypatch.setattr("pipeline.batches.ThreadPoolExecutor", Prompt)
+    monkeypatch.setattr("pipeline.training.batches.ThreadPoolExecutor", Prompt)
     return found
 
 
@@ -401,8 +401,8 @@ def test_what_is_read_ahead_is_bounded_in_bytes(store: Path, reads: list[int]) -
 def test_what_is_read_ahead_is_bounded_in_number(
     store: Path, reads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.batches.READ_WINDOWS", 2)
-    monkeypatch.setattr("pipeline.batches.cores", lambda: 1)
+    monkeypatch.setattr("pipeline.training.batches.READ_WINDOWS", 2)
+    monkeypatch.setattr("pipeline.training.batches.cores", lambda: 1)
     batches = iter(pl.Batches(store, 1))
     for given_ in range(1, 41):
         next(batches)
@@ -423,8 +423,8 @@ def test_small_batches_are_read_together_and_not_all_before_the_second(
     import soundfile
 
     n, together = 4000, 128
-    monkeypatch.setattr("pipeline.batches.READ_WINDOWS", together)
-    monkeypatch.setattr("pipeline.batches.cores", lambda: 1)
+    monkeypatch.setattr("pipeline.training.batches.READ_WINDOWS", together)
+    monkeypatch.setattr("pipeline.training.batches.cores", lambda: 1)
     samples = np.random.default_rng(0).random(n).astype(np.float32) / 2
     soundfile.write(tmp_path / "x.wav", samples, 8000, "FLOAT")
     out = tmp_path / f"x{store.suffix}"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from conftest import Cli, Result, Write
 
-from pipeline.capacity import capacity
-from pipeline.cluster import Cluster
-from pipeline.limits import memory_limit
+from pipeline.cluster.capacity import capacity_of
+from pipeline.cluster.entry import Cluster
+from pipeline.process.limits import memory_limit
 
 LOCAL = "dask.distributed.LocalCluster"
 GROUPS = [Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")]
@@ -155,14 +155,17 @@ def test_a_worker_of_an_address_that_is_too_small_is_named(cli: Cli, write_wav: 
     ("options", "threads"),
     [
         ({"n_workers": 1, "threads_per_worker": 3}, 3),
-        ({"n_workers": 1}, capacity(Cluster(threads=1)).threads and len(os.sched_getaffinity(0))),
+        (
+            {"n_workers": 1},
+            capacity_of(Cluster(threads=1)).threads and len(os.sched_getaffinity(0)),
+        ),
         ({"n_workers": 2, "threads_per_worker": 2, "processes": False}, 4),
     ],
 )
 def test_a_local_worker_has_the_threads_that_dask_gives_it(
     options: dict[str, Any], threads: int
 ) -> None:
-    assert capacity(Cluster("a", manager=LOCAL, options=options)).threads == threads
+    assert capacity_of(Cluster("a", manager=LOCAL, options=options)).threads == threads
 
 
 @pytest.mark.parametrize(
@@ -172,10 +175,10 @@ def test_a_job_has_the_threads_that_its_processes_leave(
     cores: dict[str, Any], threads: int
 ) -> None:
     options = {"memory": "64GiB", **cores}
-    found = capacity(Cluster("a", None, "dask_jobqueue.SLURMCluster", options, scale=1))
+    found = capacity_of(Cluster("a", None, "dask_jobqueue.SLURMCluster", options, scale=1))
     assert found.threads == threads
 
 
 def test_what_leaves_no_limit_is_not_counted() -> None:
     assert memory_limit().n_bytes > 0
-    assert capacity(Cluster("a", address="tcp://127.0.0.1:1")).memory is None
+    assert capacity_of(Cluster("a", address="tcp://127.0.0.1:1")).memory is None

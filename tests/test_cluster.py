@@ -16,10 +16,10 @@ import pytest
 from distributed import LocalCluster
 from threadpoolctl import threadpool_info
 
-from pipeline.capacity import capacity
-from pipeline.cluster import Cluster, load_cluster
-from pipeline.engine import started
-from pipeline.process import cores
+from pipeline.cluster.capacity import capacity_of
+from pipeline.cluster.engine import started
+from pipeline.cluster.entry import Cluster, load_cluster
+from pipeline.process.resources import cores
 
 SHIPPED = Path(__file__).parents[1] / "cluster.yaml"
 
@@ -108,7 +108,7 @@ def test_a_manager_is_given_its_options_and_scaled(wanted: dict[str, Any]) -> No
     options: dict[str, Any] = {"threads_per_worker": 3, "dashboard_address": "127.0.0.1:0"}
     options["n_workers"] = 0 if wanted else 1
     cluster = Cluster("a", manager="dask.distributed.LocalCluster", options=options, **wanted)
-    assert capacity(cluster).threads == 3
+    assert capacity_of(cluster).threads == 3
     with started(cluster) as engine:
         futures = [engine.submit(os.getpid) for _ in range(4)]
         wait(futures)

@@ -24,7 +24,7 @@ from conftest import (
     write_sound,
 )
 
-from pipeline.readers import open_reader, probe
+from pipeline.audio.readers import open_reader, probe
 
 GARBAGE = np.random.default_rng(0).bytes(9999)
 MPEG_LIKE = {"zeros.mp3": b"\xff\xfb" + bytes(9999), "garbage.wav": b"\xff\xfb" + GARBAGE}

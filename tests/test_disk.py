@@ -14,9 +14,9 @@ import pytest
 from commands import REGIONS, WINDOWS, Ended, Workplace, wait_for, write_recording
 from conftest import SUFFIXES, done_regions, record_folder, record_lines, stored
 
-from pipeline.process import boot
-from pipeline.record import UNFLUSHED_SECONDS, Done, power_lost
-from pipeline.verify import verify
+from pipeline.job.verification import verify
+from pipeline.process.resources import boot
+from pipeline.record.record import UNFLUSHED_SECONDS, Done, power_lost
 
 ROOMY = "size=32m,nr_inodes=400"
 # As the one who runs the tests, but with no power over what belongs to others or is protected.
@@ -190,7 +190,7 @@ def test_full_while_the_store_is_made(
     for options in few + small:
         disk.remount("size=32m,nr_inodes=400")
         disk.remount(options)
-        unchecked = "pipeline.plan.Plan.check_fits = lambda *arguments: None"
+        unchecked = "pipeline.job.plan.Plan.check_fits = lambda *arguments: None"
         ended = place.extract(out, before=unchecked).wait()
         if ended.code == 1:  # it was made, and the regions found no room
             stopped(ended, out, "No space left on device")
@@ -242,7 +242,7 @@ def test_full_while_the_job_finishes(
 ) -> None:
     out = disk.path / f"x{suffix}"
     (place.folder / "gate").touch()
-    running = place.extract(out, before=GATE + "gate(pipeline.execution, 'finish')")
+    running = place.extract(out, before=GATE + "gate(pipeline.job.execution, 'finish')")
     wait_for((place.folder / "at-gate").exists)
     disk.fill()
     if kept == "files":
@@ -266,7 +266,7 @@ def test_full_after_the_store_was_finished_and_before_that_was_recorded(
     out = tmp_path / "disk" / f"x{suffix}"
     out.parent.mkdir()
     (place.folder / "gate").touch()
-    running = place.extract(out, before=GATE + "gate(pipeline.execution, 'finish')")
+    running = place.extract(out, before=GATE + "gate(pipeline.job.execution, 'finish')")
     wait_for((place.folder / "at-gate").exists)
     log = record_folder(out) / "log"
     lines = {path.name: path.read_bytes() for path in log.iterdir()}
@@ -411,7 +411,7 @@ def test_a_file_that_did_not_survive_a_loss_of_power_is_computed_again(
         (record_folder(out) / "finished").unlink()
     else:
         os.truncate(path, 0 if change == "empty" else path.stat().st_size - 1)
-    again = place.extract(out, before="pipeline.record.boot = lambda: 'another'").wait()
+    again = place.extract(out, before="pipeline.record.record.boot = lambda: 'another'").wait()
     assert (again.code, f"{REGIONS} regions, 1 computed now" in again.err) == (0, True)
     assert stored(out) == whole
     assert verify(out) == []

@@ -14,8 +14,8 @@ import soundfile
 from conftest import SUFFIXES, record_folder
 
 import pipeline as pl
-from pipeline.summary import stand, summarize
-from pipeline.verify import verify
+from pipeline.job.status import stand, summarize
+from pipeline.job.verification import verify
 
 # Of all files together; a campaign asks for more.
 FLIPS = int(os.environ.get("FLIPS", "120"))

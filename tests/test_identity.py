@@ -23,13 +23,13 @@ from commands import Ended, start
 from conftest import Cli, Write, record_folder
 
 import pipeline as pl
-import pipeline.execution
+import pipeline.job.execution
 from pipeline.identity import Code, identify
+from pipeline.job.plan import Plan
+from pipeline.job.regions import Failure, run_region
 from pipeline.plain import UnknownError, plain
-from pipeline.plan import Plan
-from pipeline.regions import Failure, run_region
 from pipeline.registry import FEATURES
-from pipeline.store import new_store
+from pipeline.store.store import new_store
 
 # A feature that fails in the last region until it may go on.
 MODULE = """
@@ -324,7 +324,7 @@ def test_other_code_on_a_worker_ends_the_job(folder: Path, monkeypatch: pytest.M
     import afield  # type: ignore[import-not-found]
 
     plan = Plan.make("a.wav", "x.zarr", afield.Base())
-    task = pipeline.execution._task(plan, new_store(plan.out), 0)
+    task = pipeline.job.execution._task(plan, new_store(plan.out), 0)
     (folder / "afield.py").write_text(MODULE + "# edited while it is in use\n")
     again = Plan.make("a.wav", "x.zarr", afield.Base())
     assert again.known == plan.known

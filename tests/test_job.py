@@ -21,17 +21,17 @@ from distributed import LocalCluster
 from threadpoolctl import threadpool_info
 
 import pipeline as pl
-import pipeline.job
-from pipeline.capacity import capacity
-from pipeline.cluster import Cluster, load_cluster
-from pipeline.job import run
-from pipeline.plan import Plan
+import pipeline.job.extraction
+from pipeline.cluster.capacity import capacity_of
+from pipeline.cluster.entry import Cluster, load_cluster
+from pipeline.job.extraction import run
+from pipeline.job.plan import Plan
 from pipeline.settings import Settings
-from pipeline.store import open_store
+from pipeline.store.store import open_store
 
 Array = npt.NDArray[Any]
 ROOT = Path(__file__).parents[1]
-TWO = capacity(Cluster(threads=2))
+TWO = capacity_of(Cluster(threads=2))
 
 
 def spectrogram(x: Array, fs: int) -> Array:
@@ -219,7 +219,7 @@ def test_while_one_job_writes_another_is_refused(
 ) -> None:
     plan = planned(sources, tmp_path / f"x.{ending}")
     other = planned(sources, tmp_path / f"x.{ending}", hop=0.5)
-    true_started = pipeline.job.started
+    true_started = pipeline.job.extraction.started
 
     @contextmanager
     def slowly(cluster: Cluster, *more: Any) -> Iterator[Any]:
@@ -231,7 +231,7 @@ def test_while_one_job_writes_another_is_refused(
         with true_started(cluster, *more) as engine:
             yield engine
 
-    monkeypatch.setattr(pipeline.job, "started", slowly)
+    monkeypatch.setattr(pipeline.job.extraction, "started", slowly)
     assert run(plan, Cluster(threads=2)).ok
     assert pl.Batches(plan.out).valid.shape == (plan.layout.n_windows,)
     assert [path.name for path in tmp_path.glob(".*")] == []
@@ -367,7 +367,7 @@ def test_a_job_that_cannot_fit_is_refused(
     plan = Plan.make(write_wav(), tmp_path / "x.zarr", pl.Spectrogram())
     plan.check_fits(TWO)
     with pytest.raises(MemoryError, match=r"100000 threads need .* GB, but the machine has"):
-        plan.check_fits(capacity(Cluster(threads=100_000)))
+        plan.check_fits(capacity_of(Cluster(threads=100_000)))
     usage = shutil.disk_usage(tmp_path)
     for ending, settings, share, smaller in (
         ("zarr", {}, 0.9, ", or --dtype float16, or --compression lz4"),

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from pipeline import WindowGrid, scan
-from pipeline.readers import probe
+from pipeline.audio.readers import probe
 from pipeline.windows import read_windows, why_unreadable
 
 

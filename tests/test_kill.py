@@ -18,7 +18,7 @@ from commands import REGIONS, Workplace, start, wait_for
 from conftest import SLOW, Write, done_regions, record_folder, stored, wait_until
 
 import pipeline as pl
-from pipeline.verify import verify
+from pipeline.job.verification import verify
 
 ROOT = Path(__file__).parents[1]
 COMMAND = Path(sys.executable).with_name("audio-pipeline")
@@ -149,9 +149,9 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", ["plan", "batches"])
 def test_a_command_that_cannot_go_on_does_not_say_so(tmp_path: Path, verb: str) -> None:
     place = Workplace(tmp_path)
-    interrupt = "import os, signal, pipeline.plan, pipeline.batches\n"
+    interrupt = "import os, signal, pipeline.job.plan, pipeline.training.batches\n"
     interrupt += "def stop(*arguments, **more): os.kill(os.getpid(), signal.SIGINT)\n"
-    interrupt += "pipeline.plan.Plan.make = pipeline.batches.Batches = stop"
+    interrupt += "pipeline.job.plan.Plan.make = pipeline.training.batches.Batches = stop"
     options = ["a.wav", "--out", "x.zarr"] if verb == "plan" else ["x.zarr", "--batch-size", "1"]
     ended = start(verb, *options, cwd=place.folder, before=interrupt).wait()
     assert (ended.code, ended.out, ended.err.strip()) == (130, "", "interrupted")

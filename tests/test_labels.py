@@ -16,10 +16,10 @@ import pytest
 import pipeline as pl
 from pipeline.features import Spectrogram
 from pipeline.inputs import Inputs
-from pipeline.label_files import load_labels, read_label
-from pipeline.labels import Labels, check_count, make_labels
-from pipeline.plan import Plan
-from pipeline.recordings import scan
+from pipeline.job.plan import Plan
+from pipeline.labels.files import load_labels, read_label
+from pipeline.labels.values import Labels, check_count, make_labels
+from pipeline.recordings.recordings import scan
 from pipeline.settings import Settings
 
 Write = Callable[..., Path]

@@ -13,11 +13,11 @@ import pytest
 from commands import REGIONS, Ended, Workplace, start
 from conftest import SUFFIXES, done_regions, stored
 
-from pipeline.lease import FileLeases
-from pipeline.verify import verify
+from pipeline.job.verification import verify
+from pipeline.locks.lease import FileLeases
 
 # Both jobs must agree on it, as those of one version do.
-LEASE = "pipeline.lock.LEASE_SECONDS = 1.5\n"
+LEASE = "pipeline.locks.lock.LEASE_SECONDS = 1.5\n"
 ELSEWHERE = LEASE + "import socket; socket.gethostname = lambda: 'elsewhere'\n"
 
 
@@ -100,7 +100,7 @@ def test_the_lock_of_a_killed_job_of_this_host_does_not_block(
     place: Workplace, suffix: str, whole: dict[str, str]
 ) -> None:
     out = place.folder / "out" / f"x{suffix}"
-    for_ever = "pipeline.lock.LEASE_SECONDS = 10000.0\n"
+    for_ever = "pipeline.locks.lock.LEASE_SECONDS = 10000.0\n"
     running = place.held(out, before=for_ever)
     os.kill(running.pid, signal.SIGKILL)
     assert running.wait().code == -signal.SIGKILL
@@ -160,11 +160,13 @@ def test_a_job_that_was_stopped_while_another_took_over_writes_no_more(
 
 def test_a_job_that_is_stopped_is_still_at_work(place: Workplace) -> None:
     out = place.folder / "out" / "x.zarr"
-    running = place.held(out, before="pipeline.lock.LEASE_SECONDS = 0.5")
+    running = place.held(out, before="pipeline.locks.lock.LEASE_SECONDS = 0.5")
     os.kill(running.pid, signal.SIGSTOP)
     time.sleep(1)
     try:
-        shown = start("status", out, cwd=place.folder, before="pipeline.lock.LEASE_SECONDS = 0.5")
+        shown = start(
+            "status", out, cwd=place.folder, before="pipeline.locks.lock.LEASE_SECONDS = 0.5"
+        )
         assert re.search(rf"^running +process {running.pid} on ", shown.wait().out, re.MULTILINE)
     finally:
         os.kill(running.pid, signal.SIGCONT)

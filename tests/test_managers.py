@@ -13,11 +13,11 @@ import pytest
 import yaml
 from conftest import Cli, Write
 
-from pipeline.capacity import capacity
-from pipeline.cluster import Cluster, load_cluster
-from pipeline.connection import job_script
-from pipeline.managers import check_manager, find_manager
-from pipeline.walltime import lifetime_arguments, walltime_seconds
+from pipeline.cluster.capacity import capacity_of
+from pipeline.cluster.connection import job_script
+from pipeline.cluster.entry import Cluster, load_cluster
+from pipeline.cluster.managers import check_manager, find_manager
+from pipeline.cluster.walltime import lifetime_arguments, walltime_seconds
 
 SHIPPED = Path(__file__).parents[1] / "cluster.yaml"
 ENTRIES = list(yaml.safe_load(SHIPPED.read_text())["clusters"])
@@ -68,7 +68,7 @@ def test_the_shipped_entries_are_right(
         assert script.count(f"--lifetime {lifetime}") == 1
         assert "--nworkers 8" in script
         assert "dummy" not in script
-        assert capacity(entry).threads == 1
+        assert capacity_of(entry).threads == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -160,7 +160,7 @@ def test_a_manager_that_is_not_installed_is_named_with_its_extra(
     def without(name: str) -> Any:
         return None if name == package else found(name)
 
-    monkeypatch.setattr("pipeline.managers.find_spec", without)
+    monkeypatch.setattr("pipeline.cluster.managers.find_spec", without)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ValueError, match=rf"install dask-audio-pipeline\[{extra}\]"):
         find_manager(Cluster("a", manager=manager))
@@ -275,7 +275,7 @@ def test_ctrl_c_stays_what_it_was() -> None:
     code = f"""if True:
         import signal
         from pipeline.cluster import load_cluster
-        from pipeline.managers import check_manager
+        from pipeline.cluster.managers import check_manager
         check_manager(load_cluster({str(SHIPPED)!r} + ":slurm"))
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     """

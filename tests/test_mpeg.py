@@ -11,8 +11,8 @@ import soundfile
 from conftest import decode, mp3_frames, read_all
 
 from pipeline import WindowGrid, scan
-from pipeline.mpeg import find_start, whole_frames
-from pipeline.readers import open_reader, probe
+from pipeline.audio.mpeg import find_start, whole_frames
+from pipeline.audio.readers import open_reader, probe
 from pipeline.windows import read_windows, why_unreadable
 
 WINDOW = 0.1
@@ -179,7 +179,7 @@ def test_frames_are_given_whole_wherever_a_read_of_the_file_ends(
     data = mp3(tmp_path / "x.mp3", 5)
     last = mp3_frames(data)[-2]
     for ahead in (64, 65, 287, 288, 289, 1000):
-        monkeypatch.setattr("pipeline.mpeg.AHEAD", ahead)
+        monkeypatch.setattr("pipeline.audio.mpeg.AHEAD", ahead)
         for content, kept in (
             *((data + ID3V1, len(data)), (data[:last] + ID3V1, last)),
             *((data[:-1], last), (data[: last + 1], last), (data + data, len(data))),

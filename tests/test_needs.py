@@ -20,13 +20,13 @@ from conftest import FEATURE, Write, planned, stored, wait_until
 from distributed import LocalCluster
 
 import pipeline as pl
-import pipeline.execution
-import pipeline.workers
-from pipeline.cluster import Cluster
-from pipeline.job import run
-from pipeline.regions import Failure, run_region
-from pipeline.store import new_store
-from pipeline.versions import versions
+import pipeline.cluster.workers
+import pipeline.job.execution
+from pipeline.cluster.entry import Cluster
+from pipeline.job.extraction import run
+from pipeline.job.regions import Failure, run_region
+from pipeline.process.versions import installed_versions
+from pipeline.store.store import new_store
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,8 +75,8 @@ def hidden(folder: Path) -> tuple[str, ...]:
 def test_a_worker_that_sees_all_does_the_job(
     scheduler: str, write_wav: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline.workers, "PATIENCE", 0.2)
-    monkeypatch.setattr(pipeline.workers, "INTERVAL", 0.1)
+    monkeypatch.setattr(pipeline.cluster.workers, "PATIENCE", 0.2)
+    monkeypatch.setattr(pipeline.cluster.workers, "INTERVAL", 0.1)
     source, said, out = write_wav(seconds=200), [""], tmp_path / "out" / "x.zarr"
     job = threading.Thread(
         target=lambda: run(
@@ -97,11 +97,11 @@ def test_other_code_is_refused_and_both_are_named(
     scheduler: str, write_wav: Write, tmp_path: Path
 ) -> None:
     shutil.copytree(ROOT / "pipeline", tmp_path / "other" / "pipeline")
-    with open(tmp_path / "other" / "pipeline" / "grid.py", "a") as file:
+    with open(tmp_path / "other" / "pipeline" / "audio" / "ogg.py", "a") as file:
         file.write("# changed\n")
     with worker(scheduler, path=tmp_path / "other"):
         said = refusal(scheduler, write_wav(), tmp_path / "x.zarr")
-    own = versions()["dask-audio-pipeline"]
+    own = installed_versions()["dask-audio-pipeline"]
     assert f"where the client has {own}; install the same there" in said
     assert said.count("(code ") == 2
 
@@ -113,7 +113,7 @@ def test_a_part_of_the_package_that_is_not_there_is_named(
     (tmp_path / "other" / "pipeline" / "__init__.py").touch()
     with worker(scheduler, path=tmp_path / "other"):
         said = refusal(scheduler, write_wav(), tmp_path / "x.zarr")
-    assert "No module named 'pipeline.needs'" in said
+    assert "No module named 'pipeline.job'" in said
 
 
 def test_a_feature_that_is_not_there_is_named(
@@ -191,9 +191,9 @@ def test_a_folder_that_is_on_one_machine_only_is_found_out(
 
 def test_other_versions_that_come_later_end_the_job(write_wav: Write, tmp_path: Path) -> None:
     plan = planned(write_wav(), tmp_path / "x.zarr")
-    task = pipeline.execution._task(plan, new_store(plan.out), 0)
+    task = pipeline.job.execution._task(plan, new_store(plan.out), 0)
     other = dataclasses.replace(task, versions=task.versions | {"numpy": "1.0"})
     found = run_region(other)
     assert isinstance(found, Failure)
     assert found.fatal
-    assert f"numpy {versions()['numpy']} where the client has 1.0" in found.reason
+    assert f"numpy {installed_versions()['numpy']} where the client has 1.0" in found.reason

@@ -18,22 +18,22 @@ import xarray
 from conftest import NUMERICS_VARIABLES, SUFFIXES, Cli, Write, record_lines, stored
 
 import pipeline as pl
-from pipeline.numerics import numerics
+from pipeline.process.numerics import numerics_class
 
 # Kinds of processor that OpenBLAS knows, and what NumPy must be forbidden, from the oldest on.
 WITHOUT = {"v2": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR", "v3": "X86_V4 AVX512_ICL AVX512_SPR"}
 KINDS = ("Haswell", "Sandybridge")
 COMPUTE = """
 import sys, numpy as np, pipeline as pl
-from pipeline.numerics import numerics
+from pipeline.process.numerics import numerics_class
 rng = np.random.default_rng(0)
 windows = (rng.standard_normal((20, 8000)) * 0.1).astype(np.float32)
 np.save(sys.argv[1], pl.Spectrogram()(windows))
-print(numerics())
+print(numerics_class())
 """
 
 pytestmark = pytest.mark.skipif(
-    platform.machine() != "x86_64" or "openblas" not in numerics(),
+    platform.machine() != "x86_64" or "openblas" not in numerics_class(),
     reason="other arithmetic is chosen as OpenBLAS and NumPy choose it on x86-64",
 )
 
@@ -50,7 +50,7 @@ def environment(kind: str | None = None, level: str | None = None) -> dict[str, 
 
 def another() -> dict[str, str]:
     """Of a process of another class than this one."""
-    return environment(next(kind for kind in KINDS if kind not in numerics()))
+    return environment(next(kind for kind in KINDS if kind not in numerics_class()))
 
 
 def features(path: Path, env: dict[str, str]) -> tuple[str, npt.NDArray[np.float32]]:
@@ -96,7 +96,7 @@ def test_a_share_of_another_class_is_refused_unless_it_is_allowed(
     refused = audio_pipeline(*extract, "--share", "1/2", env=another(), cwd=tmp_path)
     assert (refused.returncode, refused.stdout) == (2, "")
     (said,) = refused.stderr.splitlines()
-    assert numerics() in said
+    assert numerics_class() in said
     assert "OPENBLAS_CORETYPE" in said
     assert "--numerics any" in said
     assert cli("status", out, "--json").out.count('"share"') == 0
@@ -124,8 +124,8 @@ def test_a_share_of_another_class_is_refused_unless_it_is_allowed(
 def test_a_store_says_which_class_computed_it(write_wav: Write, cli: Cli, tmp_path: Path) -> None:
     out = tmp_path / "x.zarr"
     assert cli("extract", write_wav(), "--out", out).code == 0
-    assert xarray.open_zarr(out).attrs["numerics"] == numerics()
-    assert json.loads(cli("info", out, "--json").out)["numerics"] == {numerics(): 3}
+    assert xarray.open_zarr(out).attrs["numerics"] == numerics_class()
+    assert json.loads(cli("info", out, "--json").out)["numerics"] == {numerics_class(): 3}
 
 
 def test_a_job_goes_on_by_its_own_class_alone(write_wav: Write, cli: Cli, tmp_path: Path) -> None:
@@ -187,9 +187,9 @@ def test_of_shares_that_begin_at_once_one_makes_the_store_and_the_other_is_refus
         done = audio_pipeline(*extract, "--share", "0/2", env=another(), cwd=tmp_path)
         assert done.returncode == 0
 
-    monkeypatch.setattr("pipeline.execution.check_workers", meanwhile)
+    monkeypatch.setattr("pipeline.job.execution.check_workers", meanwhile)
     refused = cli(*extract, "--share", "1/2")
     assert (refused.code, "--numerics any" in refused.err) == (2, True)
     assert {line["numerics"] for line in record_lines(out) if line["kind"] == "done"} != {
-        numerics()
+        numerics_class()
     }

@@ -15,7 +15,7 @@ import pytest
 from conftest import Cli, Write
 
 import pipeline as pl
-from pipeline.plan import Plan
+from pipeline.job.plan import Plan
 
 Array = npt.NDArray[Any]
 COMMAND = Path(sys.executable).with_name("audio-pipeline")

@@ -11,7 +11,7 @@ import soundfile
 from matplotlib.figure import Figure
 
 import pipeline as pl
-from pipeline.plots import plot_window
+from pipeline.views.plots import plot_window
 
 FEATURE = pl.Spectrogram(n_fft=32, frame_length=20)
 
@@ -38,7 +38,7 @@ def write(path: Path, seconds: int) -> None:
 def test_labels_of_several_classes_have_a_row_for_each(
     tmp_path: Path, ending: str, drawn: list[Figure]
 ) -> None:
-    from pipeline.labels import Labels
+    from pipeline.labels.values import Labels
 
     write(tmp_path / "x.wav", 12)
     y = np.random.default_rng(1).integers(0, 2, (12, 3))

@@ -27,7 +27,7 @@ from conftest import (
     write_sound,
 )
 
-from pipeline.readers import open_reader, probe, suffixes
+from pipeline.audio.readers import open_reader, probe, suffixes
 
 # name, subtype, Hz, channels, seconds
 LOSSLESS = [

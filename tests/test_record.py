@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.files import StoredFile, put_in_place, stored_file, sweep
-from pipeline.record import (
+from pipeline.paths.whole_files import StoredFile, put_in_place, stored_file, sweep
+from pipeline.record.record import (
     Done,
     Entry,
     Failed,

@@ -27,19 +27,21 @@ from conftest import FEATURE, Cli, Write, save_hdf5, save_npy, sound, stored
 from s3 import Bucket, digests
 
 import pipeline as pl
-from pipeline import buckets, lock, log, object_lease, remote_file
-from pipeline.buckets import ChangedError
-from pipeline.label_files import load_labels
+from pipeline.job.verification import verify
+from pipeline.labels.files import load_labels
 from pipeline.layout import Layout
-from pipeline.lock import holders, locked, shared
-from pipeline.object_lease import ObjectLeases
-from pipeline.record import Record
-from pipeline.remote import RemotePath, Version
-from pipeline.store import open_store
-from pipeline.verify import verify
+from pipeline.locks import lock, object_lease
+from pipeline.locks.lock import holders, locked, shared
+from pipeline.locks.object_lease import ObjectLeases
+from pipeline.paths import buckets, ranges
+from pipeline.paths.buckets import ChangedError
+from pipeline.paths.remote import RemotePath, Version
+from pipeline.record import log
+from pipeline.record.record import Record
+from pipeline.store.store import open_store
 from pipeline.windows import read_windows
 
-QUICK = "pipeline.lock.LEASE_SECONDS = 1.5\n"
+QUICK = "pipeline.locks.lock.LEASE_SECONDS = 1.5\n"
 ELSEWHERE = QUICK + "import socket; socket.gethostname = lambda: 'elsewhere'\n"
 _number = count()
 
@@ -233,7 +235,7 @@ def test_a_lease_goes_to_one_and_is_lost_only_to_another(
         assert stalled.lost() is False
         stalled.release()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.object_lease.ObjectLease._keep", lambda _: None)
+        patch.setattr("pipeline.locks.object_lease.ObjectLease._keep", lambda _: None)
         with locked(path) as ours:
             clock.ahead += 40
             ours.check()  # shows a sign of life by itself
@@ -246,7 +248,7 @@ def test_a_lease_goes_to_one_and_is_lost_only_to_another(
 def test_a_server_that_fails_for_a_while_costs_nothing(
     place: Workplace, s3: Bucket, out: str, whole: dict[str, str]
 ) -> None:
-    patient = "import pipeline.buckets; pipeline.buckets.RETRY_SECONDS = 200.0\n"
+    patient = "import pipeline.paths.buckets; pipeline.paths.buckets.RETRY_SECONDS = 200.0\n"
     running = held(place, s3, out, patient)
     s3.stop()
     place.release()
@@ -261,7 +263,7 @@ def test_a_server_that_fails_for_a_while_costs_nothing(
 def test_a_server_that_fails_for_longer_ends_the_job_which_goes_on_later(
     place: Workplace, s3: Bucket, out: str, whole: dict[str, str], write_wav: Write
 ) -> None:
-    impatient = "import pipeline.buckets; pipeline.buckets.RETRY_SECONDS = 0.3\n"
+    impatient = "import pipeline.paths.buckets; pipeline.paths.buckets.RETRY_SECONDS = 0.3\n"
     running = held(place, s3, out, impatient)
     source = RemotePath(f"{s3.url}/kept.wav")
     source.write_bytes((place.folder / "a.wav").read_bytes())
@@ -497,7 +499,7 @@ def test_what_the_network_fails_at_is_raised_and_passes(
 
     whole = read()
     for fine in (0, 1):  # the first request may be for the header alone
-        remote_file._piece.cache_clear()
+        ranges._piece.cache_clear()
         left, span = [fine], RemotePath.read_span
 
         def failing(path: RemotePath, *arguments: Any, left: Any = left, span: Any = span) -> bytes:

@@ -18,11 +18,11 @@ import pytest
 from distributed import Client, LocalCluster, Security
 from distributed.comm.core import connect as reach
 
-from pipeline.cluster import Cluster
-from pipeline.connection import job_script
-from pipeline.engine import Engine, started
-from pipeline.managers import check_manager, find_manager, is_exposed
-from pipeline.security import given_security, is_loopback, temporary_security
+from pipeline.cluster.connection import job_script
+from pipeline.cluster.engine import Engine, started
+from pipeline.cluster.entry import Cluster
+from pipeline.cluster.managers import check_manager, find_manager, is_exposed
+from pipeline.cluster.security import given_security, is_loopback, temporary_security
 
 LOCAL = "dask.distributed.LocalCluster"
 SMALL = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
@@ -125,7 +125,7 @@ def test_certificates_are_read_by_their_owner_only_and_are_removed(tmp_path: Pat
 def test_what_a_killed_process_leaves_is_removed_by_the_next(tmp_path: Path) -> None:
     code = f"""if True:
         import os, signal, sys
-        from pipeline.security import temporary_security
+        from pipeline.cluster.security import temporary_security
         with temporary_security({str(tmp_path)!r}):
             print("made", flush=True)
             sys.stdin.read()
@@ -165,7 +165,7 @@ def test_a_local_cluster_is_encrypted_unless_that_is_turned_off(
     assert address(False).startswith("tcp://127.0.0.1:")
     assert not [line for line in said if "encrypt" in line]
     assert list(tmp_path.iterdir()) == []  # certificates of one machine are in no file
-    monkeypatch.setattr("pipeline.connection.find_spec", lambda name: None)
+    monkeypatch.setattr("pipeline.cluster.connection.find_spec", lambda name: None)
     assert address(None).startswith("tcp://127.0.0.1:")
     assert [line for line in said if "cluster 'a' is not encrypted, and whoever has an" in line]
 

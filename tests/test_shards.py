@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec
 
 from pipeline.layout import Layout
-from pipeline.schema import Variable
-from pipeline.shards import Shards
-from pipeline.store import Store, new_store
-from pipeline.zarr_group import shards_of
+from pipeline.store.schema import Variable
+from pipeline.store.shards import Shards
+from pipeline.store.store import Store, new_store
+from pipeline.store.zarr_group import shards_of
 
 VALUES = np.random.default_rng(0).normal(size=(23, 5, 7)).astype(np.float32)
 

@@ -18,14 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pipeline as pl
-from pipeline.record import Record
+from pipeline.job.verification import verify
+from pipeline.record.record import Record
 from pipeline.share import Share
-from pipeline.store import open_store
-from pipeline.verify import verify
+from pipeline.store.store import open_store
 
 WINDOWS, REGIONS = 30_000, 8
 # Both must agree on it, as those of one version do.
-LEASE = "pipeline.lock.LEASE_SECONDS = 1.5\n"
+LEASE = "pipeline.locks.lock.LEASE_SECONDS = 1.5\n"
 ELSEWHERE = LEASE + "import socket; socket.gethostname = lambda: 'elsewhere'\n"
 BROKEN = "import ramp; ramp.Ramp.__call__ = lambda self, windows: 1 / 0"
 
@@ -140,7 +140,7 @@ def test_shares_that_start_at_once_on_nothing_make_one_store(
 def test_shares_overlap_and_are_killed_at_random(
     place: Workplace, out: Path, whole: dict[str, str], seed: int
 ) -> None:
-    patience = "pipeline.lock.LEASE_SECONDS = 5.0"  # of one killed before it said who it is
+    patience = "pipeline.locks.lock.LEASE_SECONDS = 5.0"  # of one killed before it said who it is
     rng = random.Random(seed)
     shares = [f"{i}/{n}" for n in (2, 3, 5) for i in range(n)]
 
@@ -183,7 +183,9 @@ def test_a_share_and_a_whole_job_refuse_each_other(
     share.wait()
     assert status(place, out)["running"] == []
     job = place.held(out)
-    ended = place.extract(out, "--share", "1/4", before="pipeline.lock.PAUSE_SECONDS = 0.1").wait()
+    ended = place.extract(
+        out, "--share", "1/4", before="pipeline.locks.lock.PAUSE_SECONDS = 0.1"
+    ).wait()
     holder = f"process {job.pid} on {here}"
     assert (ended.code, ended.err.startswith(message.format(holder, out))) == (2, True)
     place.release()

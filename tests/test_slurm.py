@@ -16,8 +16,8 @@ from conftest import SLOW, Write, done_regions, record_lines, stored
 from slurm import Slurm
 
 import pipeline as pl
-from pipeline.cluster import Cluster
-from pipeline.engine import Engine, started
+from pipeline.cluster.engine import Engine, started
+from pipeline.cluster.entry import Cluster
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = {"cores": 1, "processes": 1, "memory": "500MiB", "walltime": "00:10:00"}

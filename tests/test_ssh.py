@@ -20,10 +20,10 @@ from conftest import NUMERICS_VARIABLES, Write, record_lines, stored, wait_until
 from servers import PATH, skip_unless_installed
 
 import pipeline as pl
-from pipeline.cluster import load_cluster
-from pipeline.job import run
-from pipeline.numerics import numerics
-from pipeline.plan import Plan
+from pipeline.cluster.entry import load_cluster
+from pipeline.job.extraction import run
+from pipeline.job.plan import Plan
+from pipeline.process.numerics import numerics_class
 from pipeline.settings import Settings
 
 FEATURE = pl.Spectrogram(n_fft=64, frame_length=20, hop_length=50)
@@ -123,7 +123,7 @@ def test_machines_that_compute_otherwise_are_refused(
     if platform.machine() != "x86_64":
         pytest.skip("OpenBLAS knows other kinds of processor under these names")
     monkeypatch.chdir(tmp_path)
-    other = "Sandybridge" if "Haswell" in numerics() else "Haswell"
+    other = "Sandybridge" if "Haswell" in numerics_class() else "Haswell"
     options = {
         "hosts": ["127.0.0.1"] * 2,
         "connect_options": connect_options,

@@ -24,11 +24,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pipeline as pl
-from pipeline.files import put_lines
-from pipeline.labels import Labels
+from pipeline.labels.values import Labels
 from pipeline.layout import Layout, choose_layout
-from pipeline.schema import Variable
-from pipeline.store import Store, new_store, open_store
+from pipeline.paths.whole_files import put_lines
+from pipeline.store.schema import Variable
+from pipeline.store.store import Store, new_store, open_store
 
 Array = npt.NDArray[Any]
 

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 import pipeline as pl
-from pipeline.process import cores
+from pipeline.process.resources import cores
 
 Array = npt.NDArray[Any]
 

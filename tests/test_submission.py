@@ -16,9 +16,9 @@ from commands import Workplace, wait_for, write_recording
 from conftest import stored
 from slurm import Slurm
 
-from pipeline.record import Done, Record
-from pipeline.store import open_store
-from pipeline.verify import verify
+from pipeline.job.verification import verify
+from pipeline.record.record import Done, Record
+from pipeline.store.store import open_store
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "scripts"

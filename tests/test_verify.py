@@ -25,17 +25,17 @@ from commands import REGIONS, WINDOWS, Workplace
 from conftest import SUFFIXES, Array, Cli, forget, record_folder, save_hdf5, snapshot
 
 import pipeline as pl
-import pipeline.creation
-import pipeline.plan
-import pipeline.store
-import pipeline.verify
-from pipeline.cluster import Cluster
-from pipeline.job import run
+import pipeline.job.plan
+import pipeline.job.setup
+import pipeline.job.verification
+import pipeline.store.store
+from pipeline.cluster.entry import Cluster
+from pipeline.job.extraction import run
+from pipeline.job.plan import Plan
+from pipeline.job.verification import verify
 from pipeline.layout import MOST_PARTS, choose_layout
-from pipeline.plan import Plan
 from pipeline.settings import Settings
-from pipeline.store import open_store, pack
-from pipeline.verify import verify
+from pipeline.store.store import open_store, pack
 
 N = 44  # windows: 11 shards in 6 regions of 8, the last of which is partial
 TEXT = ["wren", "robin", "owl"]
@@ -601,7 +601,7 @@ def test_a_store_of_another_version_is_neither_called_damaged_nor_gone_on_with(
     cli: Cli, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        for module in (pipeline.plan, pipeline.creation, pipeline.store):
+        for module in (pipeline.job.plan, pipeline.job.setup, pipeline.store.store):
             patch.setattr(module, "FORMAT", 3)
         made = make(".zarr")
     ended = cli("verify", made.out)
@@ -625,14 +625,14 @@ def test_damage_is_found_while_another_share_adds_lines_to_an_earlier_log(
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    real = pipeline.verify._Told.by
+    real = pipeline.job.verification._Told.by
 
     def told(record: Any, n_regions: int) -> Any:
         found = real(record, n_regions)
         earlier.write_text(lines[0] + lines[0])
         return found
 
-    monkeypatch.setattr(pipeline.verify._Told, "by", told)
+    monkeypatch.setattr(pipeline.job.verification._Told, "by", told)
     assert [damage.file for damage in verify(made.out)] == [str(path)]
 
 
