@@ -25,8 +25,6 @@ from pipeline.yaml_files import parse_value
 if TYPE_CHECKING:
     from pipeline.job import Progress
 
-__all__ = ["main"]
-
 FAILED, WRONG = 1, 2
 SHOWN = 10
 

@@ -14,8 +14,6 @@ from pipeline.job import Progress, extract
 from pipeline.training import Batches
 from pipeline.views import plot_window
 
-__all__ = ["run_demo"]
-
 RATE = 8000
 MINUTE = 60
 LONGEST = 1000

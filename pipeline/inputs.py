@@ -18,8 +18,6 @@ from pipeline.recordings import FileNames, PathLike, Recordings, scan
 from pipeline.settings import Settings
 from pipeline.windows import bind_to_grid
 
-__all__ = ["Inputs", "LabelsLike"]
-
 LabelsLike = PathLike | Labels | Sequence[Any] | npt.NDArray[Any] | None
 
 

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Layout", "choose_layout"]
-
 # Measured with scripts/benchmark-choices: chunks under some 64 kB pay more for
 # the codec than for the bytes; shards under 8 MB take longer, and beyond 16 MB
 # only cost memory.

@@ -16,8 +16,6 @@ from pipeline.settings import Settings
 from pipeline.share import Share
 from pipeline.yaml_files import load_yaml
 
-__all__ = ["Job", "load_job"]
-
 KINDS = (
     ("sources", list, "a path or a list of paths"),
     ("out", str, "a path"),

@@ -14,8 +14,6 @@ from pipeline.checks import reject_unknown
 from pipeline.grid import Tail
 from pipeline.recordings import check_request
 
-__all__ = ["Settings"]
-
 CHOICES = {
     "tail": ("pad", "drop"),
     "dtype": ("float32", "float16"),

@@ -24,8 +24,6 @@ from pipeline.features import (
 from pipeline.grid import Indices, WindowGrid
 from pipeline.recordings import Recording, Recordings
 
-__all__ = ["compute_features", "map_windows", "open_windows", "read_windows", "why_unreadable"]
-
 Array = npt.NDArray[Any]
 Samples = npt.NDArray[np.float32]
 BLOCK_WINDOWS = 64

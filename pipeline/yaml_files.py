@@ -8,8 +8,6 @@ from typing import Any
 
 import yaml
 
-__all__ = ["load_yaml", "parse_value"]
-
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML that takes 1e-6 for a number and 12:00:00 for text, as YAML 1.2 does.

@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from pipeline.paths import AnyPath, RemoteFile, RemotePath, open_binary
 
-__all__ = ["HDF5_SUFFIXES", "ArrayReader", "check_chunks", "open_hdf5", "open_npy"]
-
 Array = npt.NDArray[Any]
 Samples = npt.NDArray[np.float32]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["count_samples", "ends_as_announced", "find_start", "whole_frames"]
-
 AHEAD = 1 << 16  # bytes read at a time
 ROOM = 64  # bytes that a tag, or what a frame is known by, takes at most
 SEARCHED_FRAMES = 3  # that follow each other are no accident,

@@ -12,8 +12,6 @@ import numpy as np
 
 from pipeline.paths import AnyPath, open_binary
 
-__all__ = ["begins_whole", "find_gaps", "granules_joined", "last_granule"]
-
 AHEAD = 1 << 20  # bytes read at a time
 PAGE_HEADER, BEGINS = 27, 2  # bytes before the table of segments; the flag of a first page
 

@@ -25,16 +25,6 @@ from pipeline.audio.sound_files import count_announced, open_sequential
 from pipeline.audio.sound_readers import ForwardReader, reader_class
 from pipeline.paths import AnyPath
 
-__all__ = [
-    "HIGHEST_RATE",
-    "Header",
-    "Reader",
-    "as_os_error",
-    "open_reader",
-    "probe",
-    "suffixes",
-]
-
 Samples = npt.NDArray[np.float32]
 
 HIGHEST_RATE = 10_000_000

@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-__all__ = ["MARGIN", "resample_part"]
-
 Samples = npt.NDArray[np.float32]
 SEGMENT_SECONDS = 2
 MARGIN = 256  # samples of the slower rate, either side of a resampled segment

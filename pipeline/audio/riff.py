@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-__all__ = ["untold"]
-
 PIECE = 1 << 20  # bytes read at a time
 ID3V1 = 128  # bytes
 

@@ -19,8 +19,6 @@ from pipeline.audio.ogg import begins_whole, granules_joined, last_granule
 from pipeline.audio.riff import untold
 from pipeline.paths import AnyPath, RemoteFile, RemotePath, open_binary
 
-__all__ = ["SequentialFile", "count_announced", "count_cut_off", "empty_piece", "open_sequential"]
-
 Samples = npt.NDArray[np.float32]
 
 PIECE = 1 << 16

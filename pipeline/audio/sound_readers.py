@@ -16,8 +16,6 @@ from pipeline.audio.ogg import find_gaps
 from pipeline.audio.sound_files import SequentialFile, count_cut_off, empty_piece, open_sequential
 from pipeline.paths import AnyPath
 
-__all__ = ["ForwardReader", "reader_class"]
-
 Samples = npt.NDArray[np.float32]
 
 # Seeking was compared, read by read, with decoding from the start; only these

@@ -14,8 +14,6 @@ from pipeline.cluster.entry import Cluster
 from pipeline.cluster.managers import find_manager, make_job
 from pipeline.process import memory_limit
 
-__all__ = ["Capacity", "capacity_of", "dask_worker"]
-
 PAUSE = 0.8  # of its memory, at which a worker of Dask begins nothing more, by default
 
 

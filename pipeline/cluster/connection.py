@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from pipeline.cluster.submissions import Submissions
 
-__all__ = ["StartError", "connect", "job_script"]
-
 
 class StartError(ConnectionError):
     """A cluster did not start, though its options may be right."""

@@ -23,8 +23,6 @@ from pipeline.process import keep_freed_memory, one_blas_thread
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["IN_FLIGHT", "Engine", "check_report", "started"]
-
 T = TypeVar("T")
 Notice = Callable[[str], None]
 

@@ -12,8 +12,6 @@ from pipeline.checks import reject_unknown
 from pipeline.process import cores
 from pipeline.yaml_files import load_yaml
 
-__all__ = ["Cluster", "load_cluster"]
-
 KEYS = ("threads", "class", "options", "scale", "adapt", "address", "security")
 # What each key may be, and how that is said.
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {

@@ -19,8 +19,6 @@ from pipeline.cluster.walltime import lifetime_arguments, walltime_seconds
 if TYPE_CHECKING:
     from distributed import Security
 
-__all__ = ["Manager", "check_manager", "find_manager", "is_exposed", "make_job", "prepare"]
-
 # Importing a module runs it, so a YAML file may name only these packages; and with
 # which extra of ours each is installed.
 PACKAGES = {"dask": None, "distributed": None, "dask_jobqueue": "jobqueue"}

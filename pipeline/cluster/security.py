@@ -20,14 +20,6 @@ from pipeline.checks import reject_unknown
 if TYPE_CHECKING:
     from distributed import Security
 
-__all__ = [
-    "as_configuration",
-    "given_security",
-    "is_loopback",
-    "new_security",
-    "temporary_security",
-]
-
 
 def is_loopback(address: str) -> bool:
     """Whether an address, ``tcp://127.0.0.1:8786`` or a bare host, is this machine's own."""

@@ -9,8 +9,6 @@ from typing import Any
 
 from distributed.deploy.spec import ProcessInterface
 
-__all__ = ["Submissions"]
-
 PAUSES = (1.0, 2.0)  # seconds before another try: its controller may only be busy
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["lifetime_arguments", "walltime_seconds"]
-
 MINUTE, HOUR, DAY = 60, 3600, 86400
 # Seconds of a number that stands alone, and of the first of two; of three it is hours.
 UNITS = {

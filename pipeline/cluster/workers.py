@@ -15,8 +15,6 @@ from distributed.comm.core import connect
 
 from pipeline.cluster.capacity import Capacity, dask_worker
 
-__all__ = ["Replacing", "Watch"]
-
 INTERVAL = 1.0  # seconds between two counts
 PATIENCE = 5.0  # seconds without a worker after which that is said
 ANSWER = "2s"  # in which the nanny of a lost worker answers, if there still is one

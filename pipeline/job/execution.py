@@ -24,8 +24,6 @@ from pipeline.record import Done, Failed, Made, Record, Standing, power_lost
 from pipeline.share import Share
 from pipeline.store import Store, check_small_files, is_whole
 
-__all__ = ["Execution"]
-
 
 class Execution:
     """One run of a plan, or of a share of it, while the lock is held."""

@@ -21,8 +21,6 @@ from pipeline.settings import Settings
 from pipeline.share import Share
 from pipeline.store import Store, new_store
 
-__all__ = ["extract", "run"]
-
 
 def extract(
     sources: PathLike | Iterable[PathLike],

@@ -14,8 +14,6 @@ from pipeline.recordings import PathLike, Recording, Recordings, scan
 from pipeline.settings import Settings
 from pipeline.store import Store
 
-__all__ = ["find_again", "labels_of"]
-
 
 def find_again(
     sources: Iterable[PathLike],

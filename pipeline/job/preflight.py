@@ -19,8 +19,6 @@ from pipeline.job.plan import Plan
 from pipeline.process import OWN, difference, installed_versions, numerics_class, other_numerics
 from pipeline.recordings import Recording
 
-__all__ = ["check_workers"]
-
 SAMPLE = 8  # recordings that each worker opens
 
 

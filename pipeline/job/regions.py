@@ -25,8 +25,6 @@ from pipeline.recordings import Recordings
 from pipeline.store import Store
 from pipeline.windows import map_windows, open_windows, read_windows, why_unreadable
 
-__all__ = ["Failure", "Task", "run_region"]
-
 TRACE = 4000  # characters
 # What the system says of a store that no region can be written to.
 HOPELESS = {

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["Progress", "Report", "printable"]
-
 SHOWN = 20
 # What a terminal or a file does not show but obeys, and what is not Unicode.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -14,8 +14,6 @@ from pipeline.cluster import Engine, StartError
 from pipeline.job.regions import Failure, Task, run_region
 from pipeline.record import Done
 
-__all__ = ["Outcome", "attempt_all"]
-
 PAUSE = 1.0  # seconds before the second attempt; before each further one twice as long
 DEATHS = 3  # a region at which so many workers died has killed them
 

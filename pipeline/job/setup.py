@@ -31,8 +31,6 @@ from pipeline.store import (
     open_store,
 )
 
-__all__ = ["create", "find_begun", "finish", "remake"]
-
 
 def find_begun(plan: Plan, overwrite: bool = False) -> bool:
     """Whether the store of a plan is there, to go on with.

@@ -15,8 +15,6 @@ from pipeline.record import Record, Standing
 from pipeline.share import Share
 from pipeline.store import Store, check_format, check_small_files, open_store
 
-__all__ = ["stand", "summarize"]
-
 
 def summarize(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a store holds and how it was made.

@@ -18,8 +18,6 @@ from pipeline.paths import StoredFile, remove
 from pipeline.record import Done, Forgotten, Made, Record
 from pipeline.store import Store, check_format, open_store
 
-__all__ = ["Damage", "verify"]
-
 AT_ONCE = 8  # files read at a time, so that a disk has something to do
 # What writers leave that are at work, or were killed; going on removes it.
 UNFINISHED = ".partial"

@@ -13,8 +13,6 @@ from pipeline.audio import HDF5_SUFFIXES, as_os_error
 from pipeline.labels.values import LabelsByPath
 from pipeline.paths import AnyPath, RemotePath, locate, open_binary, read_rows, separated_by
 
-__all__ = ["load_labels", "read_label"]
-
 Array = npt.NDArray[Any]
 
 

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Labels", "LabelsByPath", "check_count", "make_labels"]
-
 # Numbers as programs write them. What else Python takes for one may be a name: 007, 1_1, nan.
 WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 REAL = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from filelock import SoftFileLease
 
-__all__ = ["LOOK_SECONDS", "FileLeases", "Lease", "Leases", "new_share_name", "share_of"]
-
 LOOK_SECONDS = 0.25  # how often somebody who waits looks again
 
 

@@ -12,8 +12,6 @@ from pipeline.locks.lease import LOOK_SECONDS, FileLeases, Lease, Leases, share_
 from pipeline.locks.object_lease import ObjectLeases
 from pipeline.paths import AnyPath, RemotePath
 
-__all__ = ["Holder", "Lock", "holders", "locked", "shared"]
-
 # A job shows a sign of life three times in this time. One of another host that
 # shows none for so long is taken for dead; one of this host is known to be.
 LEASE_SECONDS = 30.0

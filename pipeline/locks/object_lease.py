@@ -16,8 +16,6 @@ from typing import Any
 from pipeline.locks.lease import LOOK_SECONDS, Lease, new_share_name
 from pipeline.paths import ChangedError, RemotePath, Version
 
-__all__ = ["ObjectLeases"]
-
 
 class ObjectLeases:
     """Leases below a name beside a store."""

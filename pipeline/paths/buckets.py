@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
-__all__ = ["ChangedError", "open_bucket", "translated"]
-
 # So long a server that is gone is waited for before a request has failed.
 RETRY_SECONDS = 20.0
 DENIED = "permission denied; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that allow it"

@@ -9,8 +9,6 @@ from typing import Any
 
 from pipeline.paths.remote import AnyPath, RemotePath, Version
 
-__all__ = ["KEPT_BYTES", "RemoteFile", "open_binary", "open_whole"]
-
 # A header is in the first; the rest is asked for in pieces that last for some
 # blocks of audio, which are kept for the next block, and shared by threads.
 FIRST, PIECE, KEPT = 1 << 16, 1 << 20, 64

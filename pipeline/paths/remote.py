@@ -20,16 +20,6 @@ if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta, PutMode
     from obstore.store import ObjectStore
 
-__all__ = [
-    "AnyPath",
-    "PathT",
-    "RemotePath",
-    "RemoteStatus",
-    "Version",
-    "as_path",
-    "is_remote",
-]
-
 SCHEMES = ("s3", "gs", "https", "http")
 TOGETHER = 1 << 20  # bytes sent at a time of what comes in lines
 AT_ONCE = 1000  # objects removed by one request

@@ -10,8 +10,6 @@ from io import TextIOWrapper
 from pipeline.paths.ranges import open_binary
 from pipeline.paths.remote import AnyPath, RemotePath, is_remote
 
-__all__ = ["locate", "read_rows", "separated_by"]
-
 SEPARATORS = {";": "semicolons", "\t": "tabs"}
 
 

@@ -16,19 +16,6 @@ import google_crc32c
 from pipeline.paths.ranges import open_whole
 from pipeline.paths.remote import AnyPath, PathT, RemotePath
 
-__all__ = [
-    "StoredFile",
-    "aside_of",
-    "flush",
-    "in_place",
-    "put_in_place",
-    "put_lines",
-    "remove",
-    "stored_file",
-    "sweep",
-    "walk",
-]
-
 PIECE = 1 << 18  # what stays in the cache between reading it and adding it up
 
 

@@ -11,8 +11,6 @@ from threading import Timer
 from time import monotonic
 from types import FrameType
 
-__all__ = ["INTERRUPTED", "await_command", "interruptible"]
-
 INTERRUPTED = 130
 PATIENCE = 1.0  # seconds after which it is said that something is waited for
 ONCE = 0.5  # seconds in which a terminal and a program between may send the same twice

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import psutil
 
-__all__ = ["MemoryLimit", "memory_limit"]
-
 GROUPS = Path("/sys/fs/cgroup")
 FILES = ("memory.max", "memory.high", "memory.limit_in_bytes")  # two of version 2, one of 1
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ANY", "HOW_TO_AGREE", "numerics_class", "other_numerics"]
-
 # Levels of NumPy's dispatch, from the highest, and by which names older versions know them.
 LEVELS = {
     "X86_V4": ({"X86_V4"}, {"AVX512_SKX"}),

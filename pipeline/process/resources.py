@@ -19,14 +19,6 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
-__all__ = [
-    "Recycled",
-    "boot",
-    "cores",
-    "keep_freed_memory",
-    "one_blas_thread",
-]
-
 # Of glibc, as its mallopt(3) names them, and as high as it lets them grow by itself.
 M_TRIM_THRESHOLD, TRIM = -1, 64 * 1024**2
 M_MMAP_THRESHOLD, MMAP = -3, 32 * 1024**2

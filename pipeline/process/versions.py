@@ -8,8 +8,6 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["OWN", "STORED", "difference", "installed_versions"]
-
 OWN = "dask-audio-pipeline"
 STORED = (OWN, "numpy", "scipy", "soundfile", "soxr", "h5py", "zarr", "numcodecs")
 SPOKEN = ("dask", "distributed", "cloudpickle")

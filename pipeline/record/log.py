@@ -11,8 +11,6 @@ from typing import Protocol
 
 from pipeline.paths import AnyPath, ChangedError, RemotePath, Version, open_whole
 
-__all__ = ["Log", "log_names", "new_log", "read_log"]
-
 # An object is put anew for each line, so that it must not grow without end.
 OBJECT_LINES = 256
 

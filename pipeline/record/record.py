@@ -33,25 +33,6 @@ from pipeline.paths import AnyPath, RemotePath, StoredFile, open_binary, put_lin
 from pipeline.process import boot
 from pipeline.record.log import Log, log_names, new_log, read_log
 
-__all__ = [
-    "Done",
-    "Entry",
-    "Failed",
-    "Finished",
-    "Forgotten",
-    "Made",
-    "Other",
-    "Place",
-    "Record",
-    "SameJob",
-    "Standing",
-    "Unreadable",
-    "digest_lines",
-    "fingerprint",
-    "power_lost",
-]
-
-
 # Linux writes to the disk what is older than half a minute, and has more to write meanwhile.
 UNFLUSHED_SECONDS = 120.0
 Unreadable = tuple[int, int, str, str]

@@ -1,6 +1,6 @@
-from .recordings import PathLike as PathLike
 from .recordings import Recording as Recording
 from .recordings import Recordings as Recordings
 from .recordings import check_request as check_request
 from .recordings import scan as scan
 from .sources import FileNames as FileNames
+from .sources import PathLike as PathLike

@@ -14,8 +14,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 
-__all__ = ["OTHER_AUDIO", "STORES", "count_passed", "match", "no_audio", "search", "why_unsearched"]
-
 STORES = (".zarr", ".parts")
 # Endings of audio, and of films with it, that are not read.
 OTHER_AUDIO = frozenset(

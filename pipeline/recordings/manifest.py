@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 from pipeline.paths import AnyPath, locate, read_rows, separated_by
 
-__all__ = ["read_manifest"]
-
 
 def read_manifest(path: AnyPath) -> Iterator[str]:
     """The paths that a manifest names.

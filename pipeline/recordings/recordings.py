@@ -31,8 +31,6 @@ from pipeline.paths import as_path, is_remote, open_binary
 from pipeline.recordings.folders import why_unsearched
 from pipeline.recordings.sources import AT_ONCE, FileNames, PathLike, Paths, find_files
 
-__all__ = ["OpenRecording", "PathLike", "Recording", "Recordings", "scan"]
-
 T = TypeVar("T")
 PIECE = 1 << 20  # bytes, or samples, read at a time
 PROBING, PROBED_AT_ONCE = 8, 64  # threads, and files that each takes at a time, at most

@@ -14,8 +14,6 @@ from pipeline.paths import RemotePath
 from pipeline.recordings.folders import OTHER_AUDIO, STORES, no_audio
 from pipeline.recordings.manifest import read_manifest
 
-__all__ = ["expand_remote"]
-
 
 def expand_remote(source: str, known: frozenset[str], passed: dict[str, str]) -> Iterator[str]:
     """The files that a URL names.

@@ -20,8 +20,6 @@ from pipeline.recordings.folders import count_passed, match, no_audio, search
 from pipeline.recordings.manifest import read_manifest
 from pipeline.recordings.remote_sources import expand_remote
 
-__all__ = ["FileNames", "Found", "PathLike", "Paths", "find_files"]
-
 PathLike = str | os.PathLike[str]
 AT_ONCE = 4096  # paths of which the places in the buffer are Python numbers
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import h5py
 
-__all__ = ["written"]
-
 
 class _Patient:
     """A file that takes whatever it is given, and tells afterwards what could not be written.

@@ -41,8 +41,6 @@ from pipeline.record import SameJob
 from pipeline.store.hdf5_file import written
 from pipeline.store.schema import COORDINATE_CHUNK, Variable
 
-__all__ = ["Hdf5Store"]
-
 Array = npt.NDArray[Any]
 
 MASTER = "master"

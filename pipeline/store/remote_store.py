@@ -15,8 +15,6 @@ from pipeline.store.schema import NAMES, Variable
 from pipeline.store.shards import Piece, Shards
 from pipeline.store.zarr_group import ZarrGroup, create_group
 
-__all__ = ["RemoteStore"]
-
 
 class RemoteStore(ZarrGroup[RemotePath]):
     """Reads and writes a Zarr store in a bucket; see `pipeline.store.store.Store`.

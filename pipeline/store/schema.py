@@ -13,15 +13,6 @@ from pipeline.features import Feature, feature_name
 from pipeline.grid import WindowGrid
 from pipeline.layout import Layout
 
-__all__ = [
-    "COORDINATE_CHUNK",
-    "FORMAT",
-    "NAMES",
-    "Variable",
-    "coordinate_values",
-    "describe",
-]
-
 Array = npt.NDArray[Any]
 
 FORMAT = 6  # of what is stored; another version of this package may have another

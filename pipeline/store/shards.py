@@ -23,8 +23,6 @@ from numcodecs import blosc
 
 from pipeline.paths import AnyPath, RemotePath
 
-__all__ = ["CHECKED", "Piece", "Shards", "compressors", "own_checksum"]
-
 Array = npt.NDArray[Any]
 Bytes = bytes | npt.NDArray[np.uint8]
 Piece = bytes | memoryview

@@ -20,18 +20,6 @@ from pipeline.store.remote_store import RemoteStore
 from pipeline.store.schema import FORMAT, Variable
 from pipeline.store.zarr_store import ZarrStore
 
-__all__ = [
-    "Region",
-    "Store",
-    "check_format",
-    "check_small_files",
-    "is_whole",
-    "new_store",
-    "open_finished",
-    "open_store",
-    "pack",
-]
-
 Array = npt.NDArray[Any]
 
 ENDINGS = (".zarr", ".h5", ".hdf5")

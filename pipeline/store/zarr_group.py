@@ -24,8 +24,6 @@ from pipeline.record import SameJob
 from pipeline.store.schema import COORDINATE_CHUNK, NAMES, Variable
 from pipeline.store.shards import CHECKED, Piece, Shards, compressors, own_checksum
 
-__all__ = ["ZarrGroup", "ZarrRegion", "create_group", "shards_of"]
-
 Array = npt.NDArray[Any]
 
 METADATA = "zarr.json"

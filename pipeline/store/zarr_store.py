@@ -17,8 +17,6 @@ from pipeline.store.schema import NAMES, Variable
 from pipeline.store.shards import Piece
 from pipeline.store.zarr_group import METADATA, ZarrGroup, create_group
 
-__all__ = ["ZarrStore"]
-
 AT_ONCE, PIECE = 16, 4096  # files whose sizes are asked for, of a file system that may be far
 
 

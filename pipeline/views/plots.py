@@ -16,8 +16,6 @@ from pipeline.recordings import scan
 from pipeline.store import Store, open_finished
 from pipeline.training import read_features
 
-__all__ = ["plot_window"]
-
 AROUND = 4  # windows shown either side
 NAMED = 24  # classes, at most, whose names there is room for
 
