@@ -165,7 +165,7 @@ def cluster(entry: str) -> None:
 def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **given: Any) -> None:
     """Say what extract would do; refuse what cannot end well."""
     from pipeline.cluster import capacity_of, check_manager, load_cluster
-    from pipeline.job import Plan, find_begun
+    from pipeline.job import Plan, check_fits, describe_plan, find_begun
 
     job = _job(sources, config, given)
     cluster = load_cluster(job.cluster)
@@ -175,9 +175,9 @@ def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **given: A
         planned = Plan.make(
             job.sources, job.out, job.feature, job.labels, job.settings, progress=looked
         )
-    planned.check_fits(worker)
+    check_fits(planned, worker)
     find_begun(planned, job.overwrite)
-    _print(planned.as_dict(worker.threads, job.share), as_json)
+    _print(describe_plan(planned, worker.threads, job.share), as_json)
 
 
 @commands.command()
@@ -190,7 +190,7 @@ def extract(
 ) -> int:
     """Compute the features and store them, or go on doing so."""
     from pipeline.cluster import capacity_of, check_manager, check_report, load_cluster
-    from pipeline.job import Plan, run
+    from pipeline.job import Plan, check_fits, run
 
     job = _job(sources, config, given)
     cluster = load_cluster(job.cluster)
@@ -201,8 +201,10 @@ def extract(
         planned = Plan.make(
             job.sources, job.out, job.feature, job.labels, job.settings, progress=looked
         )
-    planned.check_fits(capacity_of(cluster))
-    with _progress(job.quiet, planned.grid.hop_samples / planned.grid.samplerate) as progress:
+    check_fits(planned, capacity_of(cluster))
+    with _progress(
+        job.quiet, planned.inputs.grid.hop_samples / planned.inputs.grid.samplerate
+    ) as progress:
         report = run(
             planned,
             cluster,

@@ -52,8 +52,8 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("connection", "engine"),
     ),
     "job": (
-        *("lost", "plan", "preflight", "setup", "regions", "retry", "report", "execution"),
-        *("extraction", "verification", "status"),
+        *("lost", "identity", "plan", "projection", "begun", "preflight", "setup", "regions"),
+        *("retry", "report", "execution", "extraction", "verification", "status"),
     ),
     "training": ("order", "batches", "streaming"),
     "views": ("plots",),

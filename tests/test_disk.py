@@ -190,7 +190,7 @@ def test_full_while_the_store_is_made(
     for options in few + small:
         disk.remount("size=32m,nr_inodes=400")
         disk.remount(options)
-        unchecked = "pipeline.job.plan.Plan.check_fits = lambda *arguments: None"
+        unchecked = "pipeline.job.projection.check_fits = lambda *arguments: None"
         ended = place.extract(out, before=unchecked).wait()
         if ended.code == 1:  # it was made, and the regions found no room
             stopped(ended, out, "No space left on device")

@@ -243,8 +243,8 @@ def test_stored_labels_are_found_and_joined_in_order(
     assert labels.values.tolist() == [1, 2, 3, 5, 6]
     settings = Settings(samplerate=100)
     plan = Plan.make(tmp_path / "in", tmp_path / "out.zarr", FEATURE, settings=settings)
-    assert plan.labels is not None
-    assert plan.labels.values.tolist() == [1, 2, 3, 5, 6]
+    assert plan.inputs.labels is not None
+    assert plan.inputs.labels.values.tolist() == [1, 2, 3, 5, 6]
 
 
 @MAKERS

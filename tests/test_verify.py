@@ -25,7 +25,7 @@ from commands import REGIONS, WINDOWS, Workplace
 from conftest import SUFFIXES, Array, Cli, forget, record_folder, save_hdf5, snapshot
 
 import pipeline as pl
-import pipeline.job.plan
+import pipeline.job.identity
 import pipeline.job.setup
 import pipeline.job.verification
 import pipeline.store.store
@@ -601,7 +601,7 @@ def test_a_store_of_another_version_is_neither_called_damaged_nor_gone_on_with(
     cli: Cli, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        for module in (pipeline.job.plan, pipeline.job.setup, pipeline.store.store):
+        for module in (pipeline.job.identity, pipeline.job.setup, pipeline.store.store):
             patch.setattr(module, "FORMAT", 3)
         made = make(".zarr")
     ended = cli("verify", made.out)

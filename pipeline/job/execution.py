@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.cluster import Engine
+from pipeline.job.begun import find_begun
 from pipeline.job.plan import Plan
 from pipeline.job.preflight import check_workers
 from pipeline.job.regions import Failure, Task
 from pipeline.job.report import Progress, Report
 from pipeline.job.retry import Outcome, attempt_all
-from pipeline.job.setup import create, find_begun, finish, remake
+from pipeline.job.setup import create, finish, remake
 from pipeline.locks import Holder, Lock
 from pipeline.process import ANY, numerics_class, other_numerics
 from pipeline.record import Done, Failed, Made, Record, Standing, power_lost
@@ -102,7 +103,7 @@ class Execution:
 
     def do(self, starting: AbstractContextManager[Engine], overwrite: bool) -> None:
         """Compute what is not recorded, and finish the store when all is."""
-        if self._stop_at_once and self._plan.recordings.unreadable:
+        if self._stop_at_once and self._plan.inputs.recordings.unreadable:
             return
         pending = self._own & ~self._standing.done
         if pending.any():
@@ -222,8 +223,10 @@ class Execution:
             for start, stop, path, reason in self._standing.masked()
         )
         # Recordings without windows are of no share: who does the whole job reports them.
-        unreadable = plan.recordings.unreadable if share is None or self._stop_at_once else ()
-        passed_over = plan.recordings.passed_over if share is None else ()
+        unreadable = (
+            plan.inputs.recordings.unreadable if share is None or self._stop_at_once else ()
+        )
+        passed_over = plan.inputs.recordings.passed_over if share is None else ()
         return Report(
             plan.out,
             plan.layout.length_of(self._own),
@@ -242,17 +245,17 @@ class Execution:
 
 def _task(plan: Plan, store: Store, region: int) -> Task:
     start, stop = plan.layout.bounds(region)
-    grid, used = plan.grid[start:stop].detached()
+    grid, used = plan.inputs.grid[start:stop].detached()
     return Task(
         region,
         plan.layout.shard,
         plan.layout.dtype,
         store,
         plan.fingerprint,
-        plan.recordings[used],
+        plan.inputs.recordings[used],
         grid,
-        plan.feature,
-        plan.known.code,
+        plan.inputs.feature,
+        plan.feature_identity.code,
         plan.numerics,
         plan.settings.flush,
     )

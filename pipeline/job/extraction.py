@@ -11,10 +11,11 @@ from typing import Any
 from pipeline.cluster import Cluster, StartError, capacity_of, load_cluster, started
 from pipeline.features import Feature, Spectrogram
 from pipeline.inputs import LabelsLike
+from pipeline.job.begun import find_begun
 from pipeline.job.execution import Execution
 from pipeline.job.plan import Plan
+from pipeline.job.projection import check_fits
 from pipeline.job.report import Progress, Report
-from pipeline.job.setup import find_begun
 from pipeline.locks import locked, shared
 from pipeline.recordings import PathLike
 from pipeline.settings import Settings
@@ -76,7 +77,7 @@ def extract(
     """
     plan = Plan.make(sources, out, features, labels, Settings.from_mapping(settings))
     where = load_cluster(cluster)
-    plan.check_fits(capacity_of(where))
+    check_fits(plan, capacity_of(where))
     part = Share.parse(share) if share is not None else None
     return run(plan, where, overwrite=overwrite, share=part, progress=progress)
 
