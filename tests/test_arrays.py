@@ -15,7 +15,7 @@ import pipeline.audio.readers
 from pipeline import WindowGrid, scan
 from pipeline.audio.readers import open_reader, probe
 from pipeline.labels.files import load_labels
-from pipeline.windows import read_windows, why_unreadable
+from pipeline.recordings import read_windows, why_unreadable
 
 ONES = np.ones(4000, np.float32)
 

@@ -44,8 +44,8 @@ from pipeline.job.regions import Failure, Task
 from pipeline.job.report import Report
 from pipeline.job.retry import Outcome, attempt_all
 from pipeline.record.record import Done
+from pipeline.recordings import read_windows
 from pipeline.settings import Settings
-from pipeline.windows import read_windows
 
 REGIONS = 24
 LOCAL: dict[str, Any] = {

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from pipeline import WindowGrid, scan
-from pipeline.windows import read_windows
+from pipeline.recordings import read_windows
 
 Run = Callable[[str, str], str]
 
@@ -20,7 +20,7 @@ BEGIN = """if True:
     import os, sys, threading, warnings
     import numpy as np
     from pipeline import WindowGrid, scan
-    from pipeline.windows import read_windows
+    from pipeline.recordings import read_windows
 
     warnings.simplefilter("ignore")  # of threads and forks, in Python 3.12
     recordings = scan(sys.argv[1])

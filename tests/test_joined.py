@@ -10,7 +10,7 @@ import soundfile
 
 from pipeline import WindowGrid, scan
 from pipeline.audio.readers import probe
-from pipeline.windows import read_windows, why_unreadable
+from pipeline.recordings import read_windows, why_unreadable
 
 
 def write(path: Path, seconds: int, seed: int, subtype: str) -> bytes:

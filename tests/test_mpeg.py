@@ -13,7 +13,7 @@ from conftest import decode, mp3_frames, read_all
 from pipeline import WindowGrid, scan
 from pipeline.audio.mpeg import find_start, whole_frames
 from pipeline.audio.readers import open_reader, probe
-from pipeline.windows import read_windows, why_unreadable
+from pipeline.recordings import read_windows, why_unreadable
 
 WINDOW = 0.1
 

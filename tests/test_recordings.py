@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 import pipeline.recordings.recordings
 from pipeline.audio.readers import Header
 from pipeline.grid import WindowGrid
+from pipeline.recordings import read_windows
 from pipeline.recordings.recordings import Recording, Recordings, scan
 from pipeline.recordings.sources import Paths, find_files
-from pipeline.windows import read_windows
 
 Samples = npt.NDArray[np.float32]
 Write = Callable[..., Path]

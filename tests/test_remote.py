@@ -38,8 +38,8 @@ from pipeline.paths.buckets import ChangedError
 from pipeline.paths.remote import RemotePath, Version
 from pipeline.record import log
 from pipeline.record.record import Record
+from pipeline.recordings import read_windows
 from pipeline.store.store import open_store
-from pipeline.windows import read_windows
 
 QUICK = "pipeline.locks.lock.LEASE_SECONDS = 1.5\n"
 ELSEWHERE = QUICK + "import socket; socket.gethostname = lambda: 'elsewhere'\n"
