@@ -26,7 +26,7 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 FORMAT = 6  # of what is stored; another version of this package may have another
-# Measured with scripts/benchmark-choices: chunks under some 64 kB pay more for
+# Measured with scripts/measure/choices: chunks under some 64 kB pay more for
 # the codec than for the bytes; shards under 8 MB take longer, and beyond 16 MB
 # only cost memory.
 CHUNK_BYTES = 64 * 1024
