@@ -16,7 +16,7 @@ from pipeline.identity import Code, FeatureIdentity, is_same
 from pipeline.job.plan import Plan, deciding
 from pipeline.paths import flush
 from pipeline.process import ANY, STORED
-from pipeline.record import Finished, Made, Record, Standing
+from pipeline.record import CommonFiles, Finished, Record, State
 from pipeline.settings import Settings
 from pipeline.store import (
     COORDINATE_CHUNK,
@@ -80,10 +80,10 @@ def _fingerprint_in(store: Store, record: Record) -> str | None:
         if finished := record.read_finished():
             return finished.fingerprint
     try:
-        made = record.made()
-        if made is None:
+        files = record.common_files()
+        if files is None:
             return None
-        check_small_files(store, made.files)
+        check_small_files(store, files)
         return str(store.attrs()["fingerprint"])
     except (OSError, KeyError):
         return None
@@ -145,7 +145,7 @@ def _other_feature(old: dict[str, Any], described: dict[str, Any], new: FeatureI
     return f"the feature {new.name} has other parameters"
 
 
-def create(plan: Plan, store: Store, overwrite: bool) -> Made:
+def create(plan: Plan, store: Store, overwrite: bool) -> CommonFiles:
     """Make the store, with all but the features and `valid`."""
     if overwrite and store.exists():
         store.remove()
@@ -161,7 +161,7 @@ def create(plan: Plan, store: Store, overwrite: bool) -> Made:
     return entry
 
 
-def remake(plan: Plan, store: Store, record: Record) -> Made:
+def remake(plan: Plan, store: Store, record: Record) -> CommonFiles:
     """Make again what `create` made, to the same bits."""
     try:
         attrs = record.job()["attrs"]
@@ -178,14 +178,14 @@ def remake(plan: Plan, store: Store, record: Record) -> Made:
     return entry
 
 
-def finish(plan: Plan, store: Store, record: Record, standing: Standing) -> None:
+def finish(plan: Plan, store: Store, record: Record, state: State) -> None:
     """Write which windows are valid, when all regions are stored and nobody is at work."""
     store.sweep()  # what workers that were killed have left
-    files = standing.made
+    files = state.common_files
     holds = files is not None and all(is_whole(store, file, plan.layout) for file in files)
     if not holds or store.is_renamed():  # what will be recorded anew must not be damaged
         remake(plan, store, record)
-    n_windows, runs = plan.layout.n_windows, list(standing.masked())
+    n_windows, runs = plan.layout.n_windows, list(state.masked())
     with store.finishing() as aside:
         for a in range(0, n_windows, COORDINATE_CHUNK):
             b = min(a + COORDINATE_CHUNK, n_windows)
@@ -200,11 +200,11 @@ def finish(plan: Plan, store: Store, record: Record, standing: Standing) -> None
     made = _made(plan, store)
     _flush(plan, store, made)
     record.add(made)
-    classes = standing.windows_by_class(plan.layout)
+    classes = state.windows_by_class(plan.layout)
     record.finish(Finished(FORMAT, plan.fingerprint, made.files, classes))
 
 
-def _flush(plan: Plan, store: Store, made: Made) -> None:
+def _flush(plan: Plan, store: Store, made: CommonFiles) -> None:
     if plan.settings.flush:
         flush(store.locate(file.name) for file in made.files)
 
@@ -249,7 +249,7 @@ def _fill(plan: Plan, store: Store) -> None:
             store.fill("label", a, plan.labels.values[a : a + COORDINATE_CHUNK])
 
 
-def _made(plan: Plan, store: Store) -> Made:
+def _made(plan: Plan, store: Store) -> CommonFiles:
     """The files of a store that are of no region, as they now are."""
     names = sorted(store.small_files())
-    return Made(tuple(store.stored_file(name, plan.layout) for name in names))
+    return CommonFiles(tuple(store.stored_file(name, plan.layout) for name in names))
