@@ -32,7 +32,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("ogg", "mpeg", "riff", "arrays", "sound_files", "sound_readers", "readers"),
         "resampling",
     ),
-    "recordings": ("folders", "manifest", "remote_sources", "sources", "recordings"),
+    "recordings": ("folders", "manifest", "remote_sources", "sources", "recordings", "blocks"),
     "features": (),
     "plain": (),
     "registry": (),

@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 import pipeline.recordings.recordings
 from pipeline import Spectrogram, WindowGrid, map_windows, open_windows, scan
 from pipeline.audio.readers import Reader
+from pipeline.recordings import read_windows, why_unreadable
 from pipeline.recordings.recordings import OpenRecording, Recordings
-from pipeline.windows import compute_features, read_windows, why_unreadable
+from pipeline.windows import compute_features
 
 Array = npt.NDArray[Any]
 

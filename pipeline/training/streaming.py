@@ -14,10 +14,10 @@ import numpy.typing as npt
 from pipeline.features import Feature, Spectrogram
 from pipeline.inputs import Inputs, LabelsLike
 from pipeline.process import cores, keep_freed_memory, one_blas_thread
-from pipeline.recordings import PathLike
+from pipeline.recordings import PathLike, read_windows, why_unreadable
 from pipeline.settings import Settings
 from pipeline.training.batches import Batch, check_batch_size, check_whole, split
-from pipeline.windows import compute_features, read_windows, why_unreadable
+from pipeline.windows import compute_features
 
 __all__ = ["stream"]
 
