@@ -41,7 +41,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "windows": (),
     "settings": (),
     "inputs": (),
-    "record": ("log", "record"),
+    "record": ("log", "lines", "entries", "state", "record"),
     "store": (
         *("schema", "shards", "zarr_group", "zarr_store", "remote_store"),
         *("hdf5_file", "hdf5_store", "store"),
@@ -73,7 +73,7 @@ DOORS = {
     "zarr": {"store.zarr_group", "store.remote_store"},
     "numcodecs": {"store.shards"},
     "h5py": {"audio.arrays", "labels.files", "store.hdf5_file", "store.hdf5_store", "demo"},
-    "google_crc32c": {"paths.whole_files", "record.record", "store.shards"},
+    "google_crc32c": {"paths.whole_files", "record.lines", "store.shards"},
     "filelock": {"locks.lease"},
     "obstore": {"paths"},
     "dask": {"process.resources", "windows", "job.regions", "cluster"},

@@ -54,10 +54,10 @@ def _fingerprint_elsewhere(store: Store, record: Record) -> str | None:
         if finished := record.read_finished():
             return finished.fingerprint
     try:
-        made = record.made()
-        if made is None:
+        files = record.common_files()
+        if files is None:
             return None
-        check_small_files(store, made.files)
+        check_small_files(store, files)
         return str(store.attrs()["fingerprint"])
     except (OSError, KeyError):
         return None

@@ -21,7 +21,7 @@ from pipeline.job.retry import Outcome, attempt_all
 from pipeline.job.setup import create, finish, remake
 from pipeline.locks import Holder, Lock
 from pipeline.process import ANY, numerics_class, other_numerics
-from pipeline.record import Done, Failed, Made, Record, Standing, power_lost
+from pipeline.record import CommonFiles, Done, Failed, Record, State, power_lost
 from pipeline.share import Share
 from pipeline.store import Store, check_small_files, is_whole
 
@@ -43,7 +43,7 @@ class Execution:
         self._own = np.full(plan.layout.n_regions, share is None)
         if share is not None:
             self._own[slice(*share.bounds(len(self._own)))] = True
-        self._standing, self._begun = Standing.of(len(self._own)), False
+        self._state, self._begun = State.of(len(self._own)), False
         self._before = self._regions = self._windows = 0
         self._failed: list[tuple[int, str]] = []
         self._stopped: str | None = None
@@ -66,10 +66,10 @@ class Execution:
     def _read(self, checked: npt.NDArray[np.bool_]) -> None:
         """Take in what the record says; whether it holds is checked of some regions only."""
         holds = self._store.in_place(self._plan.layout, checked)
-        doubtful = power_lost(self._record)
+        doubtful = power_lost(self._record.entries())
 
-        def in_place(entry: Done | Made) -> bool:
-            if isinstance(entry, Made):
+        def in_place(entry: Done | CommonFiles) -> bool:
+            if isinstance(entry, CommonFiles):
                 return holds(entry.files)
             if not checked[entry.region]:
                 return True
@@ -80,21 +80,20 @@ class Execution:
                 is_whole(self._store, file, layout) for file in entry.files
             )
 
-        self._standing = self._record.standing(len(self._own), in_place)
+        self._state = self._record.state(len(self._own), in_place)
         if self._record.damaged() or not self._small_files_hold():
-            self._standing.made = None  # what makes them anew mends the record, too
-        done = self._standing.done & self._own
+            self._state.common_files = None  # what makes them anew mends the record, too
+        done = self._state.done & self._own
         self._regions, self._windows = int(done.sum()), self._plan.layout.length_of(done)
 
     def _small_files_hold(self) -> bool:
-        """Whether the files of no region are as they were recorded."""
-        if self._standing.done.all() and not self._record.finished():
-            return True  # some may be written and not recorded yet; to finish looks at them
+        """Whether the common files are as they were recorded; the last step looks at the rest."""
+        files = self._state.settled_files(self._store.written_last, self._record.finished())
         try:
-            check_small_files(self._store, self._standing.made or ())
+            check_small_files(self._store, files)
         except OSError:
             return False
-        return self._standing.made is not None and not self._store.is_renamed()
+        return not (files and self._store.is_renamed())
 
     def _tell(self) -> None:
         """Say how far the job is."""
@@ -105,10 +104,10 @@ class Execution:
         """Compute what is not recorded, and finish the store when all is."""
         if self._stop_at_once and self._plan.inputs.recordings.unreadable:
             return
-        pending = self._own & ~self._standing.done
+        pending = self._own & ~self._state.done
         if pending.any():
             self._check_numerics()
-        if pending.any() or self._standing.made is None:
+        if pending.any() or self._state.common_files is None:
             with starting as engine:
                 check_workers(engine, self._plan)
                 self._make(overwrite)
@@ -130,11 +129,11 @@ class Execution:
             attrs = self._record.job()["attrs"]
         except (OSError, ValueError):  # it will be made again
             attrs = {}
-        classes = {str(attrs.get("numerics", numerics_class())), *self._standing.classes}
+        classes = {str(attrs.get("numerics", numerics_class())), *self._state.classes}
         others = sorted(classes - {numerics_class(), ""})
         if self._plan.numerics is None:
             if ANY not in classes:
-                self._standing.made = None  # made again, it says so
+                self._state.common_files = None  # made again, it says so
         elif others:
             raise ValueError(f"{self._plan.out}: this process {other_numerics(others[0])}")
 
@@ -151,14 +150,14 @@ class Execution:
                 self._read(self._own)
                 self._check_numerics()
             if not begun:
-                self._standing.add(create(self._plan, self._store, overwrite))
-            elif self._standing.made is None:
-                self._standing.add(remake(self._plan, self._store, self._record))
+                self._state.add(create(self._plan, self._store, overwrite))
+            elif self._state.common_files is None:
+                self._state.add(remake(self._plan, self._store, self._record))
 
     def _compute(self, engine: Engine) -> None:
         self._record.reopen()
         task = partial(_task, self._plan, self._store)
-        pending = map(int, np.flatnonzero(self._own & ~self._standing.done))
+        pending = map(int, np.flatnonzero(self._own & ~self._state.done))
         for outcome in attempt_all(engine, pending, task, self._plan.settings.retries):
             self._lock.check()
             self._take(outcome)
@@ -171,9 +170,9 @@ class Execution:
             if not others and not self._record.finished():
                 if self._share is not None:
                     self._read(np.full(len(self._own), True))
-                if self._standing.done.all():
+                if self._state.done.all():
                     self._lock.check()
-                    finish(self._plan, self._store, self._record, self._standing)
+                    finish(self._plan, self._store, self._record, self._state)
             if self._share is not None:
                 self._outlook = self._look_out(others)
 
@@ -184,7 +183,7 @@ class Execution:
         if others:
             more = f", and {len(others) - 1} more" if others[1:] else ""
             return f"still at work: {others[0]}{more}; the last that ends finishes the store"
-        left = int((~self._standing.done).sum())
+        left = int((~self._state.done).sum())
         return (
             f"{left} of {len(self._own)} regions of the store are not done: extract their shares, "
             f"or without a share, to finish it"
@@ -200,7 +199,7 @@ class Execution:
             self._fail(outcome, ": ".join(result.unreadable[0][2:]))
         else:
             self._record.add(result)
-            self._standing.add(result)
+            self._state.add(result)
             self._regions += 1
             self._windows += self._plan.layout.length(region)
             self._tell()
@@ -220,7 +219,7 @@ class Execution:
         first, last = (n * plan.layout.region for n in bounds)
         masked = (
             (max(start, first), min(stop, last), f"{path}: {reason}")
-            for start, stop, path, reason in self._standing.masked()
+            for start, stop, path, reason in self._state.masked()
         )
         # Recordings without windows are of no share: who does the whole job reports them.
         unreadable = (

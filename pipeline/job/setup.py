@@ -14,7 +14,7 @@ from pipeline.job.identity import deciding, file_rows
 from pipeline.job.plan import Plan
 from pipeline.paths import flush
 from pipeline.process import ANY, STORED
-from pipeline.record import Finished, Made, Record, Standing, Unreadable
+from pipeline.record import CommonFiles, Finished, Record, State, Unreadable
 from pipeline.store import (
     COORDINATE_CHUNK,
     FORMAT,
@@ -26,7 +26,7 @@ from pipeline.store import (
 )
 
 
-def create(plan: Plan, store: Store, overwrite: bool) -> Made:
+def create(plan: Plan, store: Store, overwrite: bool) -> CommonFiles:
     """Make the store, with all but the features and `valid`."""
     if overwrite and store.exists():
         store.remove()
@@ -36,13 +36,13 @@ def create(plan: Plan, store: Store, overwrite: bool) -> Made:
         _fill(plan, aside)
         record = Record(aside.record_folder)
         _begin(plan, record, attrs)
-        entry = _made(plan, aside)
+        entry = _common_files(plan, aside)
         _flush(plan, aside, entry)
         record.add(entry)
     return entry
 
 
-def remake(plan: Plan, store: Store, record: Record) -> Made:
+def remake(plan: Plan, store: Store, record: Record) -> CommonFiles:
     """Make again what `create` made, to the same bits."""
     try:
         attrs = record.job()["attrs"]
@@ -54,30 +54,30 @@ def remake(plan: Plan, store: Store, record: Record) -> Made:
         _fill(plan, aside)
     _begin(plan, record, attrs)
     record.reopen()
-    entry = _made(plan, store)
+    entry = _common_files(plan, store)
     record.add(entry)
     return entry
 
 
-def finish(plan: Plan, store: Store, record: Record, standing: Standing) -> None:
+def finish(plan: Plan, store: Store, record: Record, state: State) -> None:
     """Write which windows are valid, when all regions are stored and nobody is at work."""
     store.sweep()  # what workers that were killed have left
-    files = standing.made
+    files = state.common_files
     holds = files is not None and all(is_whole(store, file, plan.layout) for file in files)
     if not holds or store.is_renamed():  # what will be recorded anew must not be damaged
         remake(plan, store, record)
     with store.finishing() as aside:
-        _fill_valid(plan, aside, list(standing.masked()))
-    made = _made(plan, store)
-    _flush(plan, store, made)
-    record.add(made)
-    classes = standing.windows_by_class(plan.layout)
-    record.finish(Finished(FORMAT, plan.fingerprint, made.files, classes))
+        _fill_valid(plan, aside, list(state.masked()))
+    common = _common_files(plan, store)
+    _flush(plan, store, common)
+    record.add(common)
+    classes = state.windows_by_class(plan.layout)
+    record.finish(Finished(FORMAT, plan.fingerprint, common.files, classes))
 
 
-def _flush(plan: Plan, store: Store, made: Made) -> None:
+def _flush(plan: Plan, store: Store, common: CommonFiles) -> None:
     if plan.settings.flush:
-        flush(store.locate(file.name) for file in made.files)
+        flush(store.locate(file.name) for file in common.files)
 
 
 def _variables(plan: Plan) -> dict[str, Variable]:
@@ -140,7 +140,7 @@ def _fill_valid(plan: Plan, store: Store, masked: list[Unreadable]) -> None:
         store.fill("valid", a, valid)
 
 
-def _made(plan: Plan, store: Store) -> Made:
+def _common_files(plan: Plan, store: Store) -> CommonFiles:
     """The files of a store that are of no region, as they now are."""
     names = sorted(store.small_files())
-    return Made(tuple(store.stored_file(name, plan.layout) for name in names))
+    return CommonFiles(tuple(store.stored_file(name, plan.layout) for name in names))

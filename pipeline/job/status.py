@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.layout import Layout
 from pipeline.locks import holders
 from pipeline.paths import StoredFile
-from pipeline.record import Record, Standing
+from pipeline.record import Record, State
 from pipeline.share import Share
 from pipeline.store import Store, check_format, check_small_files, open_store
 
@@ -44,10 +44,10 @@ def summarize(path: str | os.PathLike[str]) -> dict[str, Any]:
         if (found := record.read_finished()) is not None:
             small, classes_of = found.files, found.numerics
         else:
-            finished, standing = False, record.standing(done)
-            small, done = _small_files(store, standing), int(standing.done.sum())
+            finished, state = False, record.state(done)
+            small, done = _small_files(store, state), int(state.done.sum())
             layout = Layout.from_json(job["identity"]["layout"])
-            classes_of = standing.windows_by_class(layout)
+            classes_of = state.windows_by_class(layout)
         check_small_files(store, small)
         regions = {"done": done, "of": job["regions"]}
     attrs = store.attrs()
@@ -113,8 +113,8 @@ def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
     job = record.job()
     check_format(store, job)
     layout = Layout.from_json(job["identity"]["layout"])
-    standing = record.standing(layout.n_regions)
-    done = int(standing.done.sum())
+    state = record.state(layout.n_regions)
+    done = int(state.done.sum())
     running = holders(store.path)
     return {
         "path": os.fspath(path),
@@ -123,9 +123,9 @@ def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
         "windows": layout.n_windows,
         "regions": layout.n_regions,
         "done": done,
-        "pending": layout.n_regions - done - len(standing.failed),
-        "numerics": standing.windows_by_class(layout),
-        "damaged_lines": standing.damaged_lines,
+        "pending": layout.n_regions - done - len(state.failed),
+        "numerics": state.windows_by_class(layout),
+        "damaged_lines": state.damaged_lines,
         "failed": [
             {
                 "region": region,
@@ -134,14 +134,14 @@ def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
                 "reason": failed.reason,
                 "trace": failed.trace,
             }
-            for region, failed in sorted(standing.failed.items())
+            for region, failed in sorted(state.failed.items())
         ],
         "shares": [
             {
                 "share": holder.share,
                 "holder": holder.name,
                 "regions": stop - start,
-                "done": int(standing.done[start:stop].sum()),
+                "done": int(state.done[start:stop].sum()),
             }
             for holder in running
             if holder.share
@@ -150,22 +150,16 @@ def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
         "unreadable": job["unreadable"],
         "masked": [
             {"windows": [start, stop], "path": path, "reason": reason}
-            for start, stop, path, reason in standing.masked()
+            for start, stop, path, reason in state.masked()
         ],
     }
 
 
-def _small_files(store: Store, standing: Standing) -> tuple[StoredFile, ...]:
+def _small_files(store: Store, state: State) -> tuple[StoredFile, ...]:
     """Those of no region that must be as they were recorded, of an unfinished store."""
-    if standing.made is None:
+    if state.common_files is None:
         raise ValueError(f"{store.path} is marked to be made anew; run extract again")
-    # One that ended as it finished may have written these, and not yet recorded them.
-    last_step = bool(standing.done.all())
-    return tuple(
-        file
-        for file in standing.made
-        if not (last_step and file.name.startswith(store.written_last))
-    )
+    return state.settled_files(store.written_last)
 
 
 def _count(labels: np.ndarray[Any, Any]) -> dict[str, int]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pipeline.layout import Layout
 from pipeline.locks import locked
 from pipeline.paths import StoredFile, remove
-from pipeline.record import Done, Forgotten, Made, Record
+from pipeline.record import Done, Failed, Invalidated, Record, State
 from pipeline.store import Store, check_format, open_store
 
 AT_ONCE = 8  # files read at a time, so that a disk has something to do
@@ -114,14 +114,16 @@ def _damages(store: Store) -> Iterator[Damage]:
     locate = partial(_where, store) if not small_damages else None
     yield from _check(store, layout, told.files(record), locate)
     if finished:
-        for region in np.flatnonzero(told.last[:, 0] < 0).tolist():
+        for region in np.flatnonzero(~told.state.done).tolist():
             name = store.file_of(layout.bounds(region)[0]) if locate else ""
             yield _of_region(store, layout, name, "stale", layout.bounds(region), locate)
-    small = {file.name for file in told.made or ()}
+    small = {file.name for file in told.state.common_files or ()}
     for name in store.files():
         known = store.windows_of(name, layout) is not None or name in small
         known |= not finished and name.endswith(UNFINISHED)
-        unrecorded = told.made is None or (not finished and name.startswith(store.written_last))
+        unrecorded = told.state.common_files is None or (
+            not finished and name.startswith(store.written_last)
+        )
         if not (known or unrecorded):
             yield Damage(str(store.locate(name)), "foreign")
 
@@ -135,56 +137,47 @@ class _Told:
     """
 
     logs: list[str]
-    last: npt.NDArray[np.int64]  # place of the line that holds of each region; -1 if none
-    made: tuple[StoredFile, ...] | None
+    state: State
+    last: npt.NDArray[np.int64]  # by region, the place of the last line that says it is stored
     damaged: list[str]
 
     @classmethod
     def by(cls, record: Record, n_regions: int) -> _Told:
-        logs, last = record.logs(), np.full((n_regions, 2), -1)
-        made: tuple[StoredFile, ...] | None = None
+        logs, state, last = record.logs(), State.of(n_regions), np.full((n_regions, 2), -1)
         damaged: dict[str, None] = {}
         for place, entry in record.lines(logs):
+            if entry is None:
+                damaged[str(record.log(logs[place[0]]))] = None
+            elif not isinstance(entry, Failed):  # what was stored before is still looked at
+                state.add(entry)
             if isinstance(entry, Done):
                 last[entry.region] = place
-            elif isinstance(entry, Forgotten):
-                last[list(entry.regions)] = -1
-                made = None if entry.made else made
-            elif isinstance(entry, Made):
-                made = entry.files
-            elif entry is None:
-                damaged[str(record.log(logs[place[0]]))] = None
-        return cls(logs, last, made, [*damaged])
-
-    @property
-    def complete(self) -> bool:
-        """Whether all regions are stored."""
-        return bool((self.last >= 0).all())
+        return cls(logs, state, last, [*damaged])
 
     def files(self, record: Record) -> Iterator[StoredFile]:
         """Those of all regions that are stored."""
         for place, entry in record.lines(self.logs):
-            if isinstance(entry, Done) and tuple(self.last[entry.region]) == place:
+            if not (isinstance(entry, Done) and self.state.done[entry.region]):
+                continue
+            if tuple(self.last[entry.region]) == place:
                 yield from entry.files
 
 
 def _damages_of_small_files(
     store: Store, layout: Layout, told: _Told, finished: bool
 ) -> Iterator[Damage]:
-    if told.made is None:
+    if told.state.common_files is None:
         yield Damage(str(store.path), "stale")
         return
-    # A job that ended as it finished has written these; it looks at them again.
-    last_step = told.complete and not finished
+    settled = told.state.settled_files(store.written_last, finished)
     files = (
         file
-        for file in told.made
-        if not (last_step and file.name.startswith(store.written_last))
-        or not store.locate(file.name).exists()
+        for file in told.state.common_files
+        if file in settled or not store.locate(file.name).exists()
     )
     found = [*_check(store, layout, files, None)]
     yield from found
-    if not found and not last_step and store.is_renamed():
+    if settled and not found and store.is_renamed():
         yield Damage(str(store.path), "renamed")
 
 
@@ -265,7 +258,7 @@ def _mark(store: Store, found: list[Damage]) -> None:
         record.reopen()
         record.drop_damaged_lines()
         made = any(item.file not in own for item in others)
-        record.add(Forgotten(tuple(regions), made))
+        record.add(Invalidated(tuple(regions), made))
     for name in [*store.files()] if foreign else ():
         if str(store.locate(name)) in foreign and store.owns(name):
             remove(store.locate(name))

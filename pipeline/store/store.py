@@ -280,7 +280,7 @@ def open_finished(path: str | os.PathLike[str]) -> Store:
     finished = record.read_finished()
     if finished is None:
         regions = job["regions"]
-        done = int(record.standing(regions).done.sum())
+        done = int(record.state(regions).done.sum())
         raise ValueError(
             f"{path} is not finished: {done} of {regions} regions are done; run extract again"
         )

@@ -17,7 +17,7 @@ from conftest import ROOT, stored
 from slurm import Slurm
 
 from pipeline.job.verification import verify
-from pipeline.record.record import Done, Record
+from pipeline.record import Done, Record
 from pipeline.store.store import open_store
 
 SCRIPTS = ROOT / "scripts" / "submit"

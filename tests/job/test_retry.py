@@ -43,7 +43,7 @@ from pipeline.job.plan import Plan
 from pipeline.job.regions import Failure, Task
 from pipeline.job.report import Report
 from pipeline.job.retry import Outcome, attempt_all
-from pipeline.record.record import Done
+from pipeline.record import Done
 from pipeline.recordings import read_windows
 from pipeline.settings import Settings
 

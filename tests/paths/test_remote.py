@@ -66,7 +66,7 @@ def whole(place: Workplace) -> dict[str, str]:
 
 def done_regions(out: str) -> int:
     record = Record(RemotePath(out) / ".record")
-    return int(record.standing(REGIONS).done.sum()) if record.begun() else 0
+    return int(record.state(REGIONS).done.sum()) if record.begun() else 0
 
 
 def held(place: Workplace, s3: Bucket, out: str, before: str = "") -> Command:
