@@ -232,7 +232,7 @@ def test_a_cluster_that_does_not_start_ends_the_job_with_code_1(cli: Cli, write_
     shown = cli("extract", "a.wav", "--out", "x.zarr", "--cluster", "some.yaml")
     assert shown.code == 1
     assert "stopped: cluster 'a': dask.distributed.SSHCluster did not start (" in shown.err
-    assert "give the same command again" in shown.err
+    assert "run the same command again" in shown.err
     assert not Path("x.zarr").exists()
 
 

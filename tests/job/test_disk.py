@@ -119,7 +119,7 @@ def stopped(ended: Ended, out: Path, why: str) -> None:
     report, message = ended.err.strip().splitlines()
     assert f"{WINDOWS} windows in {REGIONS} regions" in report
     assert message == (
-        f"stopped: {out}: {why}; what is done is kept: mend that, and give the same command again"
+        f"stopped: {out}: {why}; what is done is kept: fix that, and run the same command again"
     )
 
 
@@ -204,7 +204,7 @@ def test_full_while_the_store_is_made(
         assert ended == (
             2,
             "",
-            f"error: {out} cannot be written to: No space left on device; mend that, and give the "
+            f"error: {out} cannot be written to: No space left on device; fix that, and run the "
             f"same command again\n",
         )
         assert list(disk.path.iterdir()) == []

@@ -283,7 +283,7 @@ def test_a_server_that_fails_for_longer_ends_the_job_which_goes_on_later(
         ended_job = running.wait()
         s3.start()
     buckets._client.cache_clear()
-    assert (ended_job.code, "give the same command again" in ended_job.err) == (1, True)
+    assert (ended_job.code, "run the same command again" in ended_job.err) == (1, True)
     assert "Traceback" not in ended_job.err
     assert place.extract(out, before=s3.before).wait().code == 0
     is_whole(out, whole)
