@@ -7,6 +7,6 @@ from .projection import describe_plan as describe_plan
 from .report import Progress as Progress
 from .report import Report as Report
 from .report import printable as printable
-from .status import stand as stand
-from .status import summarize as summarize
+from .status import info_of as info_of
+from .status import status_of as status_of
 from .verification import verify as verify

@@ -16,7 +16,7 @@ from pipeline.share import Share
 from pipeline.store import Store, check_format, check_small_files, open_store
 
 
-def summarize(path: str | os.PathLike[str]) -> dict[str, Any]:
+def info_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a store holds and how it was made.
 
     Parameters
@@ -86,7 +86,7 @@ def summarize(path: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
-def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
+def status_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     """How far the job of a store is, also while it runs.
 
     Parameters
