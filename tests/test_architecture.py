@@ -43,8 +43,9 @@ ORDER: dict[str, tuple[str, ...]] = {
     "inputs": (),
     "record": ("log", "lines", "entries", "state", "record"),
     "store": (
-        *("schema", "shards", "zarr_group", "zarr_store", "remote_store"),
-        *("hdf5_file", "hdf5_store", "store"),
+        *("schema", "encoding", "shards", "store"),
+        *("zarr_arrays", "zarr_group", "zarr_store", "remote_store"),
+        *("hdf5_file", "hdf5_datasets", "hdf5_store", "opening", "packing"),
     ),
     "locks": ("lease", "object_lease", "lock"),
     "cluster": (
@@ -70,9 +71,9 @@ WINGS = [place for place in ORDER if ORDER[place]]
 DOORS = {
     "soundfile": {"audio", "process.numerics"},
     "soxr": {"audio.resampling", "process.numerics"},
-    "zarr": {"store.zarr_group", "store.remote_store"},
+    "zarr": {"store.zarr_arrays", "store.remote_store"},
     "numcodecs": {"store.shards"},
-    "h5py": {"audio.arrays", "labels.files", "store.hdf5_file", "store.hdf5_store", "demo"},
+    "h5py": {"audio.arrays", "labels.files", "store", "demo"},
     "google_crc32c": {"paths.whole_files", "record.lines", "store.shards"},
     "filelock": {"locks.lease"},
     "obstore": {"paths"},

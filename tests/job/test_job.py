@@ -27,7 +27,7 @@ from pipeline.cluster.entry import Cluster, load_cluster
 from pipeline.job.extraction import run
 from pipeline.job.plan import Plan
 from pipeline.settings import Settings
-from pipeline.store.store import open_store
+from pipeline.store import open_store
 
 Array = npt.NDArray[Any]
 TWO = capacity_of(Cluster(threads=2))

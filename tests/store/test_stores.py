@@ -27,8 +27,8 @@ import pipeline as pl
 from pipeline.labels.values import Labels
 from pipeline.layout import Layout, choose_layout
 from pipeline.paths.whole_files import put_lines
+from pipeline.store import Store, new_store, open_store
 from pipeline.store.schema import Variable
-from pipeline.store.store import Store, new_store, open_store
 
 Array = npt.NDArray[Any]
 
