@@ -47,7 +47,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("zarr_arrays", "zarr_group", "zarr_store", "remote_store"),
         *("hdf5_file", "hdf5_datasets", "hdf5_store", "opening", "packing"),
     ),
-    "locks": ("lease", "object_lease", "lock"),
+    "locks": ("processes", "lease", "object_lease", "lock"),
     "cluster": (
         *("entry", "walltime", "security", "managers", "capacity", "workers", "submissions"),
         *("connection", "engine"),
@@ -80,7 +80,7 @@ DOORS = {
     "dask": {"process.resources", "windows", "job.regions", "cluster"},
     "distributed": {"cluster"},
     "threadpoolctl": {"process"},
-    "psutil": {"process.limits", "cluster.security"},
+    "psutil": {"process.limits", "cluster.security", "locks.processes"},
     "yaml": {"yaml_files"},
     "cloudpickle": {"job.preflight"},
     "click": {"cli"},

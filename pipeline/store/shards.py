@@ -19,7 +19,6 @@ from typing import Any, Literal
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
-from numcodecs import blosc
 
 from pipeline.paths import AnyPath, RemotePath
 from pipeline.store.encoding import Encoding
@@ -85,6 +84,8 @@ class Shards:
     def _encode_chunk(self, values: Array) -> npt.NDArray[np.uint8]:
         if self.compression == "none":
             return values.reshape(-1).view(np.uint8)
+        from numcodecs import blosc
+
         kinds = {"shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
         kind = LEVEL, kinds[shuffle(values.itemsize)], BLOCK
         return np.frombuffer(blosc.compress(values, self.compression.encode(), *kind), np.uint8)
@@ -153,11 +154,13 @@ class Shards:
                 result[row] = values[place]
 
     def _decode(self, data: Bytes, result: Array) -> None:
+        if self.compression == "none":
+            result[...] = np.frombuffer(data, self._stored).reshape(result.shape)
+            return
+        from numcodecs import blosc
+
         try:
-            if self.compression == "none":
-                result[...] = np.frombuffer(data, self._stored).reshape(result.shape)
-            else:
-                blosc.decompress(data, result)
+            blosc.decompress(data, result)
         except RuntimeError as error:
             raise ValueError(f"it cannot be decoded: {error}") from error
 
