@@ -18,7 +18,7 @@ from slurm import Slurm
 
 from pipeline.job.verification import verify
 from pipeline.record import Done, Record
-from pipeline.store.store import open_store
+from pipeline.store import open_store
 
 SCRIPTS = ROOT / "scripts" / "submit"
 WINDOWS, REGIONS = 30_000, 8

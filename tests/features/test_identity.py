@@ -29,7 +29,7 @@ from pipeline.job.plan import Plan
 from pipeline.job.regions import Failure, run_region
 from pipeline.plain import UnknownError, plain
 from pipeline.registry import FEATURES
-from pipeline.store.store import new_store
+from pipeline.store import new_store
 
 # A feature that fails in the last region until it may go on.
 MODULE = """

@@ -28,7 +28,7 @@ from pipeline.job.extraction import run
 from pipeline.job.plan import Plan
 from pipeline.job.projection import check_fits, feature_bytes
 from pipeline.settings import Settings
-from pipeline.store.store import open_store
+from pipeline.store import open_store
 
 Array = npt.NDArray[Any]
 TWO = capacity_of(Cluster(threads=2))

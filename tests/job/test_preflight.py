@@ -26,7 +26,7 @@ from pipeline.cluster.entry import Cluster
 from pipeline.job.extraction import run
 from pipeline.job.regions import Failure, run_region
 from pipeline.process.versions import installed_versions
-from pipeline.store.store import new_store
+from pipeline.store import new_store
 
 
 @pytest.fixture(scope="module")

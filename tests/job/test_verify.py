@@ -28,14 +28,14 @@ import pipeline as pl
 import pipeline.job.identity
 import pipeline.job.setup
 import pipeline.job.verification
-import pipeline.store.store
+import pipeline.store.opening
 from pipeline.cluster.entry import Cluster
 from pipeline.job.extraction import run
 from pipeline.job.plan import Plan
 from pipeline.job.verification import verify
 from pipeline.layout import MOST_PARTS, choose_layout
 from pipeline.settings import Settings
-from pipeline.store.store import open_store, pack
+from pipeline.store import open_store, pack
 
 N = 44  # windows: 11 shards in 6 regions of 8, the last of which is partial
 TEXT = ["wren", "robin", "owl"]
@@ -601,7 +601,7 @@ def test_a_store_of_another_version_is_neither_called_damaged_nor_gone_on_with(
     cli: Cli, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        for module in (pipeline.job.identity, pipeline.job.setup, pipeline.store.store):
+        for module in (pipeline.job.identity, pipeline.job.setup, pipeline.store.opening):
             patch.setattr(module, "FORMAT", 3)
         made = make(".zarr")
     ended = cli("verify", made.out)

@@ -39,7 +39,7 @@ from pipeline.paths.remote import RemotePath, Version
 from pipeline.record import log
 from pipeline.record.record import Record
 from pipeline.recordings import read_windows
-from pipeline.store.store import open_store
+from pipeline.store import open_store
 
 QUICK = "pipeline.locks.lock.LEASE_SECONDS = 1.5\n"
 ELSEWHERE = QUICK + "import socket; socket.gethostname = lambda: 'elsewhere'\n"
