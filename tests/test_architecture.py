@@ -37,7 +37,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "plain": (),
     "registry": (),
     "identity": (),
-    "labels": ("values", "files"),
+    "labels": ("values", "files", "joining"),
     "windows": (),
     "settings": (),
     "inputs": (),

@@ -10,12 +10,12 @@ from typing import Any
 
 from pipeline.cluster import Cluster, capacity_of, load_cluster, started
 from pipeline.features import Feature, Spectrogram
-from pipeline.inputs import LabelsLike
 from pipeline.job.begun import find_begun
 from pipeline.job.execution import Execution
 from pipeline.job.plan import Plan
 from pipeline.job.projection import check_fits
 from pipeline.job.report import Progress, Report
+from pipeline.labels import LabelsLike
 from pipeline.locks import locked, shared
 from pipeline.recordings import PathLike
 from pipeline.settings import Settings

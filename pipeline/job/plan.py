@@ -10,9 +10,10 @@ from typing import Any
 
 from pipeline.features import Feature, shape_of
 from pipeline.identity import FeatureIdentity, identify
-from pipeline.inputs import Inputs, LabelsLike
+from pipeline.inputs import Inputs
 from pipeline.job.identity import identity_of
 from pipeline.job.lost import find_again, labels_of
+from pipeline.labels import LabelsLike
 from pipeline.layout import Layout, choose_layout
 from pipeline.process import numerics_class
 from pipeline.record import Record, fingerprint

@@ -286,7 +286,7 @@ def test_some_recordings_with_labels_and_some_without_are_refused(
 ) -> None:
     make(tmp_path / "in", "a", 1, [1])
     make(tmp_path / "in", "b", 1)
-    message = r"/b\.\w+ has no labels, but others .*; give labels for all, or for none"
+    message = r"/b\.\w+ has no labels, but others .*; pass labels for all, or for none"
     with pytest.raises(ValueError, match=message):
         find(tmp_path / "in")
     labels = find(tmp_path / "in", labels=[7, 8])
