@@ -95,8 +95,8 @@ WRONG = {
     "extract a.wav b.wav --out x.h5": "a.wav has 8000 Hz, b.wav has 16000 Hz",
     "extract short.wav --out x.h5 --tail drop": "no recording is as long as a window of 1.0 s",
     # options and their values
-    "extract --out x.zarr": "sources is missing; give SOURCE",
-    "extract a.wav": "out is missing; give --out OUT",
+    "extract --out x.zarr": "sources is missing; pass SOURCE",
+    "extract a.wav": "out is missing; pass --out OUT",
     "extract stereo.wav --out x.zarr --channel 5": "channel 5 .*stereo.wav has 2; .*0 to 1, or mix",
     "extract a.wav --out x.zarr --channel foo": "channel is 'foo'; .* from 0, or 'mix'",
     "extract a.wav --out x.zarr --channel -1": "channel is -1",

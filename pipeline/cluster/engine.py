@@ -177,7 +177,7 @@ def check_report(cluster: Cluster, report: Path | None) -> None:
         return
     if cluster.threads is not None:
         raise ValueError(
-            "a performance report is of Dask's workers, and threads are none; give --cluster "
+            "a performance report is of Dask's workers, and threads are none; pass --cluster "
             "with another entry, such as cluster.yaml:local"
         )
     if find_spec("bokeh") is None:

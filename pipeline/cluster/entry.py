@@ -26,36 +26,16 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 
 @dataclass(frozen=True)
 class Cluster:
-    """One entry of cluster.yaml; one of `threads`, `manager` and `address` is given.
-
-    Parameters
-    ----------
-    name : str
-        Of the entry.
-    threads : int, optional
-        Run in this process, on so many threads.
-    manager : str, optional
-        Full name of a Dask cluster class.
-    options : dict
-        Keyword arguments of the class.
-    scale : int or dict, optional
-        Number of workers to keep, or keyword arguments of the cluster's ``scale``.
-    adapt : dict, optional
-        Keyword arguments of the cluster's ``adapt``.
-    address : str, optional
-        Of a running scheduler.
-    security : bool or dict, optional
-        Whether to encrypt, or the keyword arguments of Dask's ``Security``. If
-        not given, all that others can reach is encrypted.
-    """
+    """One entry of cluster.yaml, with one of `threads`, `manager` and `address`."""
 
     name: str = "threads"
-    threads: int | None = None
-    manager: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    scale: int | dict[str, Any] | None = None
-    adapt: dict[str, Any] | None = None
-    address: str | None = None
+    threads: int | None = None  # of this process
+    manager: str | None = None  # full name of a Dask cluster class
+    options: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the class
+    scale: int | dict[str, Any] | None = None  # workers to keep, or arguments of its `scale`
+    adapt: dict[str, Any] | None = None  # arguments of its `adapt`
+    address: str | None = None  # of a running scheduler
+    # Whether to encrypt, or arguments of Dask's `Security`; None: what others can reach.
     security: bool | dict[str, Any] | None = None
 
     @property
@@ -69,19 +49,7 @@ class Cluster:
 
 
 def load_cluster(where: str | os.PathLike[str] | None) -> Cluster:
-    """Read an entry of a cluster file.
-
-    Parameters
-    ----------
-    where : str or path, optional
-        ``cluster.yaml`` or ``cluster.yaml:NAME``. Threads of this process if
-        not given.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no such file or entry, or a key is not known.
-    """
+    """The entry at ``cluster.yaml`` or ``cluster.yaml:NAME``; threads of this process if None."""
     if where is None:
         return Cluster(threads=cores())
     path, name = Path(where), None

@@ -21,26 +21,9 @@ NAMED = 24  # classes, at most, whose names there is room for
 
 
 def plot_window(path: str | os.PathLike[str], window: int, png: Path) -> None:
-    """Draw the labels, the waveform and the spectrogram around a window.
+    """Draw labels, waveform and spectrogram of a window, and of up to 4 at either side.
 
-    Parameters
-    ----------
-    path : path
-        A store that `extract` made.
-    window : int
-        The window in the middle; up to 4 of its recording stand either side.
-    png : path
-        The picture to write. The waveform is left out if the recording is
-        no longer where it was.
-
-    Raises
-    ------
-    ValueError
-        If there is no such window, or the features have no two axes.
-    OSError
-        If what is to be drawn is damaged or missing.
-    ImportError
-        If matplotlib is not installed.
+    The waveform is left out if the recording is no longer what it was.
     """
     if png.suffix.lower() != ".png" or not png.absolute().parent.is_dir():
         raise ValueError(f"png is {str(png)!r}; it must be a file name ending in .png in a folder")
