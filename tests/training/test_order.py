@@ -15,9 +15,8 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
-
 from pipeline.order import Order
+from scipy import stats
 
 Indices = npt.NDArray[np.int64]
 HUGE = 10**10
