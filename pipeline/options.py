@@ -11,9 +11,10 @@ import click
 
 SOURCES = """\
 A SOURCE is a file, a folder (searched recursively), a glob, a CSV file with a column 'path',
-an https:// file, or s3://bucket/folder/, an object or a glob there. Keys of a bucket are in the
-environment, also of the workers: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION,
-AWS_ENDPOINT_URL for a server that is not Amazon's, AWS_SKIP_SIGNATURE=true for a public bucket."""
+an https:// file, or s3://bucket/folder/, an object or a glob there (both need the extra
+dask-audio-pipeline[remote]). Keys of a bucket are in the environment, also of the workers:
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL for a server that
+is not Amazon's, AWS_SKIP_SIGNATURE=true for a public bucket."""
 
 OWN_GROUP, FEATURE_GROUP = "Options", "Feature"
 
