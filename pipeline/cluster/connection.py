@@ -69,13 +69,13 @@ def _client_at_address(cluster: Cluster, security: Security | None, stack: ExitS
     except (TypeError, RuntimeError) as error:
         raise ValueError(
             f"cluster {cluster.name!r}: {cluster.address} and its certificates do not fit "
-            f"({error}); give tls:// and security: {{tls_ca_file, tls_client_cert, "
+            f"({error}); set tls:// and security: {{tls_ca_file, tls_client_cert, "
             f"tls_client_key}}, or tcp:// and neither"
         ) from error
     except (OSError, ValueError) as error:
         raise ConnectionError(
             f"no Dask scheduler answers at {cluster.address} ({error}); start one with "
-            f"'dask scheduler', or give the address of one that runs"
+            f"'dask scheduler', or set the address of one that runs"
         ) from error
 
 
@@ -103,7 +103,7 @@ def _security(cluster: Cluster, stack: ExitStack, notice: Callable[[str], None])
             raise ValueError(
                 f"cluster {cluster.name!r}: what is sent to {cluster.address} could be read and "
                 f"commanded by others; start its scheduler with certificates and give tls://, or "
-                f"give 'security: false' where nobody else reaches the network"
+                f"set 'security: false' where nobody else reaches the network"
             )
         return None
     if cluster.security is None and not is_exposed(cluster, find_manager(cluster)):
@@ -114,7 +114,7 @@ def _security(cluster: Cluster, stack: ExitStack, notice: Callable[[str], None])
         notice(
             f"cluster {cluster.name!r} is not encrypted, and whoever has an account on this "
             f"machine can run commands in it; install dask-audio-pipeline[jobqueue] to encrypt "
-            f"it, or give 'security: false' where that is you alone"
+            f"it, or set 'security: false' where that is you alone"
         )
         return None
     folder = cluster.options.get("shared_temp_directory")

@@ -149,7 +149,7 @@ class DaskEngine(Engine):
                 continue
         raise ValueError(
             f"{FIRST} workers have died, one after the other, before they did anything; their own "
-            f"logs may say why; give them more memory, or other nodes"
+            f"logs may say why; allow them more memory, or other nodes"
         )
 
 

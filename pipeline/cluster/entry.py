@@ -66,7 +66,7 @@ def load_cluster(where: str | os.PathLike[str] | None) -> Cluster:
             raise ValueError(f"{path} names a cluster {entry!r}, which is no text; quote it")
     name = name or values.get("default", "threads" if "threads" in entries else None)
     if name is None:
-        raise ValueError(f"{path} has no 'default:'; give {path}:NAME, of {', '.join(entries)}")
+        raise ValueError(f"{path} has no 'default:'; pass {path}:NAME, of {', '.join(entries)}")
     reject_unknown([name], entries, f"cluster of {path}")
     try:
         return _parse(name, entries[name])
@@ -76,17 +76,17 @@ def load_cluster(where: str | os.PathLike[str] | None) -> Cluster:
 
 def _parse(name: str, entry: object) -> Cluster:
     if not isinstance(entry, dict):
-        raise ValueError("it is empty; give threads, class or address")
+        raise ValueError("it is empty; set threads, class or address")
     reject_unknown(entry, KEYS, "key")
     kinds = [key for key in ("threads", "class", "address") if key in entry]
     if len(kinds) != 1:
         given = " and ".join(kinds) or "none"
-        raise ValueError(f"{given} of threads, class and address is given; give exactly one")
+        raise ValueError(f"{given} of threads, class and address is set; set exactly one")
     extra = entry.keys() - kinds
     if kinds != ["class"] and (extra := extra - ({"security"} if kinds == ["address"] else set())):
         raise ValueError(f"{', '.join(sorted(extra))} goes with class, not with {kinds[0]}")
     if "scale" in entry and "adapt" in entry:
-        raise ValueError("both scale and adapt are given; give one of them")
+        raise ValueError("both scale and adapt are set; keep one of them")
     threads, scale = entry.get("threads"), entry.get("scale")
     if threads == "auto":
         threads = cores()

@@ -97,7 +97,7 @@ def find_manager(cluster: Cluster) -> Manager:
         return Manager(SSHCluster, "ssh")
     if not (isinstance(found, type) and issubclass(found, DaskCluster)):
         raise ValueError(
-            f"cluster {cluster.name!r}: {cluster.manager} is not a Dask cluster manager; give the "
+            f"cluster {cluster.name!r}: {cluster.manager} is not a Dask cluster manager; set the "
             f"full name of one, such as dask.distributed.LocalCluster"
         )
     if issubclass(found, LocalCluster):
@@ -121,7 +121,7 @@ def check_manager(cluster: Cluster) -> None:
             make_job(cluster.options, manager)
         if manager.kind == "other" and cluster.security is not False:
             raise ValueError(
-                f"{cluster.manager} cannot encrypt what its workers say to each other; give "
+                f"{cluster.manager} cannot encrypt what its workers say to each other; set "
                 f"'security: false' if nobody else reaches their network"
             )
     except ValueError as error:
@@ -140,14 +140,16 @@ def _check_workers(cluster: Cluster, manager: Manager) -> None:
     _check_whole(most, ("maximum", "maximum_jobs", "maximum_cores"), 1)
     counted = scale is not None or cluster.adapt is not None
     if options.get("n_workers") == 0 and not counted:
-        raise ValueError("n_workers is 0, so that it starts none; give at least 1, or scale")
+        raise ValueError("n_workers is 0, so that it starts none; set at least 1, or scale")
     if manager.kind == "ssh" and counted:
-        raise ValueError("SSH starts a worker for each host but the first; give no scale or adapt")
+        raise ValueError(
+            "SSH starts a worker for each host but the first; leave out scale and adapt"
+        )
     if manager.kind == "jobqueue":
         if "n_workers" in cluster.options:
-            raise ValueError("n_workers does not replace lost workers; give scale beside options")
+            raise ValueError("n_workers does not replace lost workers; set scale beside options")
         if not counted:
-            raise ValueError("it starts no workers; give scale, such as 'scale: 4', or adapt")
+            raise ValueError("it starts no workers; set scale, such as 'scale: 4', or adapt")
 
 
 def _check_whole(values: dict[str, Any], names: Iterable[str], least: int = 0) -> None:

@@ -40,7 +40,7 @@ def given_security(values: dict[str, Any]) -> Security:
     reject_unknown(values, Security.__slots__, "key of security")
     for key, value in values.items():
         if key.endswith(("_file", "_cert", "_key")) and not os.path.isfile(value):
-            raise ValueError(f"{key} is {value!r}, where no file is; give the path of a PEM file")
+            raise ValueError(f"{key} is {value!r}, where no file is; set the path of a PEM file")
     return Security(**{"require_encryption": True, **values})
 
 
@@ -53,7 +53,7 @@ def new_security() -> Security:
     except ImportError as error:
         raise ValueError(
             "certificates are made by the package cryptography, which is not installed; install "
-            "dask-audio-pipeline[jobqueue] or [ssh], or give 'security: false' where nobody else "
+            "dask-audio-pipeline[jobqueue] or [ssh], or set 'security: false' where nobody else "
             "reaches the network"
         ) from error
     return made
@@ -74,7 +74,7 @@ def temporary_security(folder: str | None = None) -> Iterator[Security]:
         holder = tempfile.TemporaryDirectory(prefix=f"{_prefix()}{os.getpid()}-", dir=parent)
     except OSError as error:
         raise ValueError(
-            f"certificates cannot be put into {parent} ({error.strerror}); give a folder that all "
+            f"certificates cannot be put into {parent} ({error.strerror}); set a folder that all "
             f"machines see as shared_temp_directory"
         ) from error
     with holder as own:

@@ -29,7 +29,7 @@ def find_begun(plan: Plan, overwrite: bool = False) -> bool:
     if not record.begun():
         if overwrite:
             return False
-        raise ValueError(f"{plan.out} is a packed copy; give another path, or --overwrite")
+        raise ValueError(f"{plan.out} is a packed copy; pass another path, or --overwrite")
     try:
         recorded = record.job()
     except (OSError, ValueError):
@@ -43,7 +43,7 @@ def find_begun(plan: Plan, overwrite: bool = False) -> bool:
     if overwrite:
         return False
     raise ValueError(
-        f"{plan.out} holds another job: {_difference(recorded, record, plan)}; give the "
+        f"{plan.out} holds another job: {_difference(recorded, record, plan)}; pass the "
         f"same again, another path, or --overwrite"
     )
 

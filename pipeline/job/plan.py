@@ -51,7 +51,7 @@ class Plan:
         if settings.compression != "none" and not is_zarr:
             raise ValueError(
                 f"compression is {settings.compression!r}, but {os.fspath(out)} is HDF5, which is "
-                f"not compressed; leave it out, or give a path ending in .zarr"
+                f"not compressed; leave it out, or pass a path ending in .zarr"
             )
         inputs = _find_inputs(store, sources, feature, labels, settings, progress)
         audio_bytes = inputs.recordings.bytes_a_sample * inputs.grid.window_samples

@@ -113,7 +113,7 @@ def _lacks(required: Required) -> str | None:
         return f"has {found}; install the same there, and start it anew"
     if required.beside is not None and not Path(required.beside).exists():
         return (
-            f"does not see {Path(required.beside).parent}, where the store is to be; give a path "
+            f"does not see {Path(required.beside).parent}, where the store is to be; pass a path "
             f"that all workers share"
         )
     for recording in required.recordings:
@@ -121,5 +121,5 @@ def _lacks(required: Required) -> str | None:
             with recording.open():
                 pass
         except OSError as error:
-            return f"cannot read {error}; give sources on a path that all workers share"
+            return f"cannot read {error}; pass sources on a path that all workers share"
     return None

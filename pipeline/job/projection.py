@@ -71,7 +71,7 @@ def check_fits(plan: Plan, worker: Capacity) -> None:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise PermissionError(
             f"{plan.out} cannot be made, for {folder} is not a folder that may be written to; "
-            f"give another path"
+            f"pass another path"
         )
     compressed = plan.layout.compression != "none"
     room, least = shutil.disk_usage(folder).free, feature_bytes(plan)
@@ -82,7 +82,7 @@ def check_fits(plan: Plan, worker: Capacity) -> None:
             smaller += ", or --compression lz4"
         raise OSError(
             f"{plan.out} needs {least / 1e9:.1f} GB at least, but {folder} has "
-            f"{room / 1e9:.1f} GB free; free some, or give another path{smaller}"
+            f"{room / 1e9:.1f} GB free; free some, or pass another path{smaller}"
         )
 
 

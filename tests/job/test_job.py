@@ -383,7 +383,7 @@ def test_a_job_that_cannot_fit_is_refused(
             if free > share:
                 check_fits(plan, TWO)
                 continue
-            with pytest.raises(OSError, match=f"at least, .* or give another path{smaller}$"):
+            with pytest.raises(OSError, match=f"at least, .* or pass another path{smaller}$"):
                 check_fits(plan, TWO)
 
 

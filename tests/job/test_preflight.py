@@ -183,7 +183,7 @@ def test_a_folder_that_is_on_one_machine_only_is_found_out(
         assert f"does not see {out.parent}, where the store" in refusal(scheduler, source, out)
     with worker(scheduler, *hidden(source.parent)):
         said = refusal(scheduler, source, out)
-        assert f"cannot read {source}: No such file or directory; give sources on a path" in said
+        assert f"cannot read {source}: No such file or directory; pass sources on a path" in said
     assert list(out.parent.iterdir()) == []
 
 

@@ -545,7 +545,7 @@ def test_a_packed_copy_is_equal_and_needs_no_parts(
         assert (ended.code, ended.out) == (2, "")
         assert f"{plain} is a packed copy" in ended.err
     plan = dataclasses.replace(made.plan, out=str(plain))
-    with pytest.raises(ValueError, match="is a packed copy; give another path, or --overwrite"):
+    with pytest.raises(ValueError, match="is a packed copy; pass another path, or --overwrite"):
         run(plan, Cluster(threads=1))
     assert plain.read_bytes() == before
 
