@@ -431,7 +431,7 @@ class _FourierKernel:
 @lru_cache(maxsize=16)
 def _kernel(feature: Spectrogram) -> _MatrixKernel | _FourierKernel:
     # Products of L samples with n_fft columns cost as much as the FFT of
-    # n_fft points near L = 13 log2(n_fft): see scripts/benchmark-choices.
+    # n_fft points near L = 13 log2(n_fft): see scripts/measure/choices.
     short = feature._frame_length <= 13 * math.log2(feature.n_fft)
     return _MatrixKernel(feature) if short else _FourierKernel(feature)
 

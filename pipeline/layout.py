@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# Measured with scripts/benchmark-choices: chunks under some 64 kB pay more for
+# Measured with scripts/measure/choices: chunks under some 64 kB pay more for
 # the codec than for the bytes; shards under 8 MB take longer, and beyond 16 MB
 # only cost memory.
 CHUNK_BYTES = 64 * 1024

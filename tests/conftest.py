@@ -40,7 +40,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("ci")
 
-SHARED_AUDIO = Path(__file__).parents[2] / "shared" / "audio"
+ROOT = Path(__file__).parents[1]
+SHARED_AUDIO = ROOT.parent / "shared" / "audio"
 
 SUFFIXES = (".zarr", ".h5")
 # What decides by which arithmetic a process computes, and ssh does not pass on.

@@ -34,7 +34,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "recordings": (
         *("file_names", "folders", "manifest", "remote_sources", "sources"),
-        *("recording", "recordings", "request", "scanning"),
+        *("recording", "recordings", "request", "scanning", "blocks"),
     ),
     "features": (),
     "plain": (),

@@ -29,7 +29,7 @@ from pipeline.settings import Settings
 from pipeline.share import Share
 from pipeline.store import COORDINATE_CHUNK, FORMAT, new_store
 
-# Measured by scripts/benchmark-bounds: what Python and the libraries take; how often a
+# Measured by scripts/measure/bounds: what Python and the libraries take; how often a
 # thread holds a block of features while it is computed, encoded and written (Zarr
 # encodes one block while the next is computed); and what a kernel works in, at least,
 # or for one window: so many times its features, and bytes for each of its samples.

@@ -21,9 +21,9 @@ from pipeline.identity import Code, other_code
 from pipeline.paths import StoredFile, flush
 from pipeline.process import boot, difference, installed_versions, numerics_class, other_numerics
 from pipeline.record import Done, Record, SameJob, Unreadable
-from pipeline.recordings import Recordings
+from pipeline.recordings import Recordings, read_windows, why_unreadable
 from pipeline.store import Store
-from pipeline.windows import map_windows, open_windows, read_windows, why_unreadable
+from pipeline.windows import map_windows, open_windows
 
 TRACE = 4000  # characters
 # What the system says of a store that no region can be written to.

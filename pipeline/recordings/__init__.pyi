@@ -1,3 +1,5 @@
+from .blocks import read_windows as read_windows
+from .blocks import why_unreadable as why_unreadable
 from .file_names import FileNames as FileNames
 from .recording import Recording as Recording
 from .recordings import Recordings as Recordings

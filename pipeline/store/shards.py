@@ -2,7 +2,7 @@
 
 Any Zarr library reads them, and writes the like. The fastest found takes twice
 the processor time for either, most of it for a checksum in portable code and for
-copies: see scripts/benchmark-choices.
+copies: see scripts/measure/choices.
 """
 
 from __future__ import annotations
