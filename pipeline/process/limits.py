@@ -23,7 +23,7 @@ class MemoryLimit(NamedTuple):
 def memory_limit() -> MemoryLimit:
     """The lowest limit of the machine, the control groups and ``ulimit``."""
     machine = MemoryLimit(psutil.virtual_memory().total, "the machine has")
-    return min(machine, *_of_groups(), *_of_ulimit())
+    return min([machine, *_of_groups(), *_of_ulimit()])
 
 
 def _of_groups() -> Iterator[MemoryLimit]:
