@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pipeline.order import Order
 from scipy import stats
+
+from pipeline.training.order import Order
 
 Indices = npt.NDArray[np.int64]
 HUGE = 10**10
