@@ -38,14 +38,14 @@ UNKNOWN_SAMPLES = np.iinfo(np.int64).max  # or more, where libsndfile does not k
 def count_announced(file: SequentialFile, path: AnyPath) -> int:
     """Samples that a file should hold in each channel, those that are not there included.
 
-    It is at its beginning; where nothing says how long it is, it is decoded.
+    The file stands at its beginning. If nothing tells its length, it is decoded.
     """
     if file.format == "MP3":
         return _count_mpeg(file, path)
     if file.format == "OGG":
         known = file.frames < UNKNOWN_SAMPLES
         n_samples = int(file.frames) + count_cut_off(file, path) if known else _count(file)
-        return n_samples + _samples(file, granules_joined(path))
+        return n_samples + _from_granules(file, granules_joined(path))
     if file.frames >= UNKNOWN_SAMPLES:
         return _count(file)
     return max(int(file.frames), _announced(file, path)) + _count_untold(file, path)
@@ -63,7 +63,7 @@ def _count_untold(file: SequentialFile, path: AnyPath) -> int:
     return more // width if file.frames == 0 else 0
 
 
-def _samples(file: SequentialFile, granules: int) -> int:
+def _from_granules(file: SequentialFile, granules: int) -> int:
     """Samples of so many granules of Ogg; Opus counts at 48 kHz, whatever it is decoded to."""
     return granules * file.samplerate // 48000 if file.subtype == "OPUS" else granules
 
@@ -134,8 +134,8 @@ def _believe(announced: int, there: int, what: str, file: SequentialFile) -> Non
 def count_cut_off(file: SequentialFile, path: AnyPath) -> int:
     """Samples before the first page of Ogg that is whole.
 
-    Where the first is damaged or missing, the decoder counts from 0 all the same. It is 0
-    of other formats.
+    Where the first is damaged or missing, the decoder counts from 0 all the same. Other
+    formats have none.
     """
     if file.format != "OGG" or begins_whole(path):
         return 0
@@ -145,7 +145,7 @@ def count_cut_off(file: SequentialFile, path: AnyPath) -> int:
             head = opened.read(BUFFER)
         place = head.find(b"OpusHead")
         skipped = int.from_bytes(head[place + 10 : place + 12], "little") if place >= 0 else 0
-        n_samples = _samples(file, n_samples - skipped)
+        n_samples = _from_granules(file, n_samples - skipped)
     return max(0, n_samples - int(file.frames))
 
 

@@ -63,7 +63,7 @@ def probe(path: AnyPath, samplerate: int | None = None) -> Header:
     suffix = path.suffix.lower()
     if suffix == ".npy" and samplerate is None:
         raise ValueError(
-            f"{path} is a NumPy array, which does not tell its rate; give --samplerate"
+            f"{path} is a NumPy array, which does not tell its rate; pass --samplerate"
         )
     with as_os_error(path):
         if suffix == ".npy" or suffix in HDF5_SUFFIXES:

@@ -82,7 +82,7 @@ class Recordings(Sequence[Recording]):
             one, other = self[0], self[int(others[0])]
             raise ValueError(
                 f"{one.path} has {one.samplerate} Hz, {other.path} has {other.samplerate} Hz; "
-                f"all recordings must share one rate: give --samplerate to resample them"
+                f"all recordings must share one rate: pass --samplerate to resample them"
             )
 
     @property

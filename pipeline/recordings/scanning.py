@@ -118,7 +118,7 @@ def _examine(
     if channel != "mix" and channel >= header.channels:
         allowed = "0" if header.channels == 1 else f"0 to {header.channels - 1}"
         raise ValueError(
-            f"channel {channel} was asked for, but {path} has {header.channels}; give "
+            f"channel {channel} was asked for, but {path} has {header.channels}; pass "
             f"--channel {allowed}, or mix"
         )
     rate, location = samplerate or header.samplerate, absolute(folder, path)

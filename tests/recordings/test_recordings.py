@@ -122,7 +122,7 @@ def test_sources_of_all_kinds_keep_their_order(write_wav: Write, tmp_path: Path)
     assert names(scan(sources), tmp_path) == expected
 
 
-TWO_RATES = r"a\.wav has 8000 Hz, .*fast\.wav has 44100 Hz; .* give --samplerate to resample"
+TWO_RATES = r"a\.wav has 8000 Hz, .*fast\.wav has 44100 Hz; .* pass --samplerate to resample"
 
 
 def make_folder(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def make_folder(tmp_path: Path) -> None:
             r"none of the files found, 1 in all, .*x\.wav: libsndfile: .*\); give others",
         ),
         (["st.wav"], {"channel": 5}, ValueError, r"channel 5 .*st\.wav has 2; .*0 to 1, or mix"),
-        (["a.wav"], {"channel": 1}, ValueError, r"channel 1 .*a\.wav has 1; give --channel 0, "),
+        (["a.wav"], {"channel": 1}, ValueError, r"channel 1 .*a\.wav has 1; pass --channel 0, "),
         (["a.wav", "a.wav"], {}, ValueError, r"a\.wav is among the sources 2 times; name each"),
         (["bad", "bad"], {}, ValueError, r"x\.wav is among the sources 2 times; name each file"),
         (["twice.csv"], {}, ValueError, r"a\.wav is among the sources 2 times; name each file"),
@@ -169,7 +169,7 @@ def make_folder(tmp_path: Path) -> None:
         (["blank.csv"], {}, ValueError, r"blank\.csv names no path in row 2; name one in each row"),
         (["rowless.csv"], {}, ValueError, r"rowless\.csv names no path at all; name one in each"),
         (["a.wav", "st.wav", "fast.wav"], {}, ValueError, TWO_RATES),
-        (["a.wav", "x.npy"], {}, ValueError, r"x\.npy is a NumPy array, .*; give --samplerate"),
+        (["a.wav", "x.npy"], {}, ValueError, r"x\.npy is a NumPy array, .*; pass --samplerate"),
         (["nothing.csv"], {}, ValueError, r"nothing\.csv is no manifest: .*'path'; add one"),
         (["other.csv"], {}, ValueError, r"other\.csv .* it has file, label, but no column 'path'"),
         (["binary.csv"], {}, ValueError, r"binary\.csv is not a CSV file .*; give one with a"),
@@ -498,7 +498,7 @@ def test_few_files_are_probed_ahead_and_the_first_error_ends_the_scan(
     assert names(recordings, tmp_path / "in") == [f"{i:04}.wav" for i in range(1500)]
     assert [item.header.channels for item in recordings[:3]] == [2, 1, 1]
     probed.clear()
-    with pytest.raises(ValueError, match=r"channel 1 was asked for, but .*0001\.wav has 1; give"):
+    with pytest.raises(ValueError, match=r"channel 1 was asked for, but .*0001\.wav has 1; pass"):
         scan(tmp_path / "in", channel=1)
     assert len(probed) < 1000
 
