@@ -18,13 +18,15 @@ from pipeline.audio.sound_files import BUFFER, WAV, SequentialFile, empty_piece,
 from pipeline.paths import AnyPath, open_binary
 
 # What libsndfile logs of a header that announces more than there is: in bytes,
-# then in samples. It says nothing of Ogg, IRCAM, PAF, PVF, VOC and XI.
+# then in samples, which the header of NIST tells. Of Ogg, IRCAM, PAF, PVF, VOC and XI it says
+# nothing.
 BYTES_LOGGED = (
     r"^ *(?:RIFF|RIFX|riff|Riff size|FORM|data|Data Size|BODY) *: (\d+) \(should be (\d+)\)",
     r"^Data length (\d+) should be (\d+)",
     r"^\*\*\* File seems to be truncated\. (\d+) <--> (\d+)",
 )
-SAMPLES_LOGGED = {
+SAMPLES_TOLD = {
+    "NIST": r"sample_count -i (\d+)",
     "AVR": r"^  Frames +: (\d+)",
     "MPC2K": r"^  Frames +: (\d+)",
     "MAT5": r"Cols : (\d+)\n.*\n    Name : wavedata",
@@ -99,27 +101,23 @@ def _announced(file: SequentialFile, path: AnyPath) -> int:
     How many samples these make it says when it opens a file that pretends to have them.
     """
     size = path.stat().st_size
-    if file.format == "NIST":
-        with open_binary(path) as text:
-            found = re.search(rb"sample_count -i (\d+)", text.read(1024))
+    if file.format in SAMPLES_TOLD:
+        said = file.extra_info
+        if file.format == "NIST":  # its own header is text
+            with open_binary(path) as text:
+                said = text.read(1024).decode("latin-1")
+        found = re.search(SAMPLES_TOLD[file.format], said, re.MULTILINE)
         n_samples = int(found[1]) if found else 0
-    elif file.format in SAMPLES_LOGGED:
-        found_text = re.search(SAMPLES_LOGGED[file.format], file.extra_info, re.MULTILINE)
-        n_samples = int(found_text[1]) if found_text else 0
-    else:
-        missing = _missing_bytes(file, size)
-        if not missing or file.subtype.startswith("DWVW"):  # it has no constant rate
-            return 0
-        opened, remote = open_bytes(path)
-        with (
-            opened,
-            suppress(soundfile.LibsndfileError),
-            SequentialFile(_Extended(opened, size + missing), remote) as whole,
-        ):
-            return int(whole.frames)
+        _believe(n_samples * file.channels, size, "samples", file)
+        return n_samples
+    missing = _missing_bytes(file, size)
+    if not missing or file.subtype.startswith("DWVW"):  # it has no constant rate
         return 0
-    _believe(n_samples * file.channels, size, "samples", file)
-    return n_samples
+    opened, remote = open_bytes(path)
+    longer = _Extended(opened, size + missing)
+    with opened, suppress(soundfile.LibsndfileError), SequentialFile(longer, remote) as whole:
+        return int(whole.frames)
+    return 0
 
 
 def _believe(announced: int, there: int, what: str, file: SequentialFile) -> None:
