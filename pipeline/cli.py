@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from tqdm import tqdm
 
-from pipeline.features import Spectrogram
-from pipeline.job import printable
+from pipeline.options import JobCommand, feature_parameters
 from pipeline.process import INTERRUPTED, interruptible
-from pipeline.runfile import Job, load_job
-from pipeline.yaml_files import parse_value
+from pipeline.terminal import (
+    looking_bar,
+    notice_above_bar,
+    progress_bar,
+    say,
+    say_status,
+    say_values,
+)
 
 if TYPE_CHECKING:
-    from pipeline.job import Progress
+    from pipeline.cluster import Capacity, Cluster
+    from pipeline.job import Plan
+    from pipeline.runfile import Job
 
 FAILED, WRONG = 1, 2
-SHOWN = 10
 
-Command = Callable[..., Any]
+# Help and errors of the command line come at once: a verb imports what it needs when it runs.
 
 
 def main() -> NoReturn:
@@ -66,7 +67,7 @@ def _words(error: Exception) -> str:
 
 
 def _complain(message: str) -> int:
-    print(f"error: {printable(message)}", file=sys.stderr)
+    say(f"error: {message}", to_stderr=True)
     return WRONG
 
 
@@ -80,54 +81,46 @@ class _InOrder(click.Group):
 )
 @click.version_option(package_name="dask-audio-pipeline")
 def commands() -> None:
-    """Feature extraction for audio that does not fit in memory."""
+    """Feature extraction for audio that does not fit in memory.
+
+    `plan` says what a job would do, `extract` does it or goes on with it, `batches` reads what
+    it stored. Exit codes: 0 done; 1 recordings or regions failed, or verify found damage; 2 the
+    input or an option is wrong; 130 interrupted, and the same command goes on.
+    """
 
 
-def _job_options(command: Command) -> Command:
-    """Everything that can be set of a job; what is not given is None."""
-    options = [
-        click.argument("sources", nargs=-1, metavar="SOURCE..."),
-        click.option("--out", metavar="OUT", help="Store to write: .zarr, .h5 or .hdf5."),
-        click.option("--config", metavar="YAML", help="run.yaml; the flags override it."),
-        click.option("--feature", metavar="NAME", help="spectrogram, or package.module:Name."),
-        click.option("--labels", metavar="FILE", help="One label a window: .npy, HDF5, CSV."),
-        click.option("--cluster", metavar="YAML[:NAME]", help="Where to run; see cluster.yaml."),
-        click.option("--window", type=float, metavar="SECONDS", help="Length of a window: 1."),
-        click.option("--hop", type=float, metavar="SECONDS", help="Between window starts."),
-        click.option("--channel", metavar="N|mix", help="Channel from 0, or the mean of all: 0."),
-        click.option("--samplerate", type=int, metavar="HZ", help="Resample to; needed for .npy."),
-        click.option("--tail", metavar="pad|drop", help="The partial last window: pad."),
-        click.option("--dtype", metavar="float32|float16", help="Of the store: float32."),
-        click.option("--compression", metavar="none|lz4|zstd", help="Of Zarr: none."),
-        click.option("--on-error", metavar="mask|stop", help="At unreadable audio: mask."),
-        click.option("--on-lost", metavar="stop|mask", help="At recordings that are gone: stop."),
-        click.option("--retries", type=int, metavar="N", help="Of a region that failed: 3."),
-        click.option(
-            "--numerics", metavar="same|any", help="Of the processors that compute: same."
-        ),
-        click.option("--flush/--no-flush", default=None, help="Regions to the disk at once: no."),
-        click.option("--share", metavar="I/N", help="One of N parts, I from 0; others at once."),
-    ]
-    for field in dataclasses.fields(Spectrogram):
-        if field.name not in ("samplerate", "window"):
-            flag = "--" + field.name.replace("_", "-")
-            shown = json.dumps(field.default) if field.default is not None else "by samplerate"
-            options.append(click.option(flag, metavar="VALUE", help=f"Of the feature: {shown}."))
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _job(sources: tuple[str, ...], config: str | None, given: dict[str, Any]) -> Job:
+def _load_job(sources: tuple[str, ...], config: str | None, passed: dict[str, Any]) -> Job:
     """The job that flags and run.yaml describe together."""
-    flags = {key: value for key, value in given.items() if value is not None}
+    from pipeline.runfile import load_job
+    from pipeline.yaml_files import parse_value
+
+    flags = {key: value for key, value in passed.items() if value is not None}
     if sources:
         flags["sources"] = list(sources)
     if "channel" in flags:
         flags["channel"] = parse_value(flags["channel"])
-    names = {field.name for field in dataclasses.fields(Spectrogram)} - {"samplerate", "window"}
-    parameters = {key: parse_value(flags.pop(key)) for key in list(flags) if key in names}
+    names = [name for name in feature_parameters() if name in flags]
+    parameters = {name: parse_value(flags.pop(name)) for name in names}
     return load_job(Path(os.path.expanduser(config)) if config else None, flags, parameters)
+
+
+def _make_plan(
+    job: Job, report: Path | None = None, quiet: bool = False
+) -> tuple[Plan, Cluster, Capacity]:
+    """What a job will do, where, and what each worker has; refused where it cannot end well."""
+    from pipeline.cluster import capacity_of, check_manager, check_report, load_cluster
+    from pipeline.job import Plan, check_fits
+
+    cluster = load_cluster(job.cluster)
+    check_manager(cluster)
+    check_report(cluster, report)
+    worker = capacity_of(cluster)
+    with looking_bar(quiet) as looked:
+        plan = Plan.make(
+            job.sources, job.out, job.feature, job.labels, job.settings, progress=looked
+        )
+    check_fits(plan, worker)
+    return plan, cluster, worker
 
 
 @commands.command()
@@ -139,15 +132,35 @@ def demo(hours: float, out: str) -> None:
     """Make up a labelled recording and run the whole chain on it."""
     from pipeline.demo import run_demo
 
-    with _progress(False) as progress:
+    with progress_bar() as progress:
         for line in run_demo(hours, Path(out), progress):
             click.echo(line)
+
+
+@commands.command(cls=JobCommand)
+@click.argument("sources", nargs=-1, metavar="SOURCE...")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **passed: Any) -> None:
+    """Say what a job would do: windows, files, bytes, memory.
+
+    Nothing is computed or written; a job that cannot end well is refused.
+    """
+    from pipeline.job import describe_plan, find_begun
+
+    job = _load_job(sources, config, passed)
+    planned, _, worker = _make_plan(job)
+    find_begun(planned, job.overwrite)
+    values = describe_plan(planned, worker.threads, job.share)
+    say_values(values, as_json)
 
 
 @commands.command()
 @click.argument("entry", metavar="YAML[:NAME]")
 def cluster(entry: str) -> None:
-    """Check an entry of cluster.yaml, and print the job script; submit nothing."""
+    """Check an entry of cluster.yaml, and print its job script.
+
+    Nothing is submitted. The file explains its entries, and what is added to them.
+    """
     from pipeline.cluster import job_script, load_cluster
 
     loaded = load_cluster(entry)
@@ -159,58 +172,42 @@ def cluster(entry: str) -> None:
     click.echo(f"{loaded.name}: {where}; the entry is right, and nothing is submitted for it")
 
 
-@commands.command()
-@_job_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **given: Any) -> None:
-    """Say what extract would do; refuse what cannot end well."""
-    from pipeline.cluster import capacity_of, check_manager, load_cluster
-    from pipeline.job import Plan, find_begun
-
-    job = _job(sources, config, given)
-    cluster = load_cluster(job.cluster)
-    check_manager(cluster)
-    worker = capacity_of(cluster)
-    with _looking(False) as looked:
-        planned = Plan.make(
-            job.sources, job.out, job.feature, job.labels, job.settings, progress=looked
-        )
-    planned.check_fits(worker)
-    find_begun(planned, job.overwrite)
-    _print(planned.as_dict(worker.threads, job.share), as_json)
-
-
-@commands.command()
-@_job_options
-@click.option("--overwrite", is_flag=True, default=None, help="Remove another job's store.")
-@click.option("--quiet", is_flag=True, default=None, help="No progress, no report.")
-@click.option("--performance-report", metavar="HTML", help="File for Dask's report of the run.")
+@commands.command(cls=JobCommand)
+@click.argument("sources", nargs=-1, metavar="SOURCE...")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    default=None,
+    help="Remove the store of another job at OUT; one of this very job goes on where it was.",
+)
+@click.option("--quiet", is_flag=True, default=None, help="Show no progress and no report.")
+@click.option(
+    "--performance-report",
+    metavar="HTML",
+    help="Write Dask's own report of the run to this file; not with threads.",
+)
 def extract(
-    sources: tuple[str, ...], config: str | None, performance_report: str | None, **given: Any
+    sources: tuple[str, ...], config: str | None, performance_report: str | None, **passed: Any
 ) -> int:
-    """Compute the features and store them, or go on doing so."""
-    from pipeline.cluster import capacity_of, check_manager, check_report, load_cluster
-    from pipeline.job import Plan, run
+    """Compute the features and store them, or go on doing so.
 
-    job = _job(sources, config, given)
-    cluster = load_cluster(job.cluster)
-    check_manager(cluster)
-    performance = Path(performance_report) if performance_report else None
-    check_report(cluster, performance)
-    with _looking(job.quiet) as looked:
-        planned = Plan.make(
-            job.sources, job.out, job.feature, job.labels, job.settings, progress=looked
-        )
-    planned.check_fits(capacity_of(cluster))
-    with _progress(job.quiet, planned.grid.hop_samples / planned.grid.samplerate) as progress:
+    The same command again computes what is not recorded as done, and nothing twice.
+    """
+    from pipeline.job import run
+
+    job = _load_job(sources, config, passed)
+    report_path = Path(performance_report) if performance_report else None
+    planned, cluster, _ = _make_plan(job, report_path, job.quiet)
+    grid = planned.inputs.grid
+    with progress_bar(job.quiet, grid.hop_samples / grid.samplerate) as progress:
         report = run(
             planned,
             cluster,
             overwrite=job.overwrite,
             share=job.share,
             progress=progress,
-            notice=(lambda _: None) if job.quiet else partial(tqdm.write, file=sys.stderr),
-            performance_report=performance,
+            notice=(lambda _: None) if job.quiet else notice_above_bar,
+            performance_report=report_path,
         )
     if not job.quiet:
         click.echo(str(report), err=True)
@@ -222,29 +219,13 @@ def extract(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(out: str, as_json: bool) -> None:
     """Say how far a job is, also while it runs, and what failed."""
-    from pipeline.job import stand
+    from pipeline.job import status_of
 
-    values = stand(out)
+    values = status_of(out)
     if as_json:
-        _print(values, as_json)
-        return
-    lists = {name: values.pop(name) for name in ("shares", "failed", "masked", "unreadable")}
-    shares, failed, masked, unreadable = lists.values()
-    _print(values | {name: len(items) for name, items in lists.items()}, as_json)
-    for item in shares:
-        click.echo(
-            f"share {item['share']}: {item['done']} of {item['regions']} regions done, "
-            f"{item['holder']} at work"
-        )
-    for item in failed:
-        _say(f"failed: region {item['region']}: {item['reason']}")
-    for item in masked:
-        start, stop = item["windows"]
-        _say(f"masked: windows {start} to {stop - 1}: {item['path']}: {item['reason']}")
-    for path, reason in unreadable.items():
-        _say(f"not read: {path}: {reason}")
-    if values["damaged_lines"]:
-        click.echo("damaged: the record itself, which verify tells more of")
+        say_values(values, as_json)
+    else:
+        say_status(values)
 
 
 @commands.command()
@@ -252,22 +233,27 @@ def status(out: str, as_json: bool) -> None:
 @click.option("--repair", is_flag=True, help="Mark what is damaged to be done again by extract.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(out: str, repair: bool, as_json: bool) -> int:
-    """Check every stored byte against what was recorded when it was written."""
-    from pipeline.job import stand
+    """Check every stored byte against what was recorded of it.
+
+    Says which windows are damaged; exit code 1 where any are.
+    """
+    from dataclasses import asdict
+
+    from pipeline.job import status_of
     from pipeline.job import verify as find_damage
 
     found = find_damage(out, repair)
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(damage) for damage in found], indent=2))
+        click.echo(json.dumps([asdict(damage) for damage in found], indent=2))
     else:
         for damage in found:
-            _say(str(damage))
+            say(str(damage))
         click.echo(f"damaged: {len(found)}" if found else "all is as it was written")
-        standing = {} if found else stand(out)
-        if standing and (left := standing["regions"] - standing["done"]):
-            click.echo(f"not stored yet: {left} of {standing['regions']} regions")
+        values = {} if found else status_of(out)
+        if values and (left := values["regions"] - values["done"]):
+            click.echo(f"not stored yet: {left} of {values['regions']} regions")
     if found and repair:
-        click.echo("marked to be done again: give the command of extract again", err=True)
+        click.echo("marked to be done again: run the command of extract again", err=True)
     return FAILED if found else 0
 
 
@@ -285,17 +271,23 @@ def pack(out: str, file: str) -> None:
 @click.argument("out")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(out: str, as_json: bool) -> None:
-    """Say what is in a store."""
-    from pipeline.job import summarize
+    """Say what is in a store: shape, labels, settings, sources."""
+    from pipeline.job import info_of
 
-    _print(summarize(out), as_json)
+    say_values(info_of(out), as_json)
 
 
 @commands.command()
 @click.argument("out")
 @click.option("--batch-size", type=int, required=True, metavar="B", help="Windows in a batch.")
-@click.option("--shuffle", is_flag=True, help="In a random order of all windows.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random order.")
+@click.option("--shuffle", is_flag=True, help="Read the windows in a random order.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the random order: the same seed, the same order.",
+)
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Stop after N batches.")
 def batches(out: str, batch_size: int, shuffle: bool, seed: int, limit: int | None) -> None:
     """Iterate as a training loop would, and say how fast that went."""
@@ -322,76 +314,3 @@ def plot(out: str, window: int, png: str) -> None:
     from pipeline.views import plot_window
 
     plot_window(out, window, Path(png))
-
-
-def _say(line: str) -> None:
-    click.echo(printable(line))
-
-
-def _print(values: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(values, indent=2))
-        return
-    width = max(map(len, values))
-    for name, value in values.items():
-        _say(f"{name:<{width}}  {_text(name, value)}")
-
-
-def _text(name: str, value: Any) -> str:
-    if name.endswith("bytes"):
-        return f"{value:,} ({value / 1e9:.3g} GB)"
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {_text(key, item)}" for key, item in value.items()) or "none"
-    if isinstance(value, list):
-        more = [f"and {len(value) - SHOWN:,} more"] if len(value) > SHOWN else []
-        return ", ".join([*map(str, value[:SHOWN]), *more]) or "none"
-    if value is None:
-        return "none"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-@contextmanager
-def _looking(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A count of the files looked at, on a terminal, where that takes more than a second."""
-    with tqdm(
-        disable=True if quiet else None,
-        delay=1,
-        leave=False,
-        bar_format="{n_fmt} of {total_fmt} files looked at, {remaining} left",
-        file=sys.stderr,
-    ) as bar:
-
-        def tell(done: int, total: int) -> None:
-            if not bar.disable:
-                bar.total = total
-                bar.update(done - bar.n)
-
-        yield tell
-
-
-@contextmanager
-def _progress(quiet: bool, hop: float = 1.0) -> Iterator[Callable[[Progress], None]]:
-    """A progress bar on a terminal; nothing elsewhere."""
-    with tqdm(
-        unit="window",
-        disable=True if quiet else None,
-        bar_format="{percentage:3.0f}%|{bar:20}| {n_fmt} of {total_fmt} windows{postfix}, "
-        "{remaining} left",
-        file=sys.stderr,
-    ) as bar:
-        began: list[float] = []
-
-        def tell(state: Progress) -> None:
-            if bar.disable:
-                return
-            if not began:  # the first call says what earlier runs have done
-                bar.total, bar.initial = state.n_windows, state.windows
-                began.append(time.monotonic())
-            bar.update(state.windows - bar.n)
-            rate = (bar.n - bar.initial) / max(1e-9, time.monotonic() - began[0])
-            bar.set_postfix_str(
-                f"{state.regions} of {state.n_regions} regions, {rate:.0f} windows/s, "
-                f"{rate * hop:.0f} times real time"
-            )
-
-        yield tell

@@ -20,22 +20,9 @@ LONGEST = 1000
 
 
 def run_demo(hours: float, folder: Path, progress: Callable[[Progress], None]) -> Iterator[str]:
-    """Make a labelled recording, extract its features, iterate and draw them.
+    """Make a labelled recording, extract its features, iterate and draw them; yields lines.
 
-    Parameters
-    ----------
-    hours : float
-        Length of the recording.
-    folder : path
-        Where recording, store and picture are written. A recording of the
-        same length that is there is used again.
-    progress : callable
-        As of `extract`.
-
-    Yields
-    ------
-    str
-        What was done, line by line.
+    All is written to `folder`; a recording of the same length that is there is used again.
     """
     if not 1 / 3600 <= hours <= LONGEST:
         raise ValueError(
@@ -47,7 +34,8 @@ def run_demo(hours: float, folder: Path, progress: Callable[[Progress], None]) -
     if not recording.exists():
         _synthesize(recording, seconds)
     yield f"recording  {recording}: {seconds} s at {RATE} Hz, a label for each second"
-    report = extract(recording, store, overwrite=True, progress=progress)  # of another version
+    # A store that is there may be of another version.
+    report = extract(recording, store, overwrite=True, progress=progress)
     yield f"store      {report}"
     batches = Batches(store, batch_size=64, shuffle=True)
     X, y = batches[0]

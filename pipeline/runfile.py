@@ -1,4 +1,4 @@
-"""The run file: a whole job as run.yaml and the flags of the command line give it."""
+"""The run file: a whole job as run.yaml and the flags of the command line describe it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Job:
-    """A whole job as run.yaml and the flags give it."""
+    """A whole job as run.yaml and the flags describe it."""
 
     sources: list[str]
     out: str
@@ -57,27 +57,10 @@ def _expanded(path: str | None) -> str | None:
 
 
 def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job:
-    """Read run.yaml, and let flags override it.
+    """Read run.yaml, and let flags, and parameters of the feature, override it.
 
-    Parameters
-    ----------
-    path : path or None
-        Of run.yaml. In it and in the flags, ``~`` begins a path in somebody's
-        home. Its ``feature`` is a name, or a mapping of ``name`` and
-        the feature's parameters.
-    flags : mapping
-        Values under the same names as in run.yaml.
-    parameters : mapping
-        Parameters of the feature.
-
-    Returns
-    -------
-    Job
-
-    Raises
-    ------
-    ValueError, OSError
-        If a key is not known, a value not allowed, or sources or out missing.
+    Flags have the same names as in run.yaml. Its ``feature`` is a name, or a mapping of
+    ``name`` and the feature's parameters. In both, ``~`` begins a path in somebody's home.
     """
     values = load_yaml(path) if path else {}
     names = [field.name for field in dataclasses.fields(Settings)]
@@ -93,7 +76,7 @@ def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[st
     values = {**values, **flags}
     for key, what in (("sources", "SOURCE"), ("out", "--out OUT")):
         if not values.get(key):
-            raise ValueError(f"{key} is missing; give {what}, or '{key}:' in run.yaml")
+            raise ValueError(f"{key} is missing; pass {what}, or '{key}:' in run.yaml")
     if isinstance(values["sources"], str):
         values["sources"] = [values["sources"]]
     _check_kinds(values)

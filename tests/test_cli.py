@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -92,6 +93,15 @@ def test_help_of_a_verb_lists_its_options(cli: Cli, verb: str) -> None:
     assert shown.err == ""
     listed = re.findall(r"^  (?:-h, )?(--[a-z-]+)", shown.out, re.MULTILINE)
     assert sorted(listed) == sorted([*OPTIONS[verb], "--help"])
+
+
+def test_help_tells_the_defaults(cli: Cli) -> None:
+    shown = " ".join(cli("plan", "--help").out.split())
+    for name, value in dataclasses.asdict(pl.Settings()).items():
+        if value is not None and name != "flush":  # which is no value on the command line
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            option = f"--{name.replace('_', '-')} "
+            assert re.search(rf"{option}((?! --).)*?Default: {re.escape(text)}\.", shown), name
 
 
 def test_help_lists_the_verbs_and_the_version_is_told(cli: Cli) -> None:
@@ -272,6 +282,18 @@ def test_plot_draws_a_picture_also_when_the_source_is_gone(
     one, other = (Path(name).read_bytes() for name in ("with.png", "without.png"))
     assert one[:4] == other[:4] == b"\x89PNG"
     assert one != other
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_status_loads_no_library_of_stores(
+    cli: Cli, write_wav: Write, tmp_path: Path, suffix: str
+) -> None:
+    write_wav("a.wav", 2)
+    cli("extract", "a.wav", "--out", "x" + suffix)
+    code = f"import sys, pipeline.job as job; job.status_of('x{suffix}'); print(*sys.modules)"
+    done = process(sys.executable, "-c", code, cwd=tmp_path)
+    assert done.returncode == 0
+    assert not {"zarr", "h5py", "dask", "soundfile"} & set(done.stdout.split())
 
 
 def test_the_installed_command_runs_the_demo_and_pipes_may_close_early(tmp_path: Path) -> None:

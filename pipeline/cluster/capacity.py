@@ -19,33 +19,15 @@ PAUSE = 0.8  # of its memory, at which a worker of Dask begins nothing more, by 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What one process that computes has.
+    """What one process that computes has."""
 
-    Parameters
-    ----------
-    threads : int
-        That share its memory.
-    memory : int, optional
-        Bytes that it may use; not known if not given.
-    limit : str
-        Who says so, and how much, for people.
-    remedy : str
-        What to do for more.
-    """
-
-    threads: int = 1
-    memory: int | None = None
-    limit: str = ""
-    remedy: str = ""
+    threads: int = 1  # that share its memory
+    memory: int | None = None  # bytes that it may use, if that is known
+    limit: str = ""  # who says so, and how much, for people
+    remedy: str = ""  # what to do for more
 
     def check(self, needed: int) -> None:
-        """Refuse what needs more bytes than there are.
-
-        Raises
-        ------
-        MemoryError
-            If it does, in one sentence.
-        """
+        """Refuse, by a MemoryError, what needs more bytes than there are."""
         if self.memory is not None and needed > self.memory:
             one = self.threads == 1
             threads = f"{self.threads} thread{'' if one else 's'} need{'s' if one else ''}"
@@ -56,13 +38,7 @@ class Capacity:
 
 
 def capacity_of(cluster: Cluster) -> Capacity:
-    """What each worker of an entry will have, as far as the entry says.
-
-    Raises
-    ------
-    ValueError
-        If the entry will not do.
-    """
+    """What each worker of an entry will have, as far as the entry says."""
     if cluster.threads is not None:
         most = memory_limit()
         limit = f"{most.words} {_gigabytes(most.n_bytes)}"

@@ -32,52 +32,16 @@ def connect(
     notice: Callable[[str], None],
     lost: Callable[[StartError], None],
 ) -> Client:
-    """A client of what is started, or of the scheduler that runs already.
+    """A client of what is started, or of the scheduler that runs already; `stack` ends both.
 
-    Parameters
-    ----------
-    cluster : Cluster
-        The entry.
-    stack : ExitStack
-        Ends it all.
-    notice : callable
-        Called with a sentence for people, when a worker will not come.
-    lost : callable
-        Called with an error, when none will.
-
-    Raises
-    ------
-    ValueError
-        If the entry will not do.
-    ConnectionError
-        If there is no scheduler at the address.
-    StartError
-        If the cluster does not start.
+    `notice` is called with a sentence for people when a worker will not come, and `lost` with
+    the error when none will.
     """
     from distributed import Client
 
     security = _security(cluster, stack, notice)
     if cluster.manager is None:
-        try:
-            # One that is given no security asks Dask's configuration.
-            options = {} if security is None else {"security": security}
-            with ThreadPoolExecutor(1) as thread:  # for a notebook's has a loop of its own
-                thread.submit(asyncio.run, _reach(str(cluster.address), **options)).result()
-            found: Client = stack.enter_context(
-                Client(cluster.address, timeout="10s", set_as_default=False, **options)
-            )
-            return found
-        except (TypeError, RuntimeError) as error:
-            raise ValueError(
-                f"cluster {cluster.name!r}: {cluster.address} and its certificates do not fit "
-                f"({error}); give tls:// and security: {{tls_ca_file, tls_client_cert, "
-                f"tls_client_key}}, or tcp:// and neither"
-            ) from error
-        except (OSError, ValueError) as error:
-            raise ConnectionError(
-                f"no Dask scheduler answers at {cluster.address} ({error}); start one with "
-                f"'dask scheduler', or give the address of one that runs"
-            ) from error
+        return _client_at_address(cluster, security, stack)
 
     def none(reason: str) -> None:
         lost(StartError(f"cluster {cluster.name!r}: no job could be submitted: {reason}"))
@@ -90,10 +54,35 @@ def connect(
     return client
 
 
-async def _reach(address: str, security: Security | None = None) -> None:
-    """Try an address, for a client that fails is left to the garbage collector.
+def _client_at_address(cluster: Cluster, security: Security | None, stack: ExitStack) -> Client:
+    from distributed import Client
 
-    That may close it in the thread that starts the next one's loop, which waits for that.
+    try:
+        # Without a security, the client asks Dask's configuration.
+        options = {} if security is None else {"security": security}
+        with ThreadPoolExecutor(1) as thread:  # for a notebook's has a loop of its own
+            thread.submit(asyncio.run, _reach(str(cluster.address), **options)).result()
+        found: Client = stack.enter_context(
+            Client(cluster.address, timeout="10s", set_as_default=False, **options)
+        )
+        return found
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"cluster {cluster.name!r}: {cluster.address} and its certificates do not fit "
+            f"({error}); set tls:// and security: {{tls_ca_file, tls_client_cert, "
+            f"tls_client_key}}, or tcp:// and neither"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ConnectionError(
+            f"no Dask scheduler answers at {cluster.address} ({error}); start one with "
+            f"'dask scheduler', or set the address of one that runs"
+        ) from error
+
+
+async def _reach(address: str, security: Security | None = None) -> None:
+    """Try an address before a client does: one that fails is left to the garbage collector.
+
+    It may then be closed in the thread that starts the next client's loop, and block it.
     """
     from distributed import Security
     from distributed.comm.core import connect as reach
@@ -114,7 +103,7 @@ def _security(cluster: Cluster, stack: ExitStack, notice: Callable[[str], None])
             raise ValueError(
                 f"cluster {cluster.name!r}: what is sent to {cluster.address} could be read and "
                 f"commanded by others; start its scheduler with certificates and give tls://, or "
-                f"give 'security: false' where nobody else reaches the network"
+                f"set 'security: false' where nobody else reaches the network"
             )
         return None
     if cluster.security is None and not is_exposed(cluster, find_manager(cluster)):
@@ -125,7 +114,7 @@ def _security(cluster: Cluster, stack: ExitStack, notice: Callable[[str], None])
         notice(
             f"cluster {cluster.name!r} is not encrypted, and whoever has an account on this "
             f"machine can run commands in it; install dask-audio-pipeline[jobqueue] to encrypt "
-            f"it, or give 'security: false' where that is you alone"
+            f"it, or set 'security: false' where that is you alone"
         )
         return None
     folder = cluster.options.get("shared_temp_directory")
@@ -151,13 +140,13 @@ def _start_manager(
     configuration["distributed.scheduler.allowed-failures"] = 0
     # Dask would cancel one that takes longer to come back, but replace none of a group.
     stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": "1000d"}))
-    with dask.config.set(configuration), _deaf_children():
+    with dask.config.set(configuration), _ctrl_c_kept_from_children():
         try:
             return stack.enter_context(found.make(**options))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"cluster {cluster.name!r}: {cluster.manager} does not start with its options: "
-                f"{_line(error)}; mend them in the cluster file"
+                f"{_line(error)}; fix them in the cluster file"
             ) from error
         except Exception as error:  # each manager has its own
             reason = _line(error)
@@ -201,23 +190,7 @@ def _scale(cluster: Cluster, manager: Any) -> None:
 
 
 def job_script(cluster: Cluster) -> str | None:
-    """The script of each job of an entry, as it would be submitted; nothing is.
-
-    Parameters
-    ----------
-    cluster : Cluster
-        The entry.
-
-    Returns
-    -------
-    str or None
-        None where its workers are not jobs of a batch system.
-
-    Raises
-    ------
-    ValueError
-        If the entry will not do.
-    """
+    """The script of each job of an entry, which is not submitted; None if it has no jobs."""
     check_manager(cluster)
     if cluster.manager is None or find_manager(cluster).kind != "jobqueue":
         return None
@@ -228,13 +201,13 @@ def job_script(cluster: Cluster) -> str | None:
 
 
 @contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Let threads begun in the block, and processes that they ever start, not hear Ctrl-C.
+def _ctrl_c_kept_from_children() -> Iterator[None]:
+    """Keep Ctrl-C from the threads that the block starts, and from processes that they start.
 
-    A terminal sends it to every process of the job, but it is the client that
-    ends the workers; each would report, as an error, that it was interrupted.
+    A terminal sends it to every process of the job, but it is the client that ends the
+    workers; each of them would report, as an error, that it was interrupted.
     """
-    resource_tracker.ensure_running()  # whichever thread started it would hear again
+    resource_tracker.ensure_running()  # the thread that starts it would take signals again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

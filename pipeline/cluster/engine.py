@@ -5,23 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, InvalidStateError, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pipeline.cluster.capacity import Capacity
 from pipeline.cluster.connection import connect
 from pipeline.cluster.entry import Cluster
 from pipeline.process import keep_freed_memory, one_blas_thread
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 T = TypeVar("T")
 Notice = Callable[[str], None]
@@ -41,35 +38,119 @@ QUIET = {
 }
 
 
-@dataclass(frozen=True)
-class Engine:
-    """Something that runs tasks.
+class Engine(ABC):
+    """Something that runs tasks."""
 
-    Attributes
-    ----------
-    submit : callable
-        ``submit(function, *arguments)`` gives a `concurrent.futures.Future`.
-    slots : callable
-        How many tasks to keep submitted, so that no worker waits for one.
-    deaths : callable
-        How many workers died, one after the other, for a task to raise this error.
-    dashboard : str or None
-        Address of Dask's dashboard, where there is one.
-    everywhere : callable or None
-        ``everywhere(function, *arguments)`` gives what it returns or raises on each of the
-        processes that now are workers, by their addresses; it waits for one if there is none.
-        None where this process is all.
-    workers : callable
-        The processes that now are workers, by their addresses; it waits for one if there is
-        none. None of them where this process is all.
-    """
+    @abstractmethod
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Run a function, on whatever thread or worker is free next."""
 
-    submit: Callable[..., Future[Any]]
-    slots: Callable[[], int]
-    deaths: Callable[[BaseException], int] = lambda error: 0
-    dashboard: str | None = None
-    everywhere: Callable[..., dict[str, Any]] | None = None
-    workers: Callable[[], dict[str, Capacity]] = dict
+    @abstractmethod
+    def slots(self) -> int:
+        """How many tasks to keep submitted, so that no thread or worker waits for one."""
+
+    def deaths(self, error: BaseException) -> int:
+        """How many workers died, one after the other, for a task to raise this error."""
+        return 0
+
+    def workers(self) -> dict[str, Capacity]:
+        """The processes that now are workers, by address; none where this process is all.
+
+        Waits for the first of them, as `everywhere` does.
+        """
+        return {}
+
+    def everywhere(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        """What a function returns or raises on each process that now is a worker, by address."""
+        return {}
+
+
+class ThreadEngine(Engine):
+    """Threads of this process."""
+
+    def __init__(self, number: int, stack: ExitStack) -> None:
+        # Every thread computes a region of its own: BLAS threads would fight them.
+        stack.enter_context(one_blas_thread())
+        keep_freed_memory()
+        self._number = number
+        self._executor = ThreadPoolExecutor(number, thread_name_prefix="region")
+        stack.callback(self._executor.shutdown, cancel_futures=True)
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        return self._executor.submit(function, *arguments)
+
+    def slots(self) -> int:
+        return IN_FLIGHT * self._number
+
+
+class DaskEngine(Engine):
+    """Workers of Dask's, in a cluster that is started for the job, or runs already."""
+
+    def __init__(
+        self, cluster: Cluster, notice: Notice, report: Path | None, stack: ExitStack
+    ) -> None:
+        from distributed import performance_report
+
+        from pipeline.cluster.workers import Watch
+
+        for name, level in QUIET.items():
+            stack.enter_context(_quiet(logging.getLogger(name), level))
+        self._promised = _Promised()
+        self._client = client = connect(cluster, stack, notice, self._promised.end)
+        self._is_own = cluster.manager is not None  # else its workers are of others, too
+        if self._is_own:
+            client.register_worker_callbacks(_quiet_worker)
+        self._most_workers = cluster.most_workers
+        self._watch = stack.enter_context(Watch(client, notice))
+        if find_spec("bokeh") is not None:
+            notice(f"dashboard: {client.dashboard_link}")
+        if report is not None:
+            stack.enter_context(client.as_current())
+            stack.enter_context(performance_report(os.fspath(report)))
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        return self._submit(_on_worker, self._is_own, function, *arguments)
+
+    def _submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        future: Future[T] = self._promised.new()
+        remote = self._client.submit(function, *arguments, pure=False)
+        remote.add_done_callback(partial(_pass_on, future))
+        return future
+
+    def slots(self) -> int:
+        threads = self._watch.threads()
+        return IN_FLIGHT * int(max(threads, min(self._most_workers, threads + TO_COME)))
+
+    def deaths(self, error: BaseException) -> int:
+        from distributed import KilledWorker
+
+        return error.allowed_failures + 1 if isinstance(error, KilledWorker) else 0
+
+    def workers(self) -> dict[str, Capacity]:
+        while not (found := self._watch.workers()):
+            self._promised.check()
+            time.sleep(LOOK)
+        return found
+
+    def everywhere(self, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+        self._wait_for_worker()
+        found: dict[str, Any] = self._client.run(function, *arguments, on_error="return")
+        return found
+
+    def _wait_for_worker(self) -> None:
+        """Wait until there is a worker that does something, if only what every Python can."""
+        from distributed import KilledWorker
+
+        for _ in range(FIRST):
+            try:
+                self._submit(os.getpid).result()
+                return
+            except KilledWorker:  # the next one may live
+                continue
+        raise ValueError(
+            f"{FIRST} workers have died, one after the other, before they did anything; their own "
+            f"logs may say why; allow them more memory, or other nodes"
+        )
 
 
 @contextmanager
@@ -78,45 +159,25 @@ def started(
 ) -> Iterator[Engine]:
     """Start what an entry describes, and end it with the block.
 
-    Parameters
-    ----------
-    cluster : Cluster
-        The entry.
-    notice : callable
-        Called with a sentence for people: where the dashboard is, that there are no workers.
-    report : path, optional
-        File that Dask's performance report is written to.
-
-    Raises
-    ------
-    ValueError
-        If the class is not a Dask cluster manager, or refuses its options.
-    ConnectionError
-        If there is no scheduler at the address.
-    StartError
-        If the cluster does not start.
+    `notice` is called with a sentence for people: where the dashboard is, that there are no
+    workers. `report` is where Dask's performance report is written to. An entry that will not
+    do is a ValueError, a scheduler or cluster that cannot be reached a ConnectionError.
     """
     check_report(cluster, report)
     with ExitStack() as stack:
         if cluster.threads is not None:
-            yield _threads(cluster.threads, stack)
+            yield ThreadEngine(cluster.threads, stack)
         else:
-            yield _distributed(cluster, notice, report, stack)
+            yield DaskEngine(cluster, notice, report, stack)
 
 
 def check_report(cluster: Cluster, report: Path | None) -> None:
-    """Refuse a performance report that cannot be had.
-
-    Raises
-    ------
-    ValueError
-        If the engine is threads, what draws it is not installed, or there is no such folder.
-    """
+    """Refuse a performance report of threads, without bokeh, or in a folder that is not there."""
     if report is None:
         return
     if cluster.threads is not None:
         raise ValueError(
-            "a performance report is of Dask's workers, and threads are none; give --cluster "
+            "a performance report is of Dask's workers, and threads are none; pass --cluster "
             "with another entry, such as cluster.yaml:local"
         )
     if find_spec("bokeh") is None:
@@ -126,59 +187,6 @@ def check_report(cluster: Cluster, report: Path | None) -> None:
         )
     if not report.absolute().parent.is_dir():
         raise ValueError(f"{report} cannot be written, for its folder is not there; make it")
-
-
-def _threads(number: int, stack: ExitStack) -> Engine:
-    # Every thread computes a region of its own: BLAS threads would fight them.
-    stack.enter_context(one_blas_thread())
-    keep_freed_memory()
-    executor: Executor = ThreadPoolExecutor(number, thread_name_prefix="region")
-    stack.callback(executor.shutdown, cancel_futures=True)
-    return Engine(executor.submit, lambda: IN_FLIGHT * number)
-
-
-def _distributed(cluster: Cluster, notice: Notice, report: Path | None, stack: ExitStack) -> Engine:
-    from distributed import KilledWorker, performance_report
-
-    from pipeline.cluster.workers import Watch
-
-    for name, level in QUIET.items():
-        stack.enter_context(_quiet(logging.getLogger(name), level))
-    promised = _Promised()
-    client = connect(cluster, stack, notice, promised.end)
-    if cluster.manager is not None:  # else its workers are of others, too
-        client.register_worker_callbacks(_quiet_worker)
-    watch = stack.enter_context(Watch(client, notice))
-    if find_spec("bokeh") is not None:
-        notice(f"dashboard: {client.dashboard_link}")
-    if report is not None:
-        stack.enter_context(client.as_current())
-        stack.enter_context(performance_report(os.fspath(report)))
-
-    own = cluster.manager is not None
-
-    def submit(function: Callable[..., T], *arguments: Any) -> Future[T]:
-        return _submit(client, promised, _on_worker, own, function, *arguments)
-
-    def everywhere(function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-        _wait_for_worker(client, promised)
-        found: dict[str, Any] = client.run(function, *arguments, on_error="return")
-        return found
-
-    def workers() -> dict[str, Capacity]:
-        while not (found := watch.workers()):
-            promised.check()
-            time.sleep(LOOK)
-        return found
-
-    def slots() -> int:
-        threads = watch.threads()
-        return IN_FLIGHT * int(max(threads, min(cluster.most_workers, threads + TO_COME)))
-
-    def deaths(error: BaseException) -> int:
-        return error.allowed_failures + 1 if isinstance(error, KilledWorker) else 0
-
-    return Engine(submit, slots, deaths, client.dashboard_link, everywhere, workers)
 
 
 @contextmanager
@@ -196,7 +204,7 @@ def _quiet(logger: logging.Logger, level: int) -> Iterator[None]:
 
 
 class _Promised:
-    """Futures whose results are waited for, which all end when no worker will come."""
+    """Futures that are waited for; when no worker will come, all end with the reason."""
 
     def __init__(self) -> None:
         self._futures: set[Future[Any]] = set()
@@ -224,31 +232,6 @@ class _Promised:
         for future in futures:
             with suppress(InvalidStateError):  # its result has just come
                 future.set_exception(error)
-
-
-def _submit(
-    client: Client, promised: _Promised, function: Callable[..., T], *arguments: Any
-) -> Future[T]:
-    future: Future[T] = promised.new()
-    remote = client.submit(function, *arguments, pure=False)
-    remote.add_done_callback(partial(_pass_on, future))
-    return future
-
-
-def _wait_for_worker(client: Client, promised: _Promised) -> None:
-    """Wait until there is a worker that does something, if only what every Python can."""
-    from distributed import KilledWorker
-
-    for _ in range(FIRST):
-        try:
-            _submit(client, promised, os.getpid).result()
-            return
-        except KilledWorker:  # the next one may live
-            continue
-    raise ValueError(
-        f"{FIRST} workers have died, one after the other, before they did anything; their own logs "
-        f"may say why; give them more memory, or other nodes"
-    )
 
 
 def _pass_on(future: Future[T], remote: Any) -> None:

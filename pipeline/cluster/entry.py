@@ -26,36 +26,16 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 
 @dataclass(frozen=True)
 class Cluster:
-    """One entry of cluster.yaml; one of `threads`, `manager` and `address` is given.
-
-    Parameters
-    ----------
-    name : str
-        Of the entry.
-    threads : int, optional
-        Run in this process, on so many threads.
-    manager : str, optional
-        Full name of a Dask cluster class.
-    options : dict
-        Keyword arguments of the class.
-    scale : int or dict, optional
-        Number of workers to keep, or keyword arguments of the cluster's ``scale``.
-    adapt : dict, optional
-        Keyword arguments of the cluster's ``adapt``.
-    address : str, optional
-        Of a running scheduler.
-    security : bool or dict, optional
-        Whether to encrypt, or the keyword arguments of Dask's ``Security``. If
-        not given, all that others can reach is encrypted.
-    """
+    """One entry of cluster.yaml, with one of `threads`, `manager` and `address`."""
 
     name: str = "threads"
-    threads: int | None = None
-    manager: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    scale: int | dict[str, Any] | None = None
-    adapt: dict[str, Any] | None = None
-    address: str | None = None
+    threads: int | None = None  # of this process
+    manager: str | None = None  # full name of a Dask cluster class
+    options: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the class
+    scale: int | dict[str, Any] | None = None  # workers to keep, or arguments of its `scale`
+    adapt: dict[str, Any] | None = None  # arguments of its `adapt`
+    address: str | None = None  # of a running scheduler
+    # Whether to encrypt, or arguments of Dask's `Security`; None: what others can reach.
     security: bool | dict[str, Any] | None = None
 
     @property
@@ -69,19 +49,7 @@ class Cluster:
 
 
 def load_cluster(where: str | os.PathLike[str] | None) -> Cluster:
-    """Read an entry of a cluster file.
-
-    Parameters
-    ----------
-    where : str or path, optional
-        ``cluster.yaml`` or ``cluster.yaml:NAME``. Threads of this process if
-        not given.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no such file or entry, or a key is not known.
-    """
+    """The entry at ``cluster.yaml`` or ``cluster.yaml:NAME``; threads of this process if None."""
     if where is None:
         return Cluster(threads=cores())
     path, name = Path(where), None
@@ -98,7 +66,7 @@ def load_cluster(where: str | os.PathLike[str] | None) -> Cluster:
             raise ValueError(f"{path} names a cluster {entry!r}, which is no text; quote it")
     name = name or values.get("default", "threads" if "threads" in entries else None)
     if name is None:
-        raise ValueError(f"{path} has no 'default:'; give {path}:NAME, of {', '.join(entries)}")
+        raise ValueError(f"{path} has no 'default:'; pass {path}:NAME, of {', '.join(entries)}")
     reject_unknown([name], entries, f"cluster of {path}")
     try:
         return _parse(name, entries[name])
@@ -108,17 +76,17 @@ def load_cluster(where: str | os.PathLike[str] | None) -> Cluster:
 
 def _parse(name: str, entry: object) -> Cluster:
     if not isinstance(entry, dict):
-        raise ValueError("it is empty; give threads, class or address")
+        raise ValueError("it is empty; set threads, class or address")
     reject_unknown(entry, KEYS, "key")
     kinds = [key for key in ("threads", "class", "address") if key in entry]
     if len(kinds) != 1:
         given = " and ".join(kinds) or "none"
-        raise ValueError(f"{given} of threads, class and address is given; give exactly one")
+        raise ValueError(f"{given} of threads, class and address is set; set exactly one")
     extra = entry.keys() - kinds
     if kinds != ["class"] and (extra := extra - ({"security"} if kinds == ["address"] else set())):
         raise ValueError(f"{', '.join(sorted(extra))} goes with class, not with {kinds[0]}")
     if "scale" in entry and "adapt" in entry:
-        raise ValueError("both scale and adapt are given; give one of them")
+        raise ValueError("both scale and adapt are set; keep one of them")
     threads, scale = entry.get("threads"), entry.get("scale")
     if threads == "auto":
         threads = cores()

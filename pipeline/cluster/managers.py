@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pipeline.checks import reject_unknown, whole
 from pipeline.cluster.entry import Cluster
@@ -38,18 +38,10 @@ ADAPT = (
 
 
 class Manager(NamedTuple):
-    """A Dask cluster class, or Dask's function that makes such a cluster.
-
-    Attributes
-    ----------
-    make : callable
-        Starts it, given its options.
-    kind : str
-        ``local``, ``ssh``, ``jobqueue`` or ``other``.
-    """
+    """A Dask cluster class, or Dask's function that makes such a cluster."""
 
     make: Callable[..., Any]
-    kind: str
+    kind: Literal["local", "ssh", "jobqueue", "other"]
 
     @property
     def system(self) -> str | None:
@@ -78,13 +70,7 @@ def _parameters(*parts: Any) -> set[str]:
 
 
 def find_manager(cluster: Cluster) -> Manager:
-    """The manager that an entry names.
-
-    Raises
-    ------
-    ValueError
-        If it is not a Dask cluster manager, or not installed.
-    """
+    """The manager that an entry names."""
     from distributed import LocalCluster, SSHCluster
     from distributed.deploy.cluster import Cluster as DaskCluster
 
@@ -111,7 +97,7 @@ def find_manager(cluster: Cluster) -> Manager:
         return Manager(SSHCluster, "ssh")
     if not (isinstance(found, type) and issubclass(found, DaskCluster)):
         raise ValueError(
-            f"cluster {cluster.name!r}: {cluster.manager} is not a Dask cluster manager; give the "
+            f"cluster {cluster.name!r}: {cluster.manager} is not a Dask cluster manager; set the "
             f"full name of one, such as dask.distributed.LocalCluster"
         )
     if issubclass(found, LocalCluster):
@@ -120,14 +106,9 @@ def find_manager(cluster: Cluster) -> Manager:
 
 
 def check_manager(cluster: Cluster) -> None:
-    """Refuse a class that is not a Dask cluster manager, or options that it does not know.
+    """Refuse a class that is no Dask cluster manager, or options that it does not know.
 
     Nothing is started.
-
-    Raises
-    ------
-    ValueError
-        If they will not do.
     """
     if cluster.manager is None:
         return
@@ -140,7 +121,7 @@ def check_manager(cluster: Cluster) -> None:
             make_job(cluster.options, manager)
         if manager.kind == "other" and cluster.security is not False:
             raise ValueError(
-                f"{cluster.manager} cannot encrypt what its workers say to each other; give "
+                f"{cluster.manager} cannot encrypt what its workers say to each other; set "
                 f"'security: false' if nobody else reaches their network"
             )
     except ValueError as error:
@@ -159,14 +140,16 @@ def _check_workers(cluster: Cluster, manager: Manager) -> None:
     _check_whole(most, ("maximum", "maximum_jobs", "maximum_cores"), 1)
     counted = scale is not None or cluster.adapt is not None
     if options.get("n_workers") == 0 and not counted:
-        raise ValueError("n_workers is 0, so that it starts none; give at least 1, or scale")
+        raise ValueError("n_workers is 0, so that it starts none; set at least 1, or scale")
     if manager.kind == "ssh" and counted:
-        raise ValueError("SSH starts a worker for each host but the first; give no scale or adapt")
+        raise ValueError(
+            "SSH starts a worker for each host but the first; leave out scale and adapt"
+        )
     if manager.kind == "jobqueue":
         if "n_workers" in cluster.options:
-            raise ValueError("n_workers does not replace lost workers; give scale beside options")
+            raise ValueError("n_workers does not replace lost workers; set scale beside options")
         if not counted:
-            raise ValueError("it starts no workers; give scale, such as 'scale: 4', or adapt")
+            raise ValueError("it starts no workers; set scale, such as 'scale: 4', or adapt")
 
 
 def _check_whole(values: dict[str, Any], names: Iterable[str], least: int = 0) -> None:
@@ -176,20 +159,14 @@ def _check_whole(values: dict[str, Any], names: Iterable[str], least: int = 0) -
 
 
 def make_job(options: dict[str, Any], manager: Manager) -> Any:
-    """A job of a batch system, which is not submitted; but no folder for its logs.
-
-    Raises
-    ------
-    ValueError
-        If none can be made of these options.
-    """
+    """A job of a batch system, made to see its script: not submitted, without a log folder."""
     names = manager.job_options() - {"log_directory"}
     job = {name: value for name, value in options.items() if name in names}
     try:
         return manager.make.job_cls("tcp://127.0.0.1:1", **job | {"name": "check"})  # type: ignore[attr-defined]
     except (TypeError, ValueError, ArithmeticError) as error:
         reason = str(error).partition(", for example")[0]
-        raise ValueError(f"no job can be made of these options: {reason}; mend them") from error
+        raise ValueError(f"no job can be made of these options: {reason}; fix them") from error
 
 
 def is_exposed(cluster: Cluster, manager: Manager) -> bool:
@@ -203,22 +180,10 @@ def is_exposed(cluster: Cluster, manager: Manager) -> bool:
 def prepare(
     cluster: Cluster, manager: Manager, security: Security | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options that a manager is started with.
+    """Options that a manager is started with, and Dask's configuration while it starts.
 
-    Parameters
-    ----------
-    cluster : Cluster
-        The entry.
-    manager : Manager
-        That it names.
-    security : Security, optional
-        The certificates, in files.
-
-    Returns
-    -------
-    dict, dict
-        The entry's options, with dashboards that listen on loopback, certificates and the
-        lifetime of workers added; and Dask's configuration while the cluster starts.
+    To the entry's own are added: dashboards that listen on loopback, certificates, and the
+    lifetime of workers.
     """
     options = dict(cluster.options)
     configuration: dict[str, Any] = {}
@@ -274,10 +239,7 @@ def _lifetime(options: dict[str, Any], manager: Manager) -> list[str]:
 
 @contextmanager
 def _own_ctrl_c() -> Iterator[None]:
-    """Keep what Ctrl-C does: dask_jobqueue, as it is imported, lets it end the process in silence.
-
-    Only the main thread can change that, so it is changed there or not at all.
-    """
+    """Keep what Ctrl-C does; importing dask_jobqueue makes it end the process in silence."""
     before = signal.getsignal(signal.SIGINT)
     try:
         yield

@@ -34,30 +34,18 @@ def is_loopback(address: str) -> bool:
 
 
 def given_security(values: dict[str, Any]) -> Security:
-    """What the keyword arguments of Dask's ``Security`` say, encrypted unless they say otherwise.
-
-    Raises
-    ------
-    ValueError
-        If an argument is not known, or a file is not there.
-    """
+    """Dask's ``Security`` of these keyword arguments, encrypted unless they say otherwise."""
     from distributed import Security
 
     reject_unknown(values, Security.__slots__, "key of security")
     for key, value in values.items():
         if key.endswith(("_file", "_cert", "_key")) and not os.path.isfile(value):
-            raise ValueError(f"{key} is {value!r}, where no file is; give the path of a PEM file")
+            raise ValueError(f"{key} is {value!r}, where no file is; set the path of a PEM file")
     return Security(**{"require_encryption": True, **values})
 
 
 def new_security() -> Security:
-    """Certificates of one cluster, in memory.
-
-    Raises
-    ------
-    ValueError
-        If they cannot be made.
-    """
+    """Certificates of one cluster, in memory."""
     from distributed import Security
 
     try:
@@ -65,7 +53,7 @@ def new_security() -> Security:
     except ImportError as error:
         raise ValueError(
             "certificates are made by the package cryptography, which is not installed; install "
-            "dask-audio-pipeline[jobqueue] or [ssh], or give 'security: false' where nobody else "
+            "dask-audio-pipeline[jobqueue] or [ssh], or set 'security: false' where nobody else "
             "reaches the network"
         ) from error
     return made
@@ -73,17 +61,9 @@ def new_security() -> Security:
 
 @contextmanager
 def temporary_security(folder: str | None = None) -> Iterator[Security]:
-    """Certificates of one cluster, in files that workers find and only their owner reads.
+    """Certificates of one cluster, in files below a folder that all its machines see.
 
-    Parameters
-    ----------
-    folder : str, optional
-        Folder that all machines of the cluster see; the working folder if not given.
-
-    Raises
-    ------
-    ValueError
-        If they cannot be made, or not be put there.
+    That is the working folder if none is named. Only their owner can read them.
     """
     from distributed import Security
 
@@ -94,7 +74,7 @@ def temporary_security(folder: str | None = None) -> Iterator[Security]:
         holder = tempfile.TemporaryDirectory(prefix=f"{_prefix()}{os.getpid()}-", dir=parent)
     except OSError as error:
         raise ValueError(
-            f"certificates cannot be put into {parent} ({error.strerror}); give a folder that all "
+            f"certificates cannot be put into {parent} ({error.strerror}); set a folder that all "
             f"machines see as shared_temp_directory"
         ) from error
     with holder as own:
@@ -114,7 +94,7 @@ def temporary_security(folder: str | None = None) -> Iterator[Security]:
 
 
 def _prefix() -> str:
-    """Of the folders of all processes that this one can see, if they are there."""
+    """How the folders of all processes begin that this one can see."""
     try:
         namespace = os.stat("/proc/self/ns/pid").st_ino
     except OSError:  # another system
@@ -123,7 +103,7 @@ def _prefix() -> str:
 
 
 def _sweep(parent: str) -> None:
-    """Remove what killed processes of this host have left, which others could use."""
+    """Remove certificates that killed processes of this host have left."""
     prefix = _prefix()
     for folder in Path(parent).glob(f"{glob.escape(prefix)}*-*"):
         process = folder.name.removeprefix(prefix).partition("-")[0]
@@ -132,7 +112,7 @@ def _sweep(parent: str) -> None:
 
 
 def as_configuration(security: Security) -> dict[str, Any]:
-    """The same as Dask's configuration, for processes that are given no other."""
+    """Certificates as Dask's configuration, for processes that can be passed nothing else."""
     values: dict[str, Any] = {
         "distributed.comm.require-encryption": True,
         "distributed.comm.default-scheme": "tls",

@@ -13,16 +13,10 @@ PAUSES = (1.0, 2.0)  # seconds before another try: its controller may only be bu
 
 
 class Submissions:
-    """Follows the jobs of a cluster, and tells where one could not be submitted.
+    """Follows the jobs of a cluster, and tells when one could not be submitted.
 
-    Dask itself logs that, and goes on as if the job were in the queue.
-
-    Parameters
-    ----------
-    notice : callable
-        Called with a sentence for people, where other jobs have been submitted.
-    none : callable
-        Called with the reason where none is, and so no worker will come.
+    Dask itself logs that, and goes on as if the job were in the queue. Where others were
+    submitted, `notice` is called with a sentence; where none was, `none` with the reason.
     """
 
     def __init__(self, notice: Callable[[str], None], none: Callable[[str], None]) -> None:
@@ -32,7 +26,7 @@ class Submissions:
         self._said: set[str] = set()
 
     def followed(self, job_class: Any) -> Any:
-        """The class of a batch system's jobs, with all that it knows, but followed."""
+        """A class of jobs like `job_class` that reports here."""
         submissions = self
 
         class Job(job_class):  # type: ignore[misc]
@@ -52,7 +46,7 @@ class Submissions:
         return Job
 
     async def _submit(self, start: Callable[[], Awaitable[None]]) -> str | None:
-        """Why it could not be done, if so."""
+        """Why a job could not be submitted; None if it was."""
         self._under_way += 1
         try:
             for pause in (*PAUSES, None):

@@ -20,24 +20,9 @@ LEAVING = 60  # seconds for a job to begin its worker and to end after it
 
 
 def walltime_seconds(walltime: str | int, system: str) -> int | None:
-    """Seconds of a walltime.
+    """Seconds of a walltime, such as ``01:30:00``; None where it says that there is no limit.
 
-    Parameters
-    ----------
-    walltime : str or int
-        Such as ``01:30:00``, or ``2-12`` of Slurm.
-    system : str
-        As dask-jobqueue names it in its configuration: ``slurm``, ``pbs``, ...
-
-    Returns
-    -------
-    int or None
-        None where it says that there is no limit.
-
-    Raises
-    ------
-    ValueError
-        If it is not a time.
+    Systems write it differently; `system` is as dask-jobqueue names it: ``slurm``, ``pbs``, ...
     """
     text = str(walltime).strip()
     if text.lower() in ("unlimited", "infinite", "-1"):
@@ -59,19 +44,7 @@ def _sum(fields: list[int], unit: int) -> int:
 
 
 def lifetime_arguments(seconds: int) -> list[str]:
-    """Arguments of ``dask worker`` with which it leaves before its job is ended.
-
-    Parameters
-    ----------
-    seconds : int
-        The job's walltime.
-
-    Returns
-    -------
-    list of str
-        ``--lifetime`` and ``--lifetime-stagger``; a worker leaves at the one, give
-        or take the other.
-    """
+    """Arguments of ``dask worker`` with which it leaves before a job of so many seconds ends."""
     stagger = min(MOST_STAGGER, seconds // STAGGER)
     lifetime = seconds - 2 * stagger - min(LEAVING, seconds // 6)
     return ["--lifetime", f"{lifetime}s", "--lifetime-stagger", f"{stagger}s"]

@@ -23,10 +23,9 @@ ANSWER = "2s"  # in which the nanny of a lost worker answers, if there still is 
 class Replacing(Adaptive):
     """Scales a cluster, and replaces the jobs whose workers are gone.
 
-    Dask itself replaces a lost worker only where a job has one, and waits for
-    it as long as a nanny might take to start it again. A job is lost when none
-    of its workers is known to the scheduler any more, and none of their nannies
-    answers. One that still waits in the queue has had none, and is left alone.
+    Dask itself does so only for jobs of one worker, and waits as long as a nanny might take
+    to start it again. A job is lost when the scheduler knows none of its workers any more, and
+    none of their nannies answers. A job in the queue has had no workers, and is left alone.
     """
 
     cluster: SpecCluster
@@ -71,15 +70,7 @@ class Replacing(Adaptive):
 
 
 class Watch:
-    """Counts the threads of a cluster's workers, and says when there are none.
-
-    Parameters
-    ----------
-    client : Client
-        Of the cluster.
-    notice : callable
-        Called with a sentence for people.
-    """
+    """Counts the threads of a cluster's workers, and says so when there are none."""
 
     def __init__(self, client: Client, notice: Callable[[str], None]) -> None:
         self._client, self._notice = client, notice

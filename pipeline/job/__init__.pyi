@@ -1,10 +1,12 @@
+from .begun import find_begun as find_begun
 from .extraction import extract as extract
 from .extraction import run as run
 from .plan import Plan as Plan
+from .projection import check_fits as check_fits
+from .projection import describe_plan as describe_plan
 from .report import Progress as Progress
 from .report import Report as Report
 from .report import printable as printable
-from .setup import find_begun as find_begun
-from .status import stand as stand
-from .status import summarize as summarize
+from .status import info_of as info_of
+from .status import status_of as status_of
 from .verification import verify as verify

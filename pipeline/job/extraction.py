@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.cluster import Cluster, StartError, capacity_of, load_cluster, started
+from pipeline.cluster import Cluster, capacity_of, load_cluster, started
 from pipeline.features import Feature, Spectrogram
-from pipeline.inputs import LabelsLike
+from pipeline.job.begun import find_begun
 from pipeline.job.execution import Execution
 from pipeline.job.plan import Plan
+from pipeline.job.projection import check_fits
 from pipeline.job.report import Progress, Report
-from pipeline.job.setup import find_begun
+from pipeline.labels import LabelsLike
 from pipeline.locks import locked, shared
 from pipeline.recordings import PathLike
 from pipeline.settings import Settings
@@ -76,7 +77,7 @@ def extract(
     """
     plan = Plan.make(sources, out, features, labels, Settings.from_mapping(settings))
     where = load_cluster(cluster)
-    plan.check_fits(capacity_of(where))
+    check_fits(plan, capacity_of(where))
     part = Share.parse(share) if share is not None else None
     return run(plan, where, overwrite=overwrite, share=part, progress=progress)
 
@@ -91,62 +92,32 @@ def run(
     notice: Callable[[str], None] = lambda _: None,
     performance_report: Path | None = None,
 ) -> Report:
-    """Do what is still to be done of a plan.
+    """Do what is still to be done of a plan, as `extract` does.
 
-    Parameters
-    ----------
-    plan : Plan
-        What to do.
-    cluster : Cluster
-        Where to do it.
-    overwrite : bool
-        Remove the store of another job that is in the way. One of this very job goes on where
-        it was; to have it computed anew, remove it.
-    share : Share, optional
-        Which part of it to do, while others may be at work on theirs.
-    progress : callable
-        Called with a `Progress` at the start and after each region.
-    notice : callable
-        Called with a sentence for people, where a cluster has something to say.
-    performance_report : path, optional
-        File that Dask's own report of the run is written to.
-
-    Returns
-    -------
-    Report
-
-    Raises
-    ------
-    ValueError
-        If something else is at the plan's path, or another job is writing there.
-    OSError
-        If the store cannot be made.
+    `notice` is called with a sentence for people, where a cluster has something to say.
     """
     if overwrite and share is not None:
         raise ValueError(
-            "a share cannot overwrite, for it would remove what others have done; give overwrite "
+            "a share cannot overwrite, for it would remove what others have done; pass overwrite "
             "without share once, or another path"
         )
     store = new_store(plan.out)
     begun = find_begun(plan, overwrite)  # refused before anything is touched
     right = locked(store.path) if share is None else shared(store.path, str(share))
-    with _named(store), right as lock:
+    with _naming(store), right as lock:
         if begun and overwrite:
             notice(
                 f"{plan.out} is of this very job, so nothing is removed, and it goes on where it "
                 f"was; remove it to have all of it computed anew"
             )
         execution = Execution(plan, store, lock, share, progress)
-        execution.look(overwrite)
-        try:
-            execution.do(started(cluster, notice, performance_report), overwrite)
-        except StartError as error:
-            execution.stop(str(error))
+        execution.find_state(overwrite)
+        execution.run(started(cluster, notice, performance_report), overwrite)
         return execution.report()
 
 
 @contextmanager
-def _named(store: Store) -> Iterator[None]:
+def _naming(store: Store) -> Iterator[None]:
     """Name the store in what the operating system says of it before anything is computed."""
     try:
         yield
@@ -154,6 +125,6 @@ def _named(store: Store) -> Iterator[None]:
         if error.errno is None:  # a sentence of our own
             raise
         raise OSError(
-            f"{store.path} cannot be written to: {os.strerror(error.errno)}; mend that, and give "
-            f"the same command again"
+            f"{store.path} cannot be written to: {os.strerror(error.errno)}; fix that, and "
+            f"run the same command again"
         ) from error

@@ -21,23 +21,9 @@ def find_again(
     settings: Settings,
     progress: Callable[[int, int], None],
 ) -> Recordings:
-    """The recordings of a job that was begun, in its order, with those that are lost.
+    """The recordings of a job that was begun, in its order, those included that are lost.
 
-    Parameters
-    ----------
-    sources : iterable of paths
-        What they are searched at; such as are gone are passed over.
-    record : Record
-        Of the job, which says how long each recording was.
-    settings : Settings
-        Of the job.
-    progress : callable
-        As of `scan`.
-
-    Raises
-    ------
-    ValueError, OSError
-        As of `scan`.
+    Sources that are gone are passed over; the record says how long each recording was.
     """
     known = {path: row for path, *row in record.inputs()}
     there = [source for source in sources if _may_be_there(os.fspath(source))]
@@ -68,7 +54,7 @@ def _lost(path: str, row: list[int], settings: Settings) -> Recording:
 
 
 def labels_of(store: Store) -> Labels | None:
-    """The labels that a store has, for those in lost recordings are lost with them."""
+    """The labels that a store has: those stored with lost recordings are lost with them."""
     values, classes = store.get("label"), store.get("class")
     if values is None:
         return None

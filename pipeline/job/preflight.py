@@ -1,4 +1,4 @@
-"""Needs: what every worker must have and see, found out before a job starts."""
+"""Preflight: what every worker must have and see, found out before a job starts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import numpy as np
 from pipeline.cluster import Engine
 from pipeline.identity import Code, other_code
 from pipeline.job.plan import Plan
+from pipeline.job.projection import memory_bytes
+from pipeline.paths import is_remote
 from pipeline.process import OWN, difference, installed_versions, numerics_class, other_numerics
 from pipeline.recordings import Recording
 
@@ -23,31 +25,15 @@ SAMPLE = 8  # recordings that each worker opens
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What a worker is asked for.
-
-    Parameters
-    ----------
-    versions : dict
-        Of the client.
-    feature : bytes
-        What is computed, pickled.
-    code : Code
-        That of the feature, on the client.
-    recordings : tuple of Recording
-        Some of those that are read.
-    beside : str or None
-        A file that the client has put beside the store.
-    numerics : str or None
-        The numerics class that the worker must be of; None if of any.
-    """
+class Required:
+    """What a worker must have and see to compute what the client would."""
 
     versions: dict[str, str]
-    feature: bytes
+    feature: bytes  # pickled
     code: Code
-    recordings: tuple[Recording, ...]
-    beside: str | None
-    numerics: str | None
+    recordings: tuple[Recording, ...]  # some of those that are read
+    beside: str | None  # a file that the client has put beside the store
+    numerics: str | None  # class; None for any
 
 
 def check_workers(engine: Engine, plan: Plan) -> None:
@@ -55,37 +41,24 @@ def check_workers(engine: Engine, plan: Plan) -> None:
 
     Those that join later are held to the versions, with each region. What they do
     not see fails the regions that need it, and masks nothing.
-
-    Parameters
-    ----------
-    engine : Engine
-        Whose workers to ask.
-    plan : Plan
-        What they are to do.
-
-    Raises
-    ------
-    ValueError
-        If a worker has other versions or other code of the feature, or does not see the
-        recordings or the folder of the store; in one sentence, with the worker's address.
-    MemoryError
-        If a worker has too little memory, likewise.
     """
-    if engine.everywhere is None:
+    workers = engine.workers()
+    if not workers:  # this process is all
         return
-    for worker in engine.workers().values():  # one that is too small would do nothing for ever
-        worker.check(plan.memory_bytes(worker.threads))
-    sample = np.unique(np.linspace(0, len(plan.recordings) - 1, SAMPLE).astype(int))
-    with _seen(plan) as beside:
-        needs = Needs(
+    for worker in workers.values():  # one that is too small would do nothing for ever
+        worker.check(memory_bytes(plan, worker.threads))
+    recordings = plan.inputs.recordings
+    sample = np.unique(np.linspace(0, len(recordings) - 1, SAMPLE).astype(int))
+    with _file_beside(plan.out) as beside:
+        required = Required(
             installed_versions(),
             _pickled(plan),
-            plan.known.code,
-            tuple(plan.recordings[int(i)] for i in sample),
+            plan.feature_identity.code,
+            tuple(recordings[int(i)] for i in sample),
             beside,
             plan.numerics,
         )
-        answers = engine.everywhere(_lacks, needs)
+        answers = engine.everywhere(_lacks, required)
     for address, answer in answers.items():
         if isinstance(answer, OSError):  # it has gone meanwhile
             continue
@@ -102,50 +75,51 @@ def check_workers(engine: Engine, plan: Plan) -> None:
 
 def _pickled(plan: Plan) -> bytes:
     try:
-        pickled: bytes = cloudpickle.dumps(plan.feature)
+        pickled: bytes = cloudpickle.dumps(plan.inputs.feature)
     except Exception as error:
         raise ValueError(
-            f"the feature {plan.known.name} cannot be sent to workers ({type(error).__name__}: "
-            f"{error}); leave out of it what cannot be pickled, or run on threads"
+            f"the feature {plan.feature_identity.name} cannot be sent to workers "
+            f"({type(error).__name__}: {error}); leave out of it what cannot be pickled, or run "
+            f"on threads"
         ) from error
     return pickled
 
 
 @contextmanager
-def _seen(plan: Plan) -> Iterator[str | None]:
+def _file_beside(out: str) -> Iterator[str | None]:
     """A file beside the store, for workers to find; none where that is no folder."""
-    if "://" in plan.out:
+    if is_remote(out):
         yield None
         return
-    folder, name = Path(plan.out).absolute().parent, Path(plan.out).name
+    folder, name = Path(out).absolute().parent, Path(out).name
     with tempfile.NamedTemporaryFile(prefix=f".{name}.", suffix=".seen", dir=folder) as file:
         yield file.name
 
 
-def _lacks(needs: Needs) -> str | None:
+def _lacks(required: Required) -> str | None:
     """What this worker lacks and what to do, for people."""
-    if found := difference(needs.versions):
+    if found := difference(required.versions):
         return f"has {found}; install the same there, or run the client with those of the workers"
-    if needs.numerics not in (None, numerics_class()):
-        return other_numerics(str(needs.numerics))
+    if required.numerics not in (None, numerics_class()):
+        return other_numerics(str(required.numerics))
     try:
-        feature = pickle.loads(needs.feature)
+        feature = pickle.loads(required.feature)
     except Exception as error:
         return (
             f"cannot load the feature ({type(error).__name__}: {error}); install its module there, "
             f"or put its folder on the workers' PYTHONPATH"
         )
-    if found := other_code(feature, needs.code):
+    if found := other_code(feature, required.code):
         return f"has {found}; install the same there, and start it anew"
-    if needs.beside is not None and not Path(needs.beside).exists():
+    if required.beside is not None and not Path(required.beside).exists():
         return (
-            f"does not see {Path(needs.beside).parent}, where the store is to be; give a path "
+            f"does not see {Path(required.beside).parent}, where the store is to be; pass a path "
             f"that all workers share"
         )
-    for recording in needs.recordings:
+    for recording in required.recordings:
         try:
             with recording.open():
                 pass
         except OSError as error:
-            return f"cannot read {error}; give sources on a path that all workers share"
+            return f"cannot read {error}; pass sources on a path that all workers share"
     return None

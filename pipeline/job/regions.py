@@ -54,44 +54,19 @@ class Task:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a region could not be stored.
+    """Why a region could not be stored; a value, so that it comes back from any worker."""
 
-    Parameters
-    ----------
-    reason : str
-        For people.
-    passing : bool
-        Whether it may go well another time.
-    fatal : bool
-        Whether no other region can be stored, either.
-    trace : str
-        Where a feature failed, as Python tells it.
-    """
-
-    reason: str
-    passing: bool = False
-    fatal: bool = False
-    trace: str = ""
+    reason: str  # for people
+    passing: bool = False  # whether it may go well another time
+    fatal: bool = False  # whether no other region can be stored, either
+    trace: str = ""  # where a feature failed, as Python tells it
 
 
 def run_region(task: Task) -> Done | Failure:
-    """Compute and store one region.
-
-    Returns
-    -------
-    Done or Failure
-        A failure is a value, so that it comes back from any worker as it is.
-    """
+    """Compute and store one region."""
     began = time.monotonic()
-    if found := difference(task.versions):  # installed while the job runs, or on another node
-        reason = f"{socket.gethostname()} has {found}; install the same everywhere"
-        return Failure(reason, fatal=True)
-    if task.numerics not in (None, numerics_class()):
-        reason = f"{socket.gethostname()} {other_numerics(str(task.numerics))}"
-        return Failure(reason, fatal=True)
-    if found := other_code(task.feature, task.code):
-        reason = f"{socket.gethostname()} has {found}; install the same everywhere"
-        return Failure(reason, fatal=True)
+    if lack := _lack(task):
+        return Failure(f"{socket.gethostname()} {lack}", fatal=True)
     valid = np.zeros(len(task.grid), np.bool_)
     try:
         files = _compute(task, valid)
@@ -116,6 +91,17 @@ def run_region(task: Task) -> Done | Failure:
         numerics=numerics_class(),
         boot="" if task.flush else boot(),
     )
+
+
+def _lack(task: Task) -> str | None:
+    """In what this process differs from the client, as one that joined later may."""
+    if found := difference(task.versions):
+        return f"has {found}; install the same everywhere"
+    if task.numerics not in (None, numerics_class()):
+        return other_numerics(str(task.numerics))
+    if found := other_code(task.feature, task.code):
+        return f"has {found}; install the same everywhere"
+    return None
 
 
 def _trace(error: BaseException) -> str:

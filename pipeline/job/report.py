@@ -95,7 +95,7 @@ class Report:
             lines.append(f"passed over: {passed}")
         if self.stopped:
             lines.append(
-                f"stopped: {self.stopped}; what is done is kept: mend that, and give the same "
+                f"stopped: {self.stopped}; what is done is kept: fix that, and run the same "
                 f"command again"
             )
         if self.share and not (self.computed or self.failed or self.stopped):

@@ -1,4 +1,4 @@
-"""Attempts: regions tried on an engine, a few at a time, and again where that may help."""
+"""Retry: regions tried on an engine, a few at a time, and again where that may help."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pipeline.record import Done
 
 PAUSE = 1.0  # seconds before the second attempt; before each further one twice as long
 DEATHS = 3  # a region at which so many workers died has killed them
+_Future = Future[Done | Failure]
 
 
 @dataclass(frozen=True)
@@ -27,97 +28,110 @@ class Outcome:
     attempts: int
 
 
+# How regions are tried: the engine is kept as busy as it has slots for, with regions whose
+# pause is over and then with new ones. What failed for what may pass pauses, each time twice as
+# long. A region that workers keep dying of is put off to the end and tried alone: as long as
+# others run beside it, any of them may be what kills the workers.
+
+
 def attempt_all(
     engine: Engine, regions: Iterator[int], task: Callable[[int], Task], retries: int
 ) -> Iterator[Outcome]:
-    """Try regions; their outcomes as they come.
-
-    Parameters
-    ----------
-    engine : Engine
-        Where they run. No more are submitted than it has slots.
-    regions : iterator of int
-        What to try.
-    task : callable
-        Makes the task of a region.
-    retries : int
-        How often a region is tried again, with growing pauses, that failed for
-        what may pass. One whose worker died is given up only when it was tried
-        alone, for its neighbours are in doubt as long as they run beside it.
+    """Try regions, and again up to `retries` times what may pass; yields one outcome for each.
 
     Where an interrupt finds it waiting, what threads have begun is done first, and comes, too.
-
-    Yields
-    ------
-    Outcome
-        One for each region.
     """
-    ended: SimpleQueue[Future[Done | Failure]] = SimpleQueue()
-    running: dict[Future[Done | Failure], int] = {}
-    tries, deaths = Counter[int](), Counter[int]()
-    later: list[tuple[float, int]] = []
-    alone: deque[int] = deque()
-    single: int | None = None
-    most_deaths = min(DEATHS, retries + 1)
+    return _Attempts(engine, regions, task, retries).outcomes()
 
-    def submit(region: int) -> None:
-        future = engine.submit(run_region, task(region))
-        running[future] = region
-        future.add_done_callback(ended.put)
 
-    try:
-        while True:
-            slots = engine.slots()
-            while len(running) < slots:
-                if later and later[0][0] <= time.monotonic():
-                    submit(heappop(later)[1])
-                elif (region := next(regions, None)) is not None:
-                    submit(region)
-                else:
-                    break
-            if not running and not later:
-                if not alone:
+class _Attempts:
+    """The regions that run, those that pause, and those that are put off."""
+
+    def __init__(
+        self, engine: Engine, regions: Iterator[int], task: Callable[[int], Task], retries: int
+    ) -> None:
+        self._engine, self._new, self._task, self._retries = engine, regions, task, retries
+        self._running: dict[_Future, int] = {}
+        self._ended: SimpleQueue[_Future] = SimpleQueue()
+        self._pausing: list[tuple[float, int]] = []  # heap of when to go on, and region
+        self._put_off: deque[int] = deque()
+        self._alone: int | None = None  # the region that is tried alone now
+        self._tries, self._deaths = Counter[int](), Counter[int]()
+
+    def outcomes(self) -> Iterator[Outcome]:
+        try:
+            while True:
+                slots = self._engine.slots()
+                self._fill(slots)
+                if not self._running and not self._pausing:
                     return
-                single = alone.popleft()
-                submit(single)
-            try:
-                pauses = later and len(running) < slots  # else it waits for one that ends
-                due = max(0.0, later[0][0] - time.monotonic()) if pauses else None
-                future = ended.get(timeout=due)
-            except Empty:
-                continue
-            region = running.pop(future)
-            result, died = _settle(future, engine)
-            tries[region] += 1
-            deaths[region] += died
-            passing = isinstance(result, Failure) and result.passing
-            was_alone, single = single == region, None
-            last = tries[region] > retries or deaths[region] >= most_deaths - 1
-            if not passing or (was_alone if died else tries[region] > retries):
-                yield Outcome(region, result, tries.pop(region))
-                del deaths[region]
-            elif died and last:
-                alone.append(region)
-            else:
-                heappush(later, (time.monotonic() + PAUSE * 2 ** (tries[region] - 1), region))
-    except KeyboardInterrupt:
-        yield from _completed(running, engine)
-        raise
-    finally:
-        for future in running:
-            future.cancel()
+                future = self._wait(slots)
+                if future is not None and (outcome := self._settle(future)):
+                    yield outcome
+        except KeyboardInterrupt:
+            yield from self._completed()
+            raise
+        finally:
+            for future in self._running:
+                future.cancel()
+
+    def _fill(self, slots: int) -> None:
+        while len(self._running) < slots and (region := self._next()) is not None:
+            self._submit(region)
+        if self._put_off and not self._running and not self._pausing:
+            self._alone = self._put_off.popleft()
+            self._submit(self._alone)
+
+    def _next(self) -> int | None:
+        if self._pausing and self._pausing[0][0] <= time.monotonic():
+            return heappop(self._pausing)[1]
+        return next(self._new, None)
+
+    def _submit(self, region: int) -> None:
+        future = self._engine.submit(run_region, self._task(region))
+        self._running[future] = region
+        future.add_done_callback(self._ended.put)
+
+    def _wait(self, slots: int) -> _Future | None:
+        """The next that ends, or None when a pause is over before and there is a slot."""
+        timeout = None
+        if self._pausing and len(self._running) < slots:
+            timeout = max(0.0, self._pausing[0][0] - time.monotonic())
+        try:
+            return self._ended.get(timeout=timeout)
+        except Empty:
+            return None
+
+    def _settle(self, future: _Future) -> Outcome | None:
+        """The outcome of a region, or None if it is to be tried again."""
+        region = self._running.pop(future)
+        result, died = _result_of(future, self._engine)
+        self._tries[region] += 1
+        self._deaths[region] += died
+        was_alone, self._alone = self._alone == region, None
+        used_up = self._tries[region] > self._retries
+        passing = isinstance(result, Failure) and result.passing
+        if not passing or (was_alone if died else used_up):
+            del self._deaths[region]
+            return Outcome(region, result, self._tries.pop(region))
+        most_deaths = min(DEATHS, self._retries + 1)
+        if died and (used_up or self._deaths[region] >= most_deaths - 1):
+            self._put_off.append(region)
+        else:
+            pause = PAUSE * 2 ** (self._tries[region] - 1)
+            heappush(self._pausing, (time.monotonic() + pause, region))
+        return None
+
+    def _completed(self) -> Iterator[Outcome]:
+        """The regions that are done when what cannot be cancelled has ended."""
+        begun = [future for future in self._running if not future.cancel()]
+        for future in begun:
+            result, _ = _result_of(future, self._engine)
+            if isinstance(result, Done):
+                yield Outcome(self._running[future], result, 1)
 
 
-def _completed(running: dict[Future[Done | Failure], int], engine: Engine) -> Iterator[Outcome]:
-    """The regions that can only be waited for, and are done then; the others are cancelled."""
-    begun = [future for future in running if not future.cancel()]
-    for future in begun:
-        result, _ = _settle(future, engine)
-        if isinstance(result, Done):
-            yield Outcome(running[future], result, 1)
-
-
-def _settle(future: Future[Done | Failure], engine: Engine) -> tuple[Done | Failure, int]:
+def _result_of(future: _Future, engine: Engine) -> tuple[Done | Failure, int]:
     """What a task came to, and how many workers died of it."""
     try:
         return future.result(), 0

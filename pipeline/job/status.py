@@ -1,4 +1,4 @@
-"""Summary: what is in a store, and how far its job is, as plain values."""
+"""Status: how far the job of a store is, and what is in the store, as plain values."""
 
 from __future__ import annotations
 
@@ -9,47 +9,74 @@ from typing import Any
 import numpy as np
 
 from pipeline.layout import Layout
-from pipeline.locks import holders
+from pipeline.locks import Holder, holders
 from pipeline.paths import StoredFile
-from pipeline.record import Record, Standing
+from pipeline.record import Record, State
 from pipeline.share import Share
 from pipeline.store import Store, check_format, check_small_files, open_store
 
+PathLike = str | os.PathLike[str]
 
-def summarize(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a store holds and how it was made.
 
-    Parameters
-    ----------
-    path : path
-        Of a store that `extract` made.
+def status_of(path: PathLike) -> dict[str, Any]:
+    """How far the job of a store is, also while it runs, as plain values.
 
-    Returns
-    -------
-    dict
-        Plain values, fit for JSON.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no such store.
+    That is who is at work, on which share and how far; which regions are done, pending and
+    failed; and the recordings that could not be read, whole or in part.
     """
     store = open_store(path)
+    if store.packed:
+        raise ValueError(f"{path} is a packed copy, which no job is at work on; see info")
     record = Record(store.record_folder)
-    finished, regions, unreadable, classes_of = True, None, None, None
-    if not store.packed:
-        job = record.job()
-        check_format(store, job)
-        unreadable, done = job["unreadable"], job["regions"]
-        if (found := record.read_finished()) is not None:
-            small, classes_of = found.files, found.numerics
-        else:
-            finished, standing = False, record.standing(done)
-            small, done = _small_files(store, standing), int(standing.done.sum())
-            layout = Layout.from_json(job["identity"]["layout"])
-            classes_of = standing.windows_by_class(layout)
-        check_small_files(store, small)
-        regions = {"done": done, "of": job["regions"]}
+    job = record.job()
+    check_format(store, job)
+    layout = Layout.from_json(job["identity"]["layout"])
+    state = record.state(layout.n_regions)
+    done = int(state.done.sum())
+    running = holders(store.path)
+    return {
+        "path": os.fspath(path),
+        "finished": record.finished(),
+        "running": [holder.name for holder in running],
+        "windows": layout.n_windows,
+        "regions": layout.n_regions,
+        "done": done,
+        "pending": layout.n_regions - done - len(state.failed),
+        "numerics": state.windows_by_class(layout),
+        "damaged_lines": state.damaged_lines,
+        "failed": _failed(state, layout),
+        "shares": [_share(holder, state) for holder in running if holder.share],
+        "unreadable": job["unreadable"],
+        "masked": [
+            {"windows": [start, stop], "path": path, "reason": reason}
+            for start, stop, path, reason in state.masked()
+        ],
+    }
+
+
+def _failed(state: State, layout: Layout) -> list[dict[str, Any]]:
+    return [
+        {
+            "region": region,
+            "windows": list(layout.bounds(region)),
+            "attempts": failed.attempts,
+            "reason": failed.reason,
+            "trace": failed.trace,
+        }
+        for region, failed in sorted(state.failed.items())
+    ]
+
+
+def _share(holder: Holder, state: State) -> dict[str, Any]:
+    start, stop = Share.parse(holder.share or "").bounds(len(state.done))
+    done = int(state.done[start:stop].sum())
+    return {"share": holder.share, "holder": holder.name, "regions": stop - start, "done": done}
+
+
+def info_of(path: PathLike) -> dict[str, Any]:
+    """What a store holds and how it was made, as plain values."""
+    store = open_store(path)
+    told = _told_by_record(store)
     attrs = store.attrs()
     axes = {name: store.get(name) for name in ("frequency", "time")}
     labels, classes = store.get("label"), store.get("class")
@@ -70,102 +97,51 @@ def summarize(path: str | os.PathLike[str]) -> dict[str, Any]:
         "coordinates": coordinates,
         "labels": None if labels is None else _count(labels),
         "classes": None if classes is None else [str(name) for name in classes],
-        "regions": regions,
-        "masked_windows": int((~valid).sum()) if finished else None,
+        "regions": told["regions"],
+        "masked_windows": int((~valid).sum()) if told["finished"] else None,
         "samplerate": int(attrs["samplerate"]),
         "window": float(attrs["window"]),
         "hop": float(attrs["hop"]),
         "feature": json.loads(attrs["feature"]),
         "settings": json.loads(attrs["settings"]),
         "sources": [str(source) for source in sources],
-        "unreadable": unreadable,
+        "unreadable": told["unreadable"],
         "created": str(attrs["created"]),
         "versions": json.loads(attrs["versions"]),
-        "numerics": classes_of,
+        "numerics": told["numerics"],
         "fingerprint": str(attrs["fingerprint"]),
     }
 
 
-def stand(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """How far the job of a store is, also while it runs.
-
-    Parameters
-    ----------
-    path : path
-        Of a store that `extract` made.
-
-    Returns
-    -------
-    dict
-        Plain values, fit for JSON: who is at work, on which share and how far;
-        regions done, pending and failed; and the recordings that could not be
-        read, whole or in part.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no such store.
-    """
-    store = open_store(path)
+def _told_by_record(store: Store) -> dict[str, Any]:
+    """What `info` says that only the record knows; what it says of small files is checked."""
     if store.packed:
-        raise ValueError(f"{path} is a packed copy, which no job is at work on; see info")
+        return {"finished": True, "regions": None, "unreadable": None, "numerics": None}
     record = Record(store.record_folder)
     job = record.job()
     check_format(store, job)
-    layout = Layout.from_json(job["identity"]["layout"])
-    standing = record.standing(layout.n_regions)
-    done = int(standing.done.sum())
-    running = holders(store.path)
+    done = n_regions = job["regions"]
+    finished = record.read_finished()
+    if finished is not None:
+        small_files, numerics = finished.files, finished.numerics
+    else:
+        state = record.state(n_regions)
+        small_files, done = _small_files(store, state), int(state.done.sum())
+        numerics = state.windows_by_class(Layout.from_json(job["identity"]["layout"]))
+    check_small_files(store, small_files)
     return {
-        "path": os.fspath(path),
-        "finished": record.finished(),
-        "running": [holder.name for holder in running],
-        "windows": layout.n_windows,
-        "regions": layout.n_regions,
-        "done": done,
-        "pending": layout.n_regions - done - len(standing.failed),
-        "numerics": standing.windows_by_class(layout),
-        "damaged_lines": standing.damaged_lines,
-        "failed": [
-            {
-                "region": region,
-                "windows": list(layout.bounds(region)),
-                "attempts": failed.attempts,
-                "reason": failed.reason,
-                "trace": failed.trace,
-            }
-            for region, failed in sorted(standing.failed.items())
-        ],
-        "shares": [
-            {
-                "share": holder.share,
-                "holder": holder.name,
-                "regions": stop - start,
-                "done": int(standing.done[start:stop].sum()),
-            }
-            for holder in running
-            if holder.share
-            for start, stop in [Share.parse(holder.share).bounds(layout.n_regions)]
-        ],
+        "finished": finished is not None,
+        "regions": {"done": done, "of": n_regions},
         "unreadable": job["unreadable"],
-        "masked": [
-            {"windows": [start, stop], "path": path, "reason": reason}
-            for start, stop, path, reason in standing.masked()
-        ],
+        "numerics": numerics,
     }
 
 
-def _small_files(store: Store, standing: Standing) -> tuple[StoredFile, ...]:
-    """Those of no region that must be as they were recorded, of an unfinished store."""
-    if standing.made is None:
+def _small_files(store: Store, state: State) -> tuple[StoredFile, ...]:
+    """The common files of an unfinished store that must be as they were recorded."""
+    if state.common_files is None:
         raise ValueError(f"{store.path} is marked to be made anew; run extract again")
-    # One that ended as it finished may have written these, and not yet recorded them.
-    last_step = bool(standing.done.all())
-    return tuple(
-        file
-        for file in standing.made
-        if not (last_step and file.name.startswith(store.written_last))
-    )
+    return state.settled_files(store.written_last)
 
 
 def _count(labels: np.ndarray[Any, Any]) -> dict[str, int]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +14,12 @@ import numpy.typing as npt
 from pipeline.layout import Layout
 from pipeline.locks import locked
 from pipeline.paths import StoredFile, remove
-from pipeline.record import Done, Forgotten, Made, Record
+from pipeline.record import Done, Failed, Invalidated, Record, State
 from pipeline.store import Store, check_format, open_store
 
 AT_ONCE = 8  # files read at a time, so that a disk has something to do
 # What writers leave that are at work, or were killed; going on removes it.
 UNFINISHED = ".partial"
-Locate = Callable[[int, int], str]
 PLACES = 3  # of the recordings in a damaged file, so many are named
 
 
@@ -29,27 +27,16 @@ PLACES = 3  # of the recordings in a damaged file, so many are named
 class Damage:
     """One file that is not what was recorded.
 
-    Attributes
-    ----------
-    file : str
-        Its path.
-    kind : str
-        "missing"; "torn", when it has another size; "changed"; "foreign", when
-        nothing is recorded of it; "stale", when it is there without a record;
-        "renamed", when it looks for its parts under another name.
-    region : int or None
-        The region it belongs to.
-    windows : tuple of int or None
-        Its first window, and the one after its last.
-    where : str
-        Recordings and times, for people.
+    Its kind is "missing"; "torn", when it has another size; "changed"; "foreign", when nothing
+    is recorded of it; "stale", when it is there without a record; "renamed", when it looks for
+    its parts under another name.
     """
 
     file: str
     kind: str
     region: int | None = None
-    windows: tuple[int, int] | None = None
-    where: str = ""
+    windows: tuple[int, int] | None = None  # the first, and the one after the last
+    where: str = ""  # recordings and times, for people
 
     def __str__(self) -> str:
         if self.windows is None:
@@ -62,26 +49,10 @@ class Damage:
 
 
 def verify(path: str | os.PathLike[str], repair: bool = False) -> list[Damage]:
-    """Check every stored byte.
+    """The damage in a store, finished or not: every byte that is not as it was recorded.
 
-    Parameters
-    ----------
-    path : path
-        Of a store that `extract` made, finished or not.
-    repair : bool
-        Mark what is damaged to be done again, which `extract` then does, and
-        remove foreign files from where only the store's own belong.
-
-    Returns
-    -------
-    list of Damage
-        Empty if all is as it was written.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no such store, another version of this package made it, or, to repair it,
-        another job writes to it.
+    With `repair`, what is damaged is marked to be done again, which `extract` then does, and
+    foreign files are removed from where only the store's own belong.
     """
     store = open_store(path)
     if store.packed:
@@ -105,25 +76,85 @@ def _damages(store: Store) -> Iterator[Damage]:
     except (OSError, ValueError):
         return  # without it nothing else can be known; extract writes it again
     check_format(store, job)
-    layout = Layout.from_json(job["identity"]["layout"])
-    finished, told = record.finished(), _Told.by(record, layout.n_regions)
-    yield from (Damage(file, "changed") for file in told.damaged)
-    small_damages = [*_damages_of_small_files(store, layout, told, finished)]
-    yield from small_damages
-    # What is damaged is not opened, and so cannot say which recordings a window is of.
-    locate = partial(_where, store) if not small_damages else None
-    yield from _check(store, layout, told.files(record), locate)
-    if finished:
-        for region in np.flatnonzero(told.last[:, 0] < 0).tolist():
-            name = store.file_of(layout.bounds(region)[0]) if locate else ""
-            yield _of_region(store, layout, name, "stale", layout.bounds(region), locate)
-    small = {file.name for file in told.made or ()}
-    for name in store.files():
-        known = store.windows_of(name, layout) is not None or name in small
-        known |= not finished and name.endswith(UNFINISHED)
-        unrecorded = told.made is None or (not finished and name.startswith(store.written_last))
-        if not (known or unrecorded):
-            yield Damage(str(store.locate(name)), "foreign")
+    yield from _Verification(store, record, Layout.from_json(job["identity"]["layout"])).damages()
+
+
+class _Verification:
+    """The comparison of one store with its record."""
+
+    def __init__(self, store: Store, record: Record, layout: Layout) -> None:
+        self._store, self._record, self._layout = store, record, layout
+        self._finished, self._told = record.finished(), _Told.by(record, layout.n_regions)
+        # What is damaged is not opened, and so cannot say which recordings a window is of.
+        self._opens = False
+
+    def damages(self) -> Iterator[Damage]:
+        yield from (Damage(file, "changed") for file in self._told.damaged)
+        common = [*self._of_common_files()]
+        yield from common
+        self._opens = not common
+        yield from self._of_files(self._told.files(self._record))
+        if self._finished:
+            yield from self._stale()
+        yield from self._foreign()
+
+    def _of_common_files(self) -> Iterator[Damage]:
+        store, files = self._store, self._told.state.common_files
+        if files is None:
+            yield Damage(str(store.path), "stale")
+            return
+        settled = self._told.state.settled_files(store.written_last, self._finished)
+        found = [
+            *self._of_files(
+                file for file in files if file in settled or not store.locate(file.name).exists()
+            )
+        ]
+        yield from found
+        if settled and not found and store.is_renamed():
+            yield Damage(str(store.path), "renamed")
+
+    def _of_files(self, files: Iterable[StoredFile]) -> Iterator[Damage]:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            waiting: deque[Future[Damage | None]] = deque()
+            for file in files:
+                waiting.append(pool.submit(self._of_file, file))
+                if len(waiting) > 2 * AT_ONCE and (found := waiting.popleft().result()):
+                    yield found
+            yield from filter(None, (future.result() for future in waiting))
+
+    def _of_file(self, file: StoredFile) -> Damage | None:
+        kind = _kind(self._store, self._layout, file)
+        if kind is None:
+            return None
+        path = str(self._store.locate(file.name))
+        windows = self._store.windows_of(file.name, self._layout)
+        return self._of_windows(path, kind, windows) if windows else Damage(path, kind)
+
+    def _of_windows(self, path: str, kind: str, windows: tuple[int, int]) -> Damage:
+        where = _where(self._store, *windows) if self._opens else ""
+        return Damage(path, kind, windows[0] // self._layout.region, windows, where)
+
+    def _stale(self) -> Iterator[Damage]:
+        """Regions of a finished store that are not recorded."""
+        store = self._store
+        for region in np.flatnonzero(~self._told.state.done).tolist():
+            windows = self._layout.bounds(region)
+            path = store.locate(store.file_of(windows[0])) if self._opens else store.path
+            yield self._of_windows(str(path), "stale", windows)
+
+    def _foreign(self) -> Iterator[Damage]:
+        store, files = self._store, self._told.state.common_files
+        if files is None:  # of none it is known
+            return
+        known = {file.name for file in files}
+        # What a writer leaves that is at work, or was killed; and what the last step writes.
+        passing = () if self._finished else (UNFINISHED,)
+        for name in store.files():
+            if name in known or store.windows_of(name, self._layout) is not None:
+                continue
+            unfinished = not self._finished and name.startswith(store.written_last)
+            if not (unfinished or name.endswith(passing)):
+                yield Damage(str(store.locate(name)), "foreign")
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,74 +166,30 @@ class _Told:
     """
 
     logs: list[str]
-    last: npt.NDArray[np.int64]  # place of the line that holds of each region; -1 if none
-    made: tuple[StoredFile, ...] | None
+    state: State
+    last: npt.NDArray[np.int64]  # by region, the place of the last line that says it is stored
     damaged: list[str]
 
     @classmethod
     def by(cls, record: Record, n_regions: int) -> _Told:
-        logs, last = record.logs(), np.full((n_regions, 2), -1)
-        made: tuple[StoredFile, ...] | None = None
+        logs, state, last = record.logs(), State.of(n_regions), np.full((n_regions, 2), -1)
         damaged: dict[str, None] = {}
         for place, entry in record.lines(logs):
+            if entry is None:
+                damaged[str(record.log(logs[place[0]]))] = None
+            elif not isinstance(entry, Failed):  # what was stored before is still looked at
+                state.add(entry)
             if isinstance(entry, Done):
                 last[entry.region] = place
-            elif isinstance(entry, Forgotten):
-                last[list(entry.regions)] = -1
-                made = None if entry.made else made
-            elif isinstance(entry, Made):
-                made = entry.files
-            elif entry is None:
-                damaged[str(record.log(logs[place[0]]))] = None
-        return cls(logs, last, made, [*damaged])
-
-    @property
-    def complete(self) -> bool:
-        """Whether all regions are stored."""
-        return bool((self.last >= 0).all())
+        return cls(logs, state, last, [*damaged])
 
     def files(self, record: Record) -> Iterator[StoredFile]:
         """Those of all regions that are stored."""
         for place, entry in record.lines(self.logs):
-            if isinstance(entry, Done) and tuple(self.last[entry.region]) == place:
+            if not (isinstance(entry, Done) and self.state.done[entry.region]):
+                continue
+            if tuple(self.last[entry.region]) == place:
                 yield from entry.files
-
-
-def _damages_of_small_files(
-    store: Store, layout: Layout, told: _Told, finished: bool
-) -> Iterator[Damage]:
-    if told.made is None:
-        yield Damage(str(store.path), "stale")
-        return
-    # A job that ended as it finished has written these; it looks at them again.
-    last_step = told.complete and not finished
-    files = (
-        file
-        for file in told.made
-        if not (last_step and file.name.startswith(store.written_last))
-        or not store.locate(file.name).exists()
-    )
-    found = [*_check(store, layout, files, None)]
-    yield from found
-    if not found and not last_step and store.is_renamed():
-        yield Damage(str(store.path), "renamed")
-
-
-def _check(
-    store: Store, layout: Layout, files: Iterable[StoredFile], locate: Locate | None
-) -> Iterator[Damage]:
-    def examine(file: StoredFile) -> Damage | None:
-        kind = _kind(store, layout, file)
-        windows = store.windows_of(file.name, layout)
-        return _of_region(store, layout, file.name, kind, windows, locate) if kind else None
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        waiting: deque[Future[Damage | None]] = deque()
-        for file in files:
-            waiting.append(pool.submit(examine, file))
-            if len(waiting) > 2 * AT_ONCE and (found := waiting.popleft().result()):
-                yield found
-        yield from filter(None, (future.result() for future in waiting))
 
 
 def _kind(store: Store, layout: Layout, recorded: StoredFile) -> str | None:
@@ -219,21 +206,6 @@ def _kind(store: Store, layout: Layout, recorded: StoredFile) -> str | None:
         if error.errno is None:  # a server that cannot be reached tells nothing
             raise
         return f"unreadable, {error.strerror}"
-
-
-def _of_region(
-    store: Store,
-    layout: Layout,
-    name: str,
-    kind: str,
-    windows: tuple[int, int] | None,
-    locate: Locate | None,
-) -> Damage:
-    path = str(store.locate(name) if name else store.path)
-    if windows is None:
-        return Damage(path, kind)
-    where = locate(*windows) if locate else ""
-    return Damage(path, kind, windows[0] // layout.region, windows, where)
 
 
 def _where(store: Store, start: int, stop: int) -> str:
@@ -265,7 +237,7 @@ def _mark(store: Store, found: list[Damage]) -> None:
         record.reopen()
         record.drop_damaged_lines()
         made = any(item.file not in own for item in others)
-        record.add(Forgotten(tuple(regions), made))
+        record.add(Invalidated(tuple(regions), made))
     for name in [*store.files()] if foreign else ():
         if str(store.locate(name)) in foreign and store.owns(name):
             remove(store.locate(name))

@@ -1,6 +1,5 @@
-from .files import load_labels as load_labels
-from .files import read_label as read_label
+from .joining import Labelled as Labelled
+from .joining import LabelsLike as LabelsLike
+from .joining import passed_labels as passed_labels
+from .joining import stored_labels as stored_labels
 from .values import Labels as Labels
-from .values import LabelsByPath as LabelsByPath
-from .values import check_count as check_count
-from .values import make_labels as make_labels

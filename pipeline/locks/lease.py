@@ -1,4 +1,4 @@
-"""Leases: rights that last as long as their holders show signs of life."""
+"""Leases: rights that last as long as their holder shows signs of life; here, as files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from pipeline.locks.processes import is_stopped, namespace
+
 if TYPE_CHECKING:
     from filelock import SoftFileLease
 
@@ -18,45 +20,30 @@ LOOK_SECONDS = 0.25  # how often somebody who waits looks again
 
 
 class Lease(Protocol):
-    """One right, which one process at a time holds.
+    """One right, which one process at a time holds."""
 
-    Attributes
-    ----------
-    name : str
-        Of the file or object.
-    """
-
-    name: str
+    name: str  # of the file or object
 
     def acquire(self, seconds: float) -> None:
-        """Take it when it is free, or its holder dead.
+        """Take it when it is free, or its holder dead; a TimeoutError after so long.
 
-        Parameters
-        ----------
-        seconds : float
-            How long to wait for that. The time for which a holder showed no
-            sign of life adds up over several calls.
-
-        Raises
-        ------
-        TimeoutError
-            If it is held by another.
+        The time for which a holder showed no sign of life adds up over several calls.
         """
 
     def release(self) -> None:
         """Give it back."""
 
     def lost(self) -> bool:
-        """Whether another took it, for this process was stopped for so long."""
+        """Whether another took it, while this process was stopped for too long."""
 
     def exists(self) -> bool:
-        """Whether there may be a holder, be it dead."""
+        """Whether there may be a holder, alive or dead."""
 
     def lives(self) -> bool:
         """Whether there is a holder, who has shown a sign of life lately."""
 
     def is_local(self) -> bool:
-        """Whether the holder is a process that this one can see, and so alive."""
+        """Whether the holder is a process of this host, which is seen when it dies."""
 
     def owner(self) -> str:
         """Who holds it, for people."""
@@ -66,10 +53,10 @@ class Leases(Protocol):
     """All leases of one store."""
 
     def lock(self) -> Lease:
-        """Held by who has the store for itself."""
+        """Held by the job that has the store for itself."""
 
-    def turn(self) -> Lease:
-        """Held by the one share that makes, mends or finishes the store."""
+    def setup_lock(self) -> Lease:
+        """Held by the one share that makes, fixes or finishes the store."""
 
     def share(self, share: str) -> Lease:
         """A new one, for a share such as "0/4"."""
@@ -87,7 +74,7 @@ class FileLeases:
     def lock(self) -> FileLease:
         return self._lease(f".{self._path.name}.lock")
 
-    def turn(self) -> FileLease:
+    def setup_lock(self) -> FileLease:
         return self._lease(f".{self._path.name}.turn")
 
     def share(self, share: str) -> FileLease:
@@ -117,9 +104,9 @@ def share_of(lease: Lease) -> str | None:
 class FileLease:
     """A lease as a file, which its holder touches.
 
-    So it works on network file systems whose own locks cannot be relied on.
-    That of a dead process of this host is taken at once, that of another host
-    when it was not touched for so long by this host's clock.
+    So it works on network file systems whose own locks cannot be relied on. The lease of
+    a dead process of this host is taken at once, that of another host when this one has
+    not seen it touched for the whole term.
     """
 
     def __init__(self, file: Path, seconds: float) -> None:
@@ -137,16 +124,18 @@ class FileLease:
                 self._lease.acquire(timeout=0)
                 break
             except TimeoutError:
-                self._remove_stillborn()
+                self._remove_empty()
                 if time.monotonic() >= until:
                     raise
             time.sleep(LOOK_SECONDS)
         self._handle = os.open(self._file, os.O_RDONLY)
 
-    def _remove_stillborn(self) -> None:
-        """Remove it if its holder was killed before it wrote who it is; filelock never does.
+    def _remove_empty(self) -> None:
+        """Remove the file if its holder was killed before it wrote who it is.
 
-        Its time is the file server's, whose clock may be another: it is watched for change.
+        filelock (4.2.11) takes an empty file for that of a version that writes nothing, and
+        never removes it. The file's times are by the clock of the file server, which may be
+        wrong: they are watched for change.
         """
         with suppress(FileNotFoundError):
             status = self._file.stat()
@@ -163,8 +152,8 @@ class FileLease:
             self._handle = -1
 
     def lost(self) -> bool:
-        # The lease itself sees it when it next shows a sign of life. Who takes over
-        # removes the file, which moves along when a folder above it is renamed.
+        # The lease itself notices when it next touches the file. Who takes over removes
+        # the file, which the handle leads to also when a folder above it was renamed.
         return self._lease.compromise is not None or not os.fstat(self._handle).st_nlink
 
     def exists(self) -> bool:
@@ -178,20 +167,17 @@ class FileLease:
         owner = self._lease.owner
         if owner is None or not self.is_local():
             return age <= self._seconds
-        try:
-            state = Path(f"/proc/{owner.pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return False
-        return age <= self._seconds or state in "Tt"  # one that is stopped will go on
+        stopped = is_stopped(owner.pid)
+        return stopped is not None and (stopped or age <= self._seconds)
 
     def is_local(self) -> bool:
         owner = self._lease.owner
         if owner is None:
             return False
         host, _, container = owner.hostname.partition("?")
-        namespace = Path("/proc/self/ns/pid")
-        same = not container or (namespace.exists() and f"{namespace.stat().st_ino:x}" in container)
-        return same and host == socket.gethostname()
+        space = namespace()
+        same = not container or (space and f"{space:x}" in container)
+        return bool(same) and host == socket.gethostname()
 
     def owner(self) -> str:
         owner = self._lease.owner

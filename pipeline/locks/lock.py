@@ -12,10 +12,11 @@ from pipeline.locks.lease import LOOK_SECONDS, FileLeases, Lease, Leases, share_
 from pipeline.locks.object_lease import ObjectLeases
 from pipeline.paths import AnyPath, RemotePath
 
-# A job shows a sign of life three times in this time. One of another host that
-# shows none for so long is taken for dead; one of this host is known to be.
+# A job shows a sign of life three times in this time. One of another host that shows none
+# for so long is taken for dead; one of this host is seen when it dies.
 LEASE_SECONDS = 30.0
-# In so much, a job of this host that wants the store for itself has seen whether it may.
+# So long a job of this host that wants the store for itself holds the lock at most before it
+# gives it back, if a share is at work.
 PAUSE_SECONDS = 2.0
 
 
@@ -37,13 +38,7 @@ class Lock:
         self._lease = lease
 
     def check(self) -> None:
-        """Refuse to go on when another job has taken over.
-
-        Raises
-        ------
-        PermissionError
-            If this process was stopped for so long that others took it for dead.
-        """
+        """Raise a PermissionError if another job took over while this one was stopped."""
         if self._lease.lost():
             raise PermissionError(
                 "the lock was lost: this job was stopped for so long that another took it for dead"
@@ -51,18 +46,10 @@ class Lock:
 
     @contextmanager
     def alone(self, leaving: bool = False) -> Iterator[list[Holder]]:
-        """Hold off others that begin or end, while the store is made, mended or finished.
+        """Hold off others that begin or end, while the store is made, fixed or finished.
 
-        Parameters
-        ----------
-        leaving : bool
-            Give the right back at the end of the block, so that of several that
-            leave there is one that knows itself to be the last.
-
-        Yields
-        ------
-        list of Holder
-            Which others are at work; each leaves in a later block.
+        Yields which others are at work; each leaves in a later block. With `leaving` the
+        right is given back at the end of the block: so one knows itself to be the last.
         """
         yield []
 
@@ -81,34 +68,22 @@ class _Share(Lock):
     @contextmanager
     def alone(self, leaving: bool = False) -> Iterator[list[Holder]]:
         self.check()
-        turn = self._leases.turn()
+        setup_lock = self._leases.setup_lock()
         try:
-            turn.acquire(math.inf)
+            setup_lock.acquire(math.inf)
             others = [other for other in self._leases.shares() if other.name != self._lease.name]
             yield [_holder(other) for other in others if not _is_dead(other)]
             if leaving:
                 self.release()
         finally:
-            turn.release()
+            setup_lock.release()
 
 
 @contextmanager
 def locked(path: AnyPath) -> Iterator[Lock]:
-    """Hold the lock of a store, for this job alone; the store need not exist yet.
+    """Hold the lock of a store, which need not exist yet, for this job alone.
 
-    Parameters
-    ----------
-    path : path
-        Of the store. The lock is beside it.
-
-    Yields
-    ------
-    Lock
-
-    Raises
-    ------
-    ValueError
-        If another job holds it, or a share of it.
+    A ValueError if another job, or a share of one, is at work on it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     leases = _leases(path)
@@ -130,30 +105,14 @@ def locked(path: AnyPath) -> Iterator[Lock]:
 
 @contextmanager
 def shared(path: AnyPath, share: str) -> Iterator[Lock]:
-    """Hold the lock of a store together with others that share it.
+    """Hold the lock of a store together with the other shares of a job.
 
-    Parameters
-    ----------
-    path : path
-        Of the store.
-    share : str
-        What this one does of it, such as "0/4".
+    A ValueError if another job has the store for itself. Outside of `alone` the lock is
+    good for writing the regions of a share such as "0/4" only.
 
-    Yields
-    ------
-    Lock
-        Good for nothing but regions, outside of its `alone`.
-
-    Raises
-    ------
-    ValueError
-        If another job has the store for itself.
-
-    Notes
-    -----
-    Each share has a lease of its own, and takes it before it looks for the lock
-    of the store, while who wants that lock takes it before it looks for shares:
-    of any two, at least one sees the other.
+    Each share has a lease of its own, and takes it before it looks for the lock of the
+    store, while who wants that lock takes it before it looks for shares: of any two, at
+    least one sees the other.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     leases = _leases(path)
@@ -191,17 +150,17 @@ def _await_no_lock(path: AnyPath, lock: Lease) -> None:
 
 def _await_end_of_shares(path: AnyPath, leases: Leases) -> None:
     """Refuse if a share of a store is at work; remove what dead ones have left."""
-    shares, turn = leases.shares(), leases.turn()
+    shares, setup_lock = leases.shares(), leases.setup_lock()
     until = time.monotonic() + LEASE_SECONDS * 4 / 3
     while shares := [share for share in shares if not _is_dead(share)]:
-        _is_dead(turn)  # one that is watched long enough is removed
+        _is_dead(setup_lock)  # one that is watched long enough is removed
         alive = [share for share in shares if share.is_local()]
         if alive or time.monotonic() > until:
             first, *others = alive or shares
             more = f", and {len(others)} more" if others else ""
             raise _refusal(path, f"{_holder(first)}{more}")
         time.sleep(LOOK_SECONDS)
-    _is_dead(turn)
+    _is_dead(setup_lock)
 
 
 def _refusal(path: AnyPath, holder: str) -> ValueError:

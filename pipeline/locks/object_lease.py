@@ -10,10 +10,10 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from pipeline.locks.lease import LOOK_SECONDS, Lease, new_share_name
+from pipeline.locks.processes import began, namespace
 from pipeline.paths import ChangedError, RemotePath, Version
 
 
@@ -26,7 +26,7 @@ class ObjectLeases:
     def lock(self) -> ObjectLease:
         return self._lease("lock")
 
-    def turn(self) -> ObjectLease:
+    def setup_lock(self) -> ObjectLease:
         return self._lease("turn")
 
     def share(self, share: str) -> ObjectLease:
@@ -41,12 +41,11 @@ class ObjectLeases:
 
 
 class ObjectLease:
-    """A lease as an object, which its holder replaces; see `pipeline.locks.lease.Lease`.
+    """A lease as an object, which its holder replaces as a sign of life.
 
-    It is made where there is none, and replaced where it is what it was when
-    it was last seen, by one request each that fails otherwise. Who wants it
-    watches it by the own clock: that of another host is taken when it has not
-    changed for so long, that of a dead process of this host at once.
+    It is made on the condition that there is none, and replaced on the condition that it
+    is what was last seen. The lease of a dead process of this host is taken at once, that
+    of another host when this one has not seen it change for the whole term.
     """
 
     def __init__(self, path: RemotePath, seconds: float) -> None:
@@ -107,7 +106,7 @@ class ObjectLease:
             self._beat()
 
     def _beat(self) -> None:
-        """Show a sign of life; a server that is away can show it to nobody else, either."""
+        """Show a sign of life; while the server is away, nobody can take the lease either."""
         with self._mutex, suppress(OSError):
             if self._lost:
                 return
@@ -129,7 +128,7 @@ class ObjectLease:
                 self._path.unlink()
 
     def lost(self) -> bool:
-        if time.monotonic() - self._beaten > self._seconds / 2:  # it was stopped, or the server
+        if time.monotonic() - self._beaten > self._seconds / 2:  # this process or the server stood
             self._beat()
         return self._lost
 
@@ -154,27 +153,13 @@ class ObjectLease:
 
 def _here() -> dict[str, Any]:
     pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "space": _space(), "began": _began(pid)}
-
-
-def _space() -> int:
-    """The namespace of process numbers: containers may have the host's name."""
-    namespace = Path("/proc/self/ns/pid")
-    return namespace.stat().st_ino if namespace.exists() else 0
-
-
-def _began(pid: int) -> str | None:
-    """When a process began, as the system counts it; None if there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None
+    return {"host": socket.gethostname(), "pid": pid, "space": namespace(), "began": began(pid)}
 
 
 def _is_local(owner: Mapping[str, Any]) -> bool:
-    return owner.get("host") == socket.gethostname() and owner.get("space") == _space()
+    return owner.get("host") == socket.gethostname() and owner.get("space") == namespace()
 
 
 def _is_dead(owner: Mapping[str, Any]) -> bool:
     """Whether this was a process of this host."""
-    return _is_local(owner) and _began(int(owner["pid"])) != owner.get("began")
+    return _is_local(owner) and began(int(owner["pid"])) != owner.get("began")

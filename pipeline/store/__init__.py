@@ -1,4 +1,4 @@
-"""Named arrays in Zarr or HDF5, with files and checksums: the door to zarr and numcodecs."""
+"""Named arrays in Zarr or HDF5, with files and checksums: the door to zarr, h5py and numcodecs."""
 
 import lazy_loader
 

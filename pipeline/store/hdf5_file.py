@@ -2,93 +2,73 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import SEEK_END, SEEK_SET, FileIO
 from pathlib import Path
 from typing import Any
 
 import h5py
 
 
-class _Patient:
-    """A file that takes whatever it is given, and tells afterwards what could not be written.
+class _DeferringFile(FileIO):
+    """A file that takes all that is written, and tells afterwards what the system refused.
 
-    HDF5 crashes the process, when that ends at the latest, if the system
-    refuses what is written as a file is closed: its disk is full, or gone.
+    HDF5 crashes the process, when that ends at the latest, if the system refuses what is
+    written as a file is closed: its disk is full, or gone.
     """
 
-    def __init__(self, path: Path, new: bool) -> None:
-        flags = os.O_RDWR | (os.O_CREAT | os.O_TRUNC if new else 0)
-        self._handle, self._at = os.open(path, flags, 0o666), 0
+    def __init__(self, path: Path, mode: str) -> None:
+        super().__init__(path, "w+" if mode == "w" else mode)
         self._error: OSError | None = None
-        self._lost: list[tuple[int, bytes]] = []
+        self._lost: list[tuple[int, bytes]] = []  # where it belongs, and what
 
     def check(self) -> None:
         """Raise what the system has refused, if anything."""
         if self._error is not None:
             raise self._error
 
-    def close(self) -> None:
-        os.close(self._handle)
-        self._handle = -1  # the number may be that of another file soon
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> None:
-        if whence == os.SEEK_END:
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        if whence == SEEK_END:
             ends = (start + len(data) for start, data in self._lost)
-            offset += max([os.fstat(self._handle).st_size, *ends])
-        self._at = offset
+            offset += max(super().seek(0, SEEK_END), *ends, 0)
+        return super().seek(offset)
 
-    def tell(self) -> int:
-        return self._at
-
-    def read(self, size: int) -> bytearray:
-        found = bytearray(os.pread(self._handle, size, self._at).ljust(size, b"\0"))
+    def readinto(self, buffer: Any) -> int:
+        at, view, found = self.tell(), memoryview(buffer).cast("B"), 0
+        while some := super().readinto(view[found:]):
+            found += some
+        view[found:] = bytes(len(view) - found)
         for start, data in self._lost:
-            first, last = max(start, self._at), min(start + len(data), self._at + size)
+            first, last = max(start, at), min(start + len(data), at + len(view))
             if first < last:
-                found[first - self._at : last - self._at] = data[first - start : last - start]
-        return found
+                view[first - at : last - at] = data[first - start : last - start]
+        return len(view)
 
-    def write(self, data: bytearray) -> None:
-        at, rest = self._at, memoryview(data)
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
         try:
             while rest:
-                length = os.pwrite(self._handle, rest, at)
-                at, rest = at + length, rest[length:]
+                rest = rest[super().write(rest) :]
         except OSError as error:
-            self._refused(error)
-            self._lost.append((at, bytes(rest)))
+            self._error = self._error or error
+            self._lost.append((self.tell(), bytes(rest)))
+        return len(data)
 
-    def truncate(self, size: int) -> None:
+    def truncate(self, size: int | None = None) -> int:
         try:
-            os.ftruncate(self._handle, size)
+            return super().truncate(size)
         except OSError as error:
-            self._refused(error)
-
-    def flush(self) -> None:
-        """There is nothing here that is not written yet."""
-
-    def _refused(self, error: OSError) -> None:
-        self._error = self._error or error
+            self._error = self._error or error
+            return size or 0
 
 
 @contextmanager
 def written(
     path: Path, mode: str, **options: Any
 ) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
-    """Open an HDF5 file to write to, with a function that raises what was refused so far.
-
-    Raises
-    ------
-    OSError
-        If the system refuses to open it or, when the block ends, has refused
-        any of what was written.
-    """
-    patient = _Patient(path, mode == "w")
-    try:
-        with h5py.File(patient, mode, **options) as file:
-            yield file, patient.check
-        patient.check()
-    finally:
-        patient.close()
+    """Open an HDF5 file to write to, with a function that raises what was refused so far."""
+    with _DeferringFile(path, mode) as deferring:
+        with h5py.File(deferring, mode, **options) as file:
+            yield file, deferring.check
+        deferring.check()

@@ -6,22 +6,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
-from zarr.storage import ObjectStore
-
 from pipeline.layout import Layout
 from pipeline.paths import RemotePath, aside_of, open_bucket, translated
 from pipeline.record import SameJob
-from pipeline.store.schema import NAMES, Variable
+from pipeline.store.schema import Variable
 from pipeline.store.shards import Piece, Shards
-from pipeline.store.zarr_group import ZarrGroup, create_group
+from pipeline.store.zarr_group import ZarrGroup
 
 
 class RemoteStore(ZarrGroup[RemotePath]):
-    """Reads and writes a Zarr store in a bucket; see `pipeline.store.store.Store`.
+    """Reads and writes a Zarr store in a bucket.
 
-    It is there when its record has a first line, which is put last. A mark is
-    put before anything else, by which what a killed job has left of a store
-    that it was making, or removing, is known from one that is whole.
+    It is there when its record has a first line, which is put last. A mark is put before
+    anything else: while it stands without that line, what is there is only what a killed
+    job has left of a store that it was making, or removing.
     """
 
     def __init__(
@@ -30,8 +28,10 @@ class RemoteStore(ZarrGroup[RemotePath]):
         super().__init__(path, job, shards)
         self._logs, self._mark = self.record_folder / "log", self.record_folder / "unfinished"
 
-    def zarr_store(self) -> ObjectStore[Any]:
-        """The group, as zarr knows it."""
+    def zarr_store(self) -> Any:
+        """The bucket's client, as zarr wraps it."""
+        from zarr.storage import ObjectStore
+
         return ObjectStore(open_bucket(self.path.root, self.path.key))
 
     def translated(self) -> AbstractContextManager[None]:
@@ -39,7 +39,6 @@ class RemoteStore(ZarrGroup[RemotePath]):
         return translated(self.path.url)
 
     def exists(self) -> bool:
-        """Whether anything of it is there, but for what a killed job has left."""
         if self._logs.is_dir():
             return True
         return not self._mark.is_file() and self.path.is_dir()
@@ -48,12 +47,11 @@ class RemoteStore(ZarrGroup[RemotePath]):
     def creating(
         self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
     ) -> Iterator[RemoteStore]:
-        """Make the store in its place; the first line of its record must come last."""
+        # In its place: the first line of its record, put last, makes it appear.
         self.sweep()
         self._mark.touch()
         try:
-            with self.translated():
-                create_group(self.zarr_store(), layout, variables, attrs)
+            self.create_group(layout, variables, attrs)
             yield self
         except BaseException:
             with suppress(OSError):
@@ -65,10 +63,8 @@ class RemoteStore(ZarrGroup[RemotePath]):
     def remaking(
         self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
     ) -> Iterator[RemoteStore]:
-        """Make all but the regions and the record again; it takes its place when the block ends."""
         made = RemoteStore(self._aside() / aside_of(self.path).name)
-        with self.translated():
-            create_group(made.zarr_store(), layout, variables, attrs)
+        made.create_group(layout, variables, attrs)
         yield made
         names = [*made.files()]
         for name in names:
@@ -81,16 +77,14 @@ class RemoteStore(ZarrGroup[RemotePath]):
         return self.path.with_name(f".{self.path.name}.partial")
 
     def remove(self) -> None:
-        """Remove the store; killed in the middle, it is gone or as it was."""
         self._mark.touch()
         (self.record_folder / "finished").unlink()
-        # Later lines take back what earlier ones say, so that these go first.
+        # First lines first: later ones may take back what they say.
         for name in sorted(name for name, _ in self._logs.walk()):
             (self._logs / name).unlink()
         self.path.unlink_below(last=self._mark)
 
     def sweep(self) -> None:
-        """Remove what killed writers have left."""
         if self._mark.is_file():
             if self._logs.is_dir():
                 self._mark.unlink()
@@ -99,17 +93,11 @@ class RemoteStore(ZarrGroup[RemotePath]):
         self._aside().unlink_below()
 
     def files(self) -> Iterator[str]:
-        """Names of all files of the store, but for those of the record."""
         return (name for name, _ in self.path.walk() if not name.startswith(".record/"))
 
-    def small_files(self) -> Iterator[str]:
-        """Names of the files that hold no features."""
-        yield "zarr.json"
-        for name in NAMES:
-            if name == "features":
-                yield "features/zarr.json"
-            else:
-                yield from (f"{name}/{file}" for file, _ in (self.path / name).walk())
+    def names_below(self, name: str) -> Iterator[str]:
+        """Names, within an array, of its files."""
+        return (file for file, _ in (self.path / name).walk())
 
     def sizes(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int]]:
         """Names and sizes of the files of the store that are wanted, by one listing."""
@@ -121,5 +109,4 @@ class RemoteStore(ZarrGroup[RemotePath]):
 
     @contextmanager
     def finishing(self) -> Iterator[RemoteStore]:
-        """Fill `valid`, which is not read before the job is finished."""
-        yield self
+        yield self  # in its place: nobody reads `valid` before the job is finished

@@ -1,8 +1,8 @@
-"""Shards: the files of a Zarr array of features, encoded whole, and read window by window.
+"""Shards: the files of a Zarr array of features, made whole, and read window by window.
 
-Any Zarr library reads them, and writes the like. The fastest found takes twice
-the processor time for either, most of it for a checksum in portable code and for
-copies: see scripts/measure/choices.
+Any Zarr library reads them, and writes the like. The fastest found takes twice the
+processor time for either, for a checksum in portable code and for copies: see
+scripts/measure/choices. How many windows a chunk and a shard have is in `pipeline.layout`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import groupby
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
-from numcodecs import blosc
 
 from pipeline.paths import AnyPath, RemotePath
+from pipeline.store.encoding import Encoding
 
 Array = npt.NDArray[Any]
 Bytes = bytes | npt.NDArray[np.uint8]
@@ -29,80 +29,49 @@ Piece = bytes | memoryview
 
 LEVEL = 1
 BLOCK = 1 << 17  # bytes that Blosc works on at a time
-# Of bytes, or of bits, by the bytes of a number: for float16 that is as fast, and smaller.
-SHUFFLE: Final[dict[int, Literal["shuffle", "bitshuffle"]]] = {4: "shuffle", 2: "bitshuffle"}
 CHECKSUM_BYTES = 4
 # The CRC-32C of anything that ends with its own CRC-32C.
 RESIDUE = 0x48674BC7
 ABSENT = 2**64 - 1
 INDEXED = 1 << 22  # chunks of which is kept where they are
 REQUESTS = 16  # at a time, of a server
-CHECKSUM: dict[str, Any] = {"name": "crc32c"}
-# Of arrays that zarr itself writes.
-CHECKED = [{"name": "zstd", "configuration": {"level": 0, "checksum": True}}, CHECKSUM]
+# On Windows files are else opened as text.
+READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 
 
-def compressors(compression: str, itemsize: int) -> list[dict[str, Any]]:
-    """What is done to the bytes of a chunk, as Zarr's metadata name it."""
-    configuration = {
-        "cname": compression,
-        "clevel": LEVEL,
-        "shuffle": SHUFFLE[itemsize],
-        "typesize": itemsize,
-        "blocksize": 0,
-    }
-    if compression == "none":
-        return [CHECKSUM]
-    return [{"name": "blosc", "configuration": configuration}, CHECKSUM]
+def shuffle(itemsize: int) -> Literal["shuffle", "bitshuffle"]:
+    """Whether Blosc sorts bytes, or bits, which for small numbers is as fast, and smaller."""
+    return "shuffle" if itemsize > 2 else "bitshuffle"
 
 
 @dataclass(frozen=True)
 class Shards:
-    """A Zarr array in shards of chunks with checksums.
-
-    Parameters
-    ----------
-    folder : path
-        Of the array.
-    shape : tuple of int
-        Of one window.
-    dtype : str
-        Of the array.
-    n_windows, chunk, length : int
-        Windows in all, in a chunk, and in a shard.
-    compression : {"none", "lz4", "zstd"}
-        Of the chunks, by Blosc.
-    """
+    """A Zarr array in shards, each of several chunks, which have checksums of their own."""
 
     folder: AnyPath
     n_windows: int
-    shape: tuple[int, ...]
-    dtype: str
-    chunk: int
-    length: int
-    compression: str = "none"
+    shape: tuple[int, ...]  # of one window
+    encoding: Encoding
+    chunk: int  # windows in a chunk
+    length: int  # windows in a shard
+    compression: str = "none"  # or "lz4" or "zstd", by Blosc
 
     def name_of(self, shard: int) -> str:
         """Name of a shard's file in the folder."""
         return f"c.{shard}" + ".0" * len(self.shape)
 
     def encode(self, block: Array) -> tuple[list[Piece], int]:
-        r"""What the file of a shard holds, in pieces, and the checksum of its checksums.
+        """What the file of a shard holds, in pieces, and the checksum of its checksums.
 
-        Not to be called by the main thread: there Blosc starts others, and the bytes
-        come in any order.
-
-        Parameters
-        ----------
-        block : numpy.ndarray, shape (window, \*shape)
-            The windows of one shard; the last of an array may be shorter.
+        Of a block of encoded windows; the last of an array may be shorter. Not to be called
+        by the main thread: there Blosc starts others, and the bytes come in any order.
         """
         pieces: list[Piece] = []
         index, place = np.full((self.length // self.chunk, 2), ABSENT, "<u8"), 0
         for number, first in enumerate(range(0, len(block), self.chunk)):
             values = block[first : first + self.chunk]
             if lacking := self.chunk - len(values):
-                blank = np.full((lacking, *self.shape), np.nan, block.dtype)
+                blank = np.full((lacking, *self.shape), self.encoding.fill_value, block.dtype)
                 values = np.concatenate([values, blank])
             data = self._encode_chunk(np.ascontiguousarray(values, self._stored))
             pieces += [data.data, _checksum(data)]
@@ -115,46 +84,24 @@ class Shards:
     def _encode_chunk(self, values: Array) -> npt.NDArray[np.uint8]:
         if self.compression == "none":
             return values.reshape(-1).view(np.uint8)
-        shuffle = {"shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
-        kind = LEVEL, shuffle[SHUFFLE[values.itemsize]], BLOCK
+        from numcodecs import blosc
+
+        kinds = {"shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
+        kind = LEVEL, kinds[shuffle(values.itemsize)], BLOCK
         return np.frombuffer(blosc.compress(values, self.compression.encode(), *kind), np.uint8)
 
     def checksum(self, shard: int) -> int:
-        """The checksum of the checksums of a shard's file, all of which fit.
-
-        Raises
-        ------
-        OSError, ValueError
-            If the file cannot be read, or is damaged.
-        """
+        """The checksum of the checksums of a shard's file, after each was compared."""
         path, checksums = self._file(shard), []
         end = bytes(_read_end(path, self._index_bytes))
-        spans = _spans(np.frombuffer(_checked(end), "<u8").reshape(-1, 2))
+        spans = _spans(np.frombuffer(_data_of(end), "<u8").reshape(-1, 2))
         for data in _read_spans(path, spans):
-            _checked(data)
+            _data_of(data)
             checksums.append(bytes(data[-CHECKSUM_BYTES:]))
         return _sum_up(checksums, end)
 
     def read(self, windows: npt.NDArray[np.int64], empty: Callable[..., Array] = np.empty) -> Array:
-        r"""Features of windows; NaN where none were written.
-
-        Parameters
-        ----------
-        windows : numpy.ndarray of int, shape (window,)
-            Their numbers, in any order.
-        empty : callable
-            Makes the array, as `numpy.empty` does.
-
-        Returns
-        -------
-        numpy.ndarray, shape (window, \*shape)
-            A new array.
-
-        Raises
-        ------
-        OSError, ValueError
-            If a file cannot be read, or is damaged.
-        """
+        """Encoded features of windows, in any order; missing where none were written."""
         rows = np.argsort(windows, kind="stable")
         if not np.diff(windows[rows]).all():
             different, places = np.unique(windows, return_inverse=True)
@@ -182,7 +129,7 @@ class Shards:
             try:
                 self._read_shard(shard, wanted, result)
             except FileNotFoundError:
-                result[[row for _, row in wanted]] = np.nan
+                result[[row for _, row in wanted]] = self.encoding.fill_value
 
     def _read_shard(self, shard: int, wanted: list[tuple[int, int]], result: Array) -> None:
         """Fill rows from one file, given pairs of window and row."""
@@ -193,25 +140,27 @@ class Shards:
                 spans += span
                 filled.append(rows)
             else:
-                result[[row for _, row in rows]] = np.nan
+                result[[row for _, row in rows]] = self.encoding.fill_value
         if self.chunk == 1 and self.compression == "none" and isinstance(path, str):
             _read_plain(path, spans, [result[row] for ((_, row),) in filled])
             return
         values = np.empty((self.chunk, *self.shape), self._stored)
         for rows, data in zip(filled, _read_spans(path, spans), strict=True):
             if self.chunk == 1:
-                self._decode(_checked(data), result[rows[0][1]])
+                self._decode(_data_of(data), result[rows[0][1]])
                 continue
-            self._decode(_checked(data), values)
+            self._decode(_data_of(data), values)
             for place, row in rows:
                 result[row] = values[place]
 
     def _decode(self, data: Bytes, result: Array) -> None:
+        if self.compression == "none":
+            result[...] = np.frombuffer(data, self._stored).reshape(result.shape)
+            return
+        from numcodecs import blosc
+
         try:
-            if self.compression == "none":
-                result[...] = np.frombuffer(data, self._stored).reshape(result.shape)
-            else:
-                blosc.decompress(data, result)
+            blosc.decompress(data, result)
         except RuntimeError as error:
             raise ValueError(f"it cannot be decoded: {error}") from error
 
@@ -224,7 +173,7 @@ class Shards:
     @cached_property
     def _stored(self) -> np.dtype[Any]:
         """The dtype as it is stored, whatever this machine's order of bytes."""
-        return np.dtype(self.dtype).newbyteorder("<")
+        return np.dtype(self.encoding.dtype).newbyteorder("<")
 
     @cached_property
     def _root(self) -> str:
@@ -236,10 +185,10 @@ class Shards:
 
     @cached_property
     def _index(self) -> Callable[[int], npt.NDArray[np.uint64]]:
-        """Gives offset and size of each chunk of a shard, which stand at its end."""
+        """Offset and size of each chunk of a shard, which stand at its end, by shard."""
 
         def read(shard: int) -> npt.NDArray[np.uint64]:
-            data = _checked(_read_end(self._file(shard), self._index_bytes))
+            data = _data_of(_read_end(self._file(shard), self._index_bytes))
             return np.frombuffer(data, "<u8").reshape(-1, 2)
 
         return lru_cache(maxsize=max(1, INDEXED * 16 // self._index_bytes))(read)
@@ -253,7 +202,7 @@ def _read_end(path: str | RemotePath, size: int) -> Bytes:
     """The last bytes of a file."""
     if isinstance(path, RemotePath):
         return path.read_end(size)
-    file = os.open(path, os.O_RDONLY)
+    file = os.open(path, READ)
     try:
         return _read_into(np.empty(size, np.uint8), file, os.fstat(file).st_size - size)
     finally:
@@ -266,7 +215,7 @@ def _read_spans(path: str | RemotePath, spans: list[tuple[int, int]]) -> Iterato
         yield from path.read_spans(spans) if spans else ()
         return
     buffer = np.empty(max((stop - start for start, stop in spans), default=0), np.uint8)
-    file = os.open(path, os.O_RDONLY)
+    file = os.open(path, READ)
     try:
         for start, stop in spans:
             yield _read_into(buffer[: stop - start], file, start)
@@ -277,7 +226,7 @@ def _read_spans(path: str | RemotePath, spans: list[tuple[int, int]]) -> Iterato
 def _read_plain(path: str, spans: list[tuple[int, int]], results: list[Array]) -> None:
     """Parts of a file that are numbers and their checksum, right to where they go."""
     checksum = np.empty(CHECKSUM_BYTES, np.uint8)
-    file = os.open(path, os.O_RDONLY)
+    file = os.open(path, READ)
     try:
         for (start, stop), result in zip(spans, results, strict=True):
             if stop - start != result.nbytes + CHECKSUM_BYTES:
@@ -319,31 +268,25 @@ def _read_at(file: int, offset: int, *buffers: npt.NDArray[np.uint8]) -> None:
 
 
 def _sum_up(checksums: Sequence[Piece], end: bytes) -> int:
-    """The CRC-32C of those of the chunks and of the index.
+    """The CRC-32C of the checksums of the chunks and of the index.
 
-    That of all of the file would be the same for all shards of the same lengths, for
-    it ends each piece with its own CRC-32C.
+    That of the whole file would be the same for all shards of the same lengths, as each
+    piece ends with its own CRC-32C.
     """
     return int(google_crc32c.value(b"".join([*checksums, end])))
 
 
 def own_checksum(data: bytes) -> int:
-    """The CRC-32C that stands at the end of a chunk; that of all of it is always the same.
-
-    Raises
-    ------
-    ValueError
-        If it does not fit.
-    """
-    return int.from_bytes(data[len(_checked(data)) :], "little")
+    """The CRC-32C at the end of a chunk, after it was compared; that of all is always the same."""
+    return int.from_bytes(data[len(_data_of(data)) :], "little")
 
 
 def _checksum(data: bytes | Array) -> bytes:
     return int(google_crc32c.value(data)).to_bytes(CHECKSUM_BYTES, "little")
 
 
-def _checked(data: Bytes) -> Bytes:
-    """What stands before its checksum."""
+def _data_of(data: Bytes) -> Bytes:
+    """What stands before its checksum, after that was compared."""
     if google_crc32c.value(data) != RESIDUE:
         raise ValueError("the checksum does not fit")
     return data[:-CHECKSUM_BYTES]

@@ -13,42 +13,41 @@ from typing import Any
 
 from pipeline.layout import Layout
 from pipeline.paths import aside_of, put_in_place, put_lines, remove, sweep, walk
-from pipeline.store.schema import NAMES, Variable
+from pipeline.store.schema import Variable
 from pipeline.store.shards import Piece
-from pipeline.store.zarr_group import METADATA, ZarrGroup, create_group
+from pipeline.store.zarr_group import ZarrGroup
 
-AT_ONCE, PIECE = 16, 4096  # files whose sizes are asked for, of a file system that may be far
+# Of a file system that may be far, so many sizes are asked for at a time, of so many names.
+THREADS, LISTED = 16, 4096
 
 
 class ZarrStore(ZarrGroup[Path]):
-    """Reads and writes a Zarr store at `path`; see `pipeline.store.store.Store`."""
+    """Reads and writes a Zarr store at `path`."""
 
     def zarr_store(self) -> Path:
-        """The group, as zarr knows it."""
+        """The folder."""
         return self.path
 
     def exists(self) -> bool:
-        """Whether anything of it is there."""
         return self.path.exists()
 
     @contextmanager
     def creating(
         self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
     ) -> Iterator[ZarrStore]:
-        """Make the store aside; it appears at `path`, whole, when the block ends."""
         with put_in_place(self.path) as aside, _quiet_failure(aside):
-            create_group(aside, layout, variables, attrs)
-            yield ZarrStore(aside)
+            made = ZarrStore(aside)
+            made.create_group(layout, variables, attrs)
+            yield made
 
     @contextmanager
     def remaking(
         self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
     ) -> Iterator[ZarrStore]:
-        """Make all but the regions and the record again; it takes its place when the block ends."""
         aside = aside_of(self.path)
         try:
-            create_group(aside, layout, variables, attrs)
             made = ZarrStore(aside)
+            made.create_group(layout, variables, attrs)
             yield made
             names = [*made.files()]
             for name in names:
@@ -60,31 +59,26 @@ class ZarrStore(ZarrGroup[Path]):
             remove(aside)
 
     def remove(self) -> None:
-        """Remove the store."""
         aside = aside_of(self.path)
         os.replace(self.path, aside)  # killed in the middle, it is gone all the same
         remove(aside)
 
     def sweep(self) -> None:
-        """Remove what killed writers have left beside the store and in it."""
         sweep(self.path.parent, self.path.name)
         sweep(self.path)
 
     def files(self) -> Iterator[str]:
-        """Names of all files of the store, but for those of the record."""
         return walk(self.path, {self.record_folder})
 
-    def small_files(self) -> Iterator[str]:
-        """Names of the files that hold no features."""
-        yield "zarr.json"
-        for name in NAMES:
-            names = [METADATA] if name == "features" else walk(self.path / name, set())
-            yield from (f"{name}/{file}" for file in names if (self.path / name).is_dir())
+    def names_below(self, name: str) -> Iterator[str]:
+        """Names, within an array, of its files."""
+        return walk(self.path / name, set())
 
     def sizes(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int]]:
         """Names and sizes of the files of the store that are wanted."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            for some in _by(PIECE, filter(wanted, self.files())):
+        names = filter(wanted, self.files())
+        with ThreadPoolExecutor(THREADS) as pool:
+            while some := [*islice(names, LISTED)]:
                 yield from zip(some, pool.map(self._size, some), strict=True)
 
     def _size(self, name: str) -> int:
@@ -100,15 +94,10 @@ class ZarrStore(ZarrGroup[Path]):
 
     @contextmanager
     def finishing(self) -> Iterator[ZarrStore]:
-        """Fill `valid`, which is not read before the job is finished."""
+        # In its place: nobody reads `valid` before the job is finished.
         for left in (self.path / "valid").rglob("*.partial"):
             left.unlink()
         yield self
-
-
-def _by(number: int, names: Iterator[str]) -> Iterator[list[str]]:
-    while some := [*islice(names, number)]:
-        yield some
 
 
 @contextmanager

@@ -215,14 +215,14 @@ def read_features(
 ) -> npt.NDArray[np.floating[Any]]:
     """The features of windows of a finished store, or an OSError that names what is damaged."""
     try:
-        X = store.read(windows, empty)
+        stored = store.read(windows, empty)
     except (OSError, ValueError) as error:
         _check_same_job(store, error)
         raise _complaint(store, _damaged(store, windows), f"is damaged: {error}") from error
-    missing = np.isnan(X.reshape(len(X), -1)[:, 0])
-    if missing.any():  # what is stored is finite: this is what was never written
+    missing = store.encoding.is_missing(stored)
+    if missing.any():
         raise _complaint(store, int(windows[missing][0]), "is missing")
-    return X
+    return store.encoding.decode(stored)
 
 
 def _check_same_job(store: Store, error: Exception) -> None:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from pipeline.checks import whole
 from pipeline.features import Feature, Spectrogram
-from pipeline.inputs import Inputs, LabelsLike
+from pipeline.inputs import Inputs
+from pipeline.labels import LabelsLike
 from pipeline.process import cores, keep_freed_memory, one_blas_thread
 from pipeline.recordings import PathLike, read_windows, why_unreadable
 from pipeline.settings import Settings

@@ -21,26 +21,9 @@ NAMED = 24  # classes, at most, whose names there is room for
 
 
 def plot_window(path: str | os.PathLike[str], window: int, png: Path) -> None:
-    """Draw the labels, the waveform and the spectrogram around a window.
+    """Draw labels, waveform and spectrogram of a window, and of up to 4 at either side.
 
-    Parameters
-    ----------
-    path : path
-        A store that `extract` made.
-    window : int
-        The window in the middle; up to 4 of its recording stand either side.
-    png : path
-        The picture to write. The waveform is left out if the recording is
-        no longer where it was.
-
-    Raises
-    ------
-    ValueError
-        If there is no such window, or the features have no two axes.
-    OSError
-        If what is to be drawn is damaged or missing.
-    ImportError
-        If matplotlib is not installed.
+    The waveform is left out if the recording is no longer what it was.
     """
     if png.suffix.lower() != ".png" or not png.absolute().parent.is_dir():
         raise ValueError(f"png is {str(png)!r}; it must be a file name ending in .png in a folder")
@@ -92,21 +75,14 @@ def _draw(
         seconds = first + np.arange(len(waveform)) / float(attrs["samplerate"])
         axes["waveform"].plot(seconds, waveform, linewidth=0.4)
         axes["waveform"].set_ylabel("amplitude")
-    frames = axes["features"]
     X = read_features(store, near).astype(np.float32)
-    low, high = np.percentile(X, [2, 99.5])
-    for t, x in zip(near, X, strict=True):
-        mesh = frames.pcolormesh(
-            start[t] + time, frequency, x, vmin=low, vmax=high, rasterized=True
-        )
+    mesh = _draw_features(axes["features"], X, start[near], frequency, time)
     figure.colorbar(mesh, ax=list(axes.values()), label=str(attrs["title"]), pad=0.01)
-    frames.set_ylabel("frequency (Hz)")
-    frames.set_xlabel("time (s)")
     for panel in axes.values():
         panel.set_xlim(first, last)
         for edge in [*start[near], last]:
             panel.axvline(edge, color="black", linewidth=0.5, alpha=0.6)
-        if panel is not frames:
+        if panel is not axes["features"]:
             panel.axvspan(start[window], start[window] + length, color="C1", alpha=0.12)
     figure.suptitle(f"{os.path.basename(source)}, window {window}", parse_math=False)
     with warnings.catch_warnings():
@@ -130,6 +106,22 @@ def _draw_labels(
         size = min(9.0, 110 / len(texts))
         panel.set_yticks(rows[:-1] + 0.5, texts, fontsize=size, parse_math=False)
     panel.invert_yaxis()
+
+
+def _draw_features(
+    panel: Any,
+    features: npt.NDArray[np.float32],
+    starts: npt.NDArray[Any],
+    frequency: npt.NDArray[Any],
+    time: npt.NDArray[Any],
+) -> Any:
+    """Spectrograms side by side, in colours of one range."""
+    low, high = np.percentile(features, [2, 99.5])
+    for start, x in zip(starts, features, strict=True):
+        mesh = panel.pcolormesh(start + time, frequency, x, vmin=low, vmax=high, rasterized=True)
+    panel.set_ylabel("frequency (Hz)")
+    panel.set_xlabel("time (s)")
+    return mesh
 
 
 def _get(store: Store, name: str) -> npt.NDArray[Any]:

@@ -50,8 +50,8 @@ def test_the_shipped_file_names_threads_local_and_existing() -> None:
         ("cluster: {a: {threads: 1}}", "a", "did you mean 'clusters'"),
         ("clusters: {a: {threads: 0}}", "a", "threads is 0; it must be a whole number"),
         ("clusters: {a: {threads: two}}", "a", "threads is 'two'"),
-        ("clusters: {a: {threads: 1, address: x}}", "a", "give exactly one"),
-        ("clusters: {a: {scale: 1}}", "a", "none of threads, class and address is given"),
+        ("clusters: {a: {threads: 1, address: x}}", "a", "set exactly one"),
+        ("clusters: {a: {scale: 1}}", "a", "none of threads, class and address is set"),
         ("clusters: {a: {threads: 1, scale: 2}}", "a", "scale goes with class, not with threads"),
         ("clusters: {a: {class: x, scale: 1, adapt: {}}}", "a", "both scale and adapt"),
         ("clusters: {a: {class: x, options: [1]}}", "a", "options is [1]"),
@@ -59,12 +59,12 @@ def test_the_shipped_file_names_threads_local_and_existing() -> None:
         ("clusters: {a: {class: x, scale: two}}", "a", "scale is 'two'; it must be"),
         ("clusters: {a: {class: x, security: 1.5}}", "a", "security is 1.5; it must be true, fal"),
         ("clusters: {a: {threads: 1, security: true}}", "a", "security goes with class, not with"),
-        ("clusters: {a: }", "a", "it is empty; give threads, class or address"),
+        ("clusters: {a: }", "a", "it is empty; set threads, class or address"),
         ("clusters: {}", "a", "names no clusters"),
         ("clusters: {1: {threads: 1}}", "1", "names a cluster 1, which is no text; quote it"),
         ("clusters: {true: {threads: 1}}", "a", "names a cluster True, which is no text"),
         ("{default: 2, clusters: {a: {threads: 1}}}", "a", "names a cluster 2, which is no text"),
-        ("clusters: {a: {threads: 1}, b: {threads: 2}}", "", "no 'default:'; give .*yaml:NAME, of"),
+        ("clusters: {a: {threads: 1}, b: {threads: 2}}", "", "no 'default:'; pass .*yaml:NAME, of"),
         ("clusters: {a: {threads: 1}", "a", "is not valid YAML at line 1"),
         ("- a\n- b", "a", "holds no mapping"),
         ("!!python/object/apply:os.system ['true']", "a", "is not valid YAML"),
@@ -100,7 +100,7 @@ def test_threads_do_not_fight_over_blas_threads() -> None:
     with started(Cluster(threads=2)) as engine:
         assert set(engine.submit(blas_threads).result()) == {1}
         assert engine.slots() == 4
-        assert engine.dashboard is None
+        assert engine.workers() == engine.everywhere(os.getpid) == {}
     assert blas_threads() == before
 
 
@@ -163,7 +163,6 @@ def test_what_others_share_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) ->
         LocalCluster(**options) as theirs,
         started(Cluster("a", address=theirs.scheduler_address)) as engine,
     ):
-        assert engine.everywhere is not None
         assert set(engine.submit(blas_threads).result()) == {1}
         (after,) = engine.everywhere(blas_threads).values()
     assert set(after) == {min(2, cores())}

@@ -116,8 +116,8 @@ WRONG = {
     "class: dask_jobqueue.SLURMCluster, options: {wallltime: '1'}, scale: 1": "an 'walltime'?",
     "class: dask_jobqueue.SLURMCluster, options: {memry: 1GB}, scale: 1": "did you mean 'memory'?",
     "class: dask_jobqueue.SLURMCluster, options: {job_cpus: 1}, scale: 1": "mean 'job_cpu'?",
-    "class: dask_jobqueue.SLURMCluster, options: {cores: 1, memory: 1GB}": "give scale, such as",
-    "class: dask_jobqueue.SLURMCluster, options: {n_workers: 2}": "give scale beside options",
+    "class: dask_jobqueue.SLURMCluster, options: {cores: 1, memory: 1GB}": "set scale, such as",
+    "class: dask_jobqueue.SLURMCluster, options: {n_workers: 2}": "set scale beside options",
     "class: dask_jobqueue.SLURMCluster, scale: {job: 2}": "did you mean 'jobs'?",
     "class: dask_jobqueue.SLURMCluster, adapt: {minimun: 2}": "did you mean 'minimum'?",
     "class: dask_jobqueue.SLURMCluster, options: {walltime: soon}, scale: 1": "walltime is 'soon'",
@@ -232,7 +232,7 @@ def test_a_cluster_that_does_not_start_ends_the_job_with_code_1(cli: Cli, write_
     shown = cli("extract", "a.wav", "--out", "x.zarr", "--cluster", "some.yaml")
     assert shown.code == 1
     assert "stopped: cluster 'a': dask.distributed.SSHCluster did not start (" in shown.err
-    assert "give the same command again" in shown.err
+    assert "run the same command again" in shown.err
     assert not Path("x.zarr").exists()
 
 
@@ -252,7 +252,7 @@ def test_threads_have_no_performance_report(cli: Cli, write_wav: Write) -> None:
     write_wav("a.wav")
     shown = cli("extract", "a.wav", "--out", "x.zarr", "--performance-report", "r.html")
     assert shown.code == 2
-    assert "threads are none; give --cluster" in shown.err
+    assert "threads are none; pass --cluster" in shown.err
     assert not Path("x.zarr").exists()
 
 

@@ -252,7 +252,7 @@ def test_without_cryptography_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
 
 def test_a_manager_that_cannot_encrypt_must_be_told_to_do_without() -> None:
     entry = Cluster("a", manager="distributed.SpecCluster")
-    with pytest.raises(ValueError, match=r"cannot encrypt .* give 'security: false'"):
+    with pytest.raises(ValueError, match=r"cannot encrypt .* set 'security: false'"):
         check_manager(entry)
     check_manager(Cluster("a", manager="distributed.SpecCluster", security=False))
 

@@ -17,8 +17,8 @@ from conftest import ROOT, stored
 from slurm import Slurm
 
 from pipeline.job.verification import verify
-from pipeline.record.record import Done, Record
-from pipeline.store.store import open_store
+from pipeline.record import Done, Record
+from pipeline.store import open_store
 
 SCRIPTS = ROOT / "scripts" / "submit"
 WINDOWS, REGIONS = 30_000, 8

@@ -29,7 +29,7 @@ from pipeline.job.plan import Plan
 from pipeline.job.regions import Failure, run_region
 from pipeline.plain import UnknownError, plain
 from pipeline.registry import FEATURES
-from pipeline.store.store import new_store
+from pipeline.store import new_store
 
 # A feature that fails in the last region until it may go on.
 MODULE = """
@@ -327,7 +327,7 @@ def test_other_code_on_a_worker_ends_the_job(folder: Path, monkeypatch: pytest.M
     task = pipeline.job.execution._task(plan, new_store(plan.out), 0)
     (folder / "afield.py").write_text(MODULE + "# edited while it is in use\n")
     again = Plan.make("a.wav", "x.zarr", afield.Base())
-    assert again.known == plan.known
+    assert again.feature_identity == plan.feature_identity
     found = run_region(dataclasses.replace(task, code=Code("source", "ab12cd34" * 8)))
     assert isinstance(found, Failure)
     assert found.fatal

@@ -16,7 +16,8 @@ from conftest import done_regions, record_folder, record_lines, stored
 
 from pipeline.job.verification import verify
 from pipeline.process.resources import boot
-from pipeline.record.record import UNFLUSHED_SECONDS, Done, power_lost
+from pipeline.record.entries import Done
+from pipeline.record.state import UNFLUSHED_SECONDS, power_lost
 
 ROOMY = "size=32m,nr_inodes=400"
 # As the one who runs the tests, but with no power over what belongs to others or is protected.
@@ -111,7 +112,7 @@ def stopped(ended: Ended, out: Path, why: str) -> None:
     report, message = ended.err.strip().splitlines()
     assert f"{WINDOWS} windows in {REGIONS} regions" in report
     assert message == (
-        f"stopped: {out}: {why}; what is done is kept: mend that, and give the same command again"
+        f"stopped: {out}: {why}; what is done is kept: fix that, and run the same command again"
     )
 
 
@@ -183,7 +184,7 @@ def test_full_while_the_store_is_made(
     for options in few + small:
         disk.remount("size=32m,nr_inodes=400")
         disk.remount(options)
-        unchecked = "pipeline.job.plan.Plan.check_fits = lambda *arguments: None"
+        unchecked = "pipeline.job.projection.check_fits = lambda *arguments: None"
         ended = place.extract(out, before=unchecked).wait()
         if ended.code == 1:  # it was made, and the regions found no room
             stopped(ended, out, "No space left on device")
@@ -196,7 +197,7 @@ def test_full_while_the_store_is_made(
         assert ended == (
             2,
             "",
-            f"error: {out} cannot be written to: No space left on device; mend that, and give the "
+            f"error: {out} cannot be written to: No space left on device; fix that, and run the "
             f"same command again\n",
         )
         assert list(disk.path.iterdir()) == []
@@ -404,7 +405,7 @@ def test_a_file_that_did_not_survive_a_loss_of_power_is_computed_again(
         (record_folder(out) / "finished").unlink()
     else:
         os.truncate(path, 0 if change == "empty" else path.stat().st_size - 1)
-    again = place.extract(out, before="pipeline.record.record.boot = lambda: 'another'").wait()
+    again = place.extract(out, before="pipeline.record.state.boot = lambda: 'another'").wait()
     assert (again.code, f"{REGIONS} regions, 1 computed now" in again.err) == (0, True)
     assert stored(out) == whole
     assert verify(out) == []
@@ -419,23 +420,13 @@ def test_what_was_flushed_or_stored_long_ago_is_not_doubted(
     lines = [line for line in record_lines(out) if line["kind"] == "done"]
     assert {line["boot"] for line in lines} == {""}
     for now, flushed, expected in (("same", False, 0), ("other", True, 0), ("other", False, 2)):
-        record, boots = FakeRecord(), {"same": boot(), "other": "an earlier one"}
+        lines, boots = [], {"same": boot(), "other": "an earlier one"}
         times = (0.0, 1000.0, 1000.0 + UNFLUSHED_SECONDS, 1001.0 + UNFLUSHED_SECONDS)
         for i, at in enumerate(times):
             name = "" if flushed else boots[now]
-            record.lines.append(Done(i, (), boot=name, time=at))
-        doubtful = power_lost(record)  # type: ignore[arg-type]
-        assert sum(map(doubtful, record.lines)) == expected
-
-
-class FakeRecord:
-    """Lines of a record."""
-
-    def __init__(self) -> None:
-        self.lines: list[Done] = []
-
-    def entries(self) -> list[Done]:
-        return self.lines
+            lines.append(Done(i, (), boot=name, time=at))
+        doubtful = power_lost(lines)
+        assert sum(map(doubtful, lines)) == expected
 
 
 def test_the_disk_with_the_sources_vanishes(

@@ -26,8 +26,9 @@ from pipeline.cluster.capacity import capacity_of
 from pipeline.cluster.entry import Cluster, load_cluster
 from pipeline.job.extraction import run
 from pipeline.job.plan import Plan
+from pipeline.job.projection import check_fits, feature_bytes
 from pipeline.settings import Settings
-from pipeline.store.store import open_store
+from pipeline.store import open_store
 
 Array = npt.NDArray[Any]
 TWO = capacity_of(Cluster(threads=2))
@@ -364,9 +365,9 @@ def test_a_job_that_cannot_fit_is_refused(
     write_wav: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = Plan.make(write_wav(), tmp_path / "x.zarr", pl.Spectrogram())
-    plan.check_fits(TWO)
+    check_fits(plan, TWO)
     with pytest.raises(MemoryError, match=r"100000 threads need .* GB, but the machine has"):
-        plan.check_fits(capacity_of(Cluster(threads=100_000)))
+        check_fits(plan, capacity_of(Cluster(threads=100_000)))
     usage = shutil.disk_usage(tmp_path)
     for ending, settings, share, smaller in (
         ("zarr", {}, 0.9, ", or --dtype float16, or --compression lz4"),
@@ -377,13 +378,13 @@ def test_a_job_that_cannot_fit_is_refused(
         out, made = tmp_path / f"x.{ending}", Settings.from_mapping(settings)
         plan = Plan.make(tmp_path / "noise.wav", out, pl.Spectrogram(), settings=made)
         for free in (share, share + 0.2):
-            left = usage._replace(free=int(free * plan.n_bytes))
+            left = usage._replace(free=int(free * feature_bytes(plan)))
             monkeypatch.setattr(shutil, "disk_usage", lambda _, left=left: left)
             if free > share:
-                plan.check_fits(TWO)
+                check_fits(plan, TWO)
                 continue
-            with pytest.raises(OSError, match=f"at least, .* or give another path{smaller}$"):
-                plan.check_fits(TWO)
+            with pytest.raises(OSError, match=f"at least, .* or pass another path{smaller}$"):
+                check_fits(plan, TWO)
 
 
 def test_an_unknown_setting_names_the_nearest(write_wav: Write, tmp_path: Path) -> None:

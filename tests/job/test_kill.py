@@ -27,7 +27,7 @@ import os, signal, sys
 
 class Finder:
     def find_spec(self, name, *more):
-        if name == "numpy":
+        if name == "click":
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Finder())

@@ -26,7 +26,7 @@ from pipeline.cluster.entry import Cluster
 from pipeline.job.extraction import run
 from pipeline.job.regions import Failure, run_region
 from pipeline.process.versions import installed_versions
-from pipeline.store.store import new_store
+from pipeline.store import new_store
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_a_folder_that_is_on_one_machine_only_is_found_out(
         assert f"does not see {out.parent}, where the store" in refusal(scheduler, source, out)
     with worker(scheduler, *hidden(source.parent)):
         said = refusal(scheduler, source, out)
-        assert f"cannot read {source}: No such file or directory; give sources on a path" in said
+        assert f"cannot read {source}: No such file or directory; pass sources on a path" in said
     assert list(out.parent.iterdir()) == []
 
 

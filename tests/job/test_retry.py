@@ -43,7 +43,7 @@ from pipeline.job.plan import Plan
 from pipeline.job.regions import Failure, Task
 from pipeline.job.report import Report
 from pipeline.job.retry import Outcome, attempt_all
-from pipeline.record.record import Done
+from pipeline.record import Done
 from pipeline.recordings import read_windows
 from pipeline.settings import Settings
 
@@ -350,28 +350,30 @@ class DiedError(Exception):
         self.deaths = deaths
 
 
-class Simulated:
+class Simulated(Engine):
     """An engine, its queue and its clock, in one thread: what happens when is drawn.
 
     A task that crashes takes some of those along that are in flight beside it.
     """
 
     def __init__(self, draw: random.Random, script: Script, deaths: int) -> None:
-        self.draw, self.script, self.deaths, self.now = draw, script, deaths, 0.0
+        self.draw, self.script, self.died, self.now = draw, script, deaths, 0.0
         self.flying: dict[Future[Any], int] = {}
         self.ended: list[Future[Any]] = []
         self.tried: Counter[int] = Counter()
         self.began: dict[int, list[float]] = {}
         self.failed_at: dict[int, float] = {}
         self.room = 1
-        self.engine = Engine(self.submit, self.slots, lambda error: getattr(error, "deaths", 0))
 
     def slots(self) -> int:
         self.room = self.draw.randint(1, 5)  # workers come and go
         return self.room
 
-    def submit(self, function: object, task: Task) -> Future[Any]:
-        region = cast(int, task)
+    def deaths(self, error: BaseException) -> int:
+        return getattr(error, "deaths", 0)
+
+    def submit(self, function: object, *arguments: Any) -> Future[Any]:
+        (region,) = arguments
         assert len(self.flying) + len(self.ended) < self.room
         assert region not in self.flying.values()
         self.began.setdefault(region, []).append(self.now)
@@ -404,8 +406,8 @@ class Simulated:
             for other in list(self.flying):
                 if self.draw.random() < 0.5:
                     del self.flying[other]
-                    other.set_exception(DiedError(self.deaths))
-            future.set_exception(DiedError(self.deaths))
+                    other.set_exception(DiedError(self.died))
+            future.set_exception(DiedError(self.died))
         elif action == "ok":
             future.set_result(Done(region, ()))
         else:
@@ -421,7 +423,7 @@ def simulate(
         patch.setattr(pipeline.job.retry, "SimpleQueue", lambda: simulated)
         patch.setattr(pipeline.job.retry, "time", SimpleNamespace(monotonic=lambda: simulated.now))
         task = cast(Callable[[int], Task], lambda region: region)
-        outcomes = list(attempt_all(simulated.engine, iter(list(script)), task, retries))
+        outcomes = list(attempt_all(simulated, iter(list(script)), task, retries))
     assert not simulated.flying
     return simulated, outcomes
 
@@ -474,14 +476,17 @@ def test_who_kills_no_worker_is_not_blamed(
 def test_an_error_of_the_engine_itself_is_told_apart() -> None:
     errors = iter([ConnectionError("gone"), ValueError("odd"), CancelledError()])
 
-    def submit(*_: object) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_exception(next(errors))
-        return future
+    class Failing(Engine):
+        def submit(self, *_: object) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_exception(next(errors))
+            return future
 
-    engine = Engine(submit, lambda: 1)
+        def slots(self) -> int:
+            return 1
+
     task = cast(Callable[[int], Task], lambda region: region)
-    first, second, third = attempt_all(engine, iter([0, 1, 2]), task, 0)
+    first, second, third = attempt_all(Failing(), iter([0, 1, 2]), task, 0)
     assert first.result == Failure("ConnectionError: gone", passing=True)
     assert second.result == Failure("ValueError: odd")
     assert isinstance(third.result, Failure)

@@ -21,7 +21,7 @@ import pipeline as pl
 from pipeline.job.verification import verify
 from pipeline.record.record import Record
 from pipeline.share import Share
-from pipeline.store.store import open_store
+from pipeline.store import open_store
 
 WINDOWS, REGIONS = 30_000, 8
 # Both must agree on it, as those of one version do.

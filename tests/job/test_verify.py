@@ -25,17 +25,17 @@ from commands import REGIONS, WINDOWS, Workplace
 from conftest import SUFFIXES, Array, Cli, forget, record_folder, save_hdf5, snapshot
 
 import pipeline as pl
-import pipeline.job.plan
+import pipeline.job.identity
 import pipeline.job.setup
 import pipeline.job.verification
-import pipeline.store.store
+import pipeline.store.opening
 from pipeline.cluster.entry import Cluster
 from pipeline.job.extraction import run
 from pipeline.job.plan import Plan
 from pipeline.job.verification import verify
 from pipeline.layout import MOST_PARTS, choose_layout
 from pipeline.settings import Settings
-from pipeline.store.store import open_store, pack
+from pipeline.store import open_store, pack
 
 N = 44  # windows: 11 shards in 6 regions of 8, the last of which is partial
 TEXT = ["wren", "robin", "owl"]
@@ -137,7 +137,7 @@ def found_and_mended(
     repaired = cli("verify", made.out, "--repair")
     assert repaired.code == 1
     assert repaired.out == found.out
-    assert repaired.err == "marked to be done again: give the command of extract again\n"
+    assert repaired.err == "marked to be done again: run the command of extract again\n"
     if computes is None:
         made.extract()
     else:
@@ -545,7 +545,7 @@ def test_a_packed_copy_is_equal_and_needs_no_parts(
         assert (ended.code, ended.out) == (2, "")
         assert f"{plain} is a packed copy" in ended.err
     plan = dataclasses.replace(made.plan, out=str(plain))
-    with pytest.raises(ValueError, match="is a packed copy; give another path, or --overwrite"):
+    with pytest.raises(ValueError, match="is a packed copy; pass another path, or --overwrite"):
         run(plan, Cluster(threads=1))
     assert plain.read_bytes() == before
 
@@ -601,7 +601,7 @@ def test_a_store_of_another_version_is_neither_called_damaged_nor_gone_on_with(
     cli: Cli, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        for module in (pipeline.job.plan, pipeline.job.setup, pipeline.store.store):
+        for module in (pipeline.job.identity, pipeline.job.setup, pipeline.store.opening):
             patch.setattr(module, "FORMAT", 3)
         made = make(".zarr")
     ended = cli("verify", made.out)

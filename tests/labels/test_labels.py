@@ -243,8 +243,8 @@ def test_stored_labels_are_found_and_joined_in_order(
     assert labels.values.tolist() == [1, 2, 3, 5, 6]
     settings = Settings(samplerate=100)
     plan = Plan.make(tmp_path / "in", tmp_path / "out.zarr", FEATURE, settings=settings)
-    assert plan.labels is not None
-    assert plan.labels.values.tolist() == [1, 2, 3, 5, 6]
+    assert plan.inputs.labels is not None
+    assert plan.inputs.labels.values.tolist() == [1, 2, 3, 5, 6]
 
 
 @MAKERS
@@ -286,7 +286,7 @@ def test_some_recordings_with_labels_and_some_without_are_refused(
 ) -> None:
     make(tmp_path / "in", "a", 1, [1])
     make(tmp_path / "in", "b", 1)
-    message = r"/b\.\w+ has no labels, but others .*; give labels for all, or for none"
+    message = r"/b\.\w+ has no labels, but others .*; pass labels for all, or for none"
     with pytest.raises(ValueError, match=message):
         find(tmp_path / "in")
     labels = find(tmp_path / "in", labels=[7, 8])

@@ -39,7 +39,7 @@ from pipeline.paths.remote import RemotePath, Version
 from pipeline.record import log
 from pipeline.record.record import Record
 from pipeline.recordings import read_windows
-from pipeline.store.store import open_store
+from pipeline.store import open_store
 
 _number = count()
 
@@ -63,7 +63,7 @@ def whole(place: Workplace) -> dict[str, str]:
 
 def done_regions(out: str) -> int:
     record = Record(RemotePath(out) / ".record")
-    return int(record.standing(REGIONS).done.sum()) if record.begun() else 0
+    return int(record.state(REGIONS).done.sum()) if record.begun() else 0
 
 
 def held(place: Workplace, s3: Bucket, out: str, before: str = "") -> Command:
@@ -280,7 +280,7 @@ def test_a_server_that_fails_for_longer_ends_the_job_which_goes_on_later(
         ended_job = running.wait()
         s3.start()
     buckets._client.cache_clear()
-    assert (ended_job.code, "give the same command again" in ended_job.err) == (1, True)
+    assert (ended_job.code, "run the same command again" in ended_job.err) == (1, True)
     assert "Traceback" not in ended_job.err
     assert place.extract(out, before=s3.before).wait().code == 0
     is_whole(out, whole)

@@ -16,17 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.paths.whole_files import StoredFile, put_in_place, stored_file, sweep
-from pipeline.record.record import (
-    Done,
-    Entry,
-    Failed,
-    Forgotten,
-    Made,
-    Other,
-    Record,
-    Standing,
-    _with_checksum,
-)
+from pipeline.record.entries import CommonFiles, Done, Entry, Failed, Invalidated, Other
+from pipeline.record.lines import with_checksum
+from pipeline.record.record import Record
+from pipeline.record.state import State
 
 IDENTITY = {"settings": {"window": 1.0}, "inputs": ""}
 
@@ -43,11 +36,11 @@ def a_file(number: int) -> StoredFile:
 
 
 ENTRIES: list[Entry] = [
-    Made((a_file(100), a_file(101))),
+    CommonFiles((a_file(100), a_file(101))),
     Done(0, (a_file(0),), (), 1.5, "node:1"),
     Done(3, (a_file(3), a_file(4)), ((12, 14, "a: b.wav", 'it is "damaged"\n'),), 0.1, "ü:2"),
     Failed(5, "no luck", 4),
-    Forgotten((0, 3), made=True),
+    Invalidated((0, 3), common=True),
     Done(5, (a_file(5),), (), 0.0, "node:1"),
 ]
 
@@ -66,16 +59,16 @@ def test_what_is_added_is_read_in_order(record: Record) -> None:
 def test_the_last_word_on_a_region_holds(record: Record) -> None:
     for entry in ENTRIES[:4]:
         record.add(entry)
-    standing = record.standing(9)
-    assert np.flatnonzero(standing.done).tolist() == [0, 3]
-    assert [*standing.failed] == [5]
-    assert standing.made == (a_file(100), a_file(101))
+    state = record.state(9)
+    assert np.flatnonzero(state.done).tolist() == [0, 3]
+    assert [*state.failed] == [5]
+    assert state.common_files == (a_file(100), a_file(101))
     for entry in ENTRIES[4:]:
         record.add(entry)
-    standing = record.standing(9)
-    assert np.flatnonzero(standing.done).tolist() == [5]
-    assert (standing.failed, standing.made) == ({}, None)
-    gone = record.standing(9, in_place=lambda entry: entry.files != (a_file(5),))
+    state = record.state(9)
+    assert np.flatnonzero(state.done).tolist() == [5]
+    assert (state.failed, state.common_files) == ({}, None)
+    gone = record.state(9, in_place=lambda entry: entry.files != (a_file(5),))
     assert not gone.done.any()
 
 
@@ -137,11 +130,11 @@ def test_nothing_is_recorded_where_the_record_is_gone(record: Record, tmp_path: 
 
 
 def test_runs_of_one_recording_are_told_as_one() -> None:
-    standing = Standing.of(4)
+    state = State.of(4)
     runs = [(8, 12, "a", "x"), (4, 8, "a", "y"), (12, 13, "b", "z"), (0, 2, "a", "w")]
     for region, run in enumerate(runs):
-        standing.add(Done(region, (), (run,)))
-    assert [*standing.masked()] == [(0, 2, "a", "w"), (4, 12, "a", "y"), (12, 13, "b", "z")]
+        state.add(Done(region, (), (run,)))
+    assert [*state.masked()] == [(0, 2, "a", "w"), (4, 12, "a", "y"), (12, 13, "b", "z")]
 
 
 def test_what_fails_leaves_nothing_and_what_was_killed_is_swept(tmp_path: Path) -> None:
@@ -202,11 +195,11 @@ def test_what_a_later_version_adds_to_lines_is_passed_over_and_kept(record: Reco
     del line["check"]
     later = [line | {"mean": [1.5]}, {"kind": "merged", "time": 1.0, "of": [1, 2]}]
     with open(log, "ab") as file:
-        file.writelines(map(_with_checksum, later))
+        file.writelines(map(with_checksum, later))
     data = log.read_bytes()
     assert [*record.entries()] == [done, done, Other("merged")]
-    assert np.flatnonzero(record.standing(9).done).tolist() == [0]
-    assert record.standing(9).damaged_lines == 0
+    assert np.flatnonzero(record.state(9).done).tolist() == [0]
+    assert record.state(9).damaged_lines == 0
     record.drop_damaged_lines()
     assert log.read_bytes() == data
 
@@ -217,19 +210,19 @@ def test_of_shares_that_overlapped_what_was_done_later_holds(record: Record) -> 
     late.add(Failed(0, "no luck", 1))  # its log is read last
     time.sleep(0.002)
     early.add(Done(0, (a_file(0),)))
-    standing = record.standing(9)
-    assert np.flatnonzero(standing.done).tolist() == [0, 1]
-    assert standing.failed == {}
+    state = record.state(9)
+    assert np.flatnonzero(state.done).tolist() == [0, 1]
+    assert state.failed == {}
     time.sleep(0.002)
     late.add(Failed(1, "it is gone", 1))  # what was stored before may be gone
-    assert np.flatnonzero(record.standing(9).done).tolist() == [0]
+    assert np.flatnonzero(record.state(9).done).tolist() == [0]
 
 
 def test_what_is_forgotten_is_no_longer_said_to_be_masked(record: Record) -> None:
     record.add(ENTRIES[2])
-    assert len([*record.standing(9).masked()]) == 1
-    record.add(Forgotten((3,)))
-    assert [*record.standing(9).masked()] == []
+    assert len([*record.state(9).masked()]) == 1
+    record.add(Invalidated((3,)))
+    assert [*record.state(9).masked()] == []
 
 
 def test_half_a_line_is_taken_back_when_the_disk_is_full(
@@ -257,6 +250,6 @@ def test_damaged_lines_are_dropped_and_no_others(record: Record) -> None:
     (log,) = (record.folder / "log").iterdir()
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(lines[0] + lines[1].replace(b"done", b"dome") + b"\n" + lines[2])
-    assert record.standing(9).damaged_lines == 1
+    assert record.state(9).damaged_lines == 1
     record.drop_damaged_lines()
     assert log.read_bytes() == lines[0] + b"\n" + lines[2]

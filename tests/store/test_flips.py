@@ -14,7 +14,7 @@ import soundfile
 from conftest import SUFFIXES, record_folder
 
 import pipeline as pl
-from pipeline.job.status import stand, summarize
+from pipeline.job.status import info_of, status_of
 from pipeline.job.verification import verify
 
 # Of all files together; a campaign asks for more.
@@ -38,7 +38,7 @@ def all_batches(out: Path) -> dict[str, Any]:
     }
 
 
-USES: tuple[Callable[[Path], dict[str, Any]], ...] = (all_batches, summarize)
+USES: tuple[Callable[[Path], dict[str, Any]], ...] = (all_batches, info_of)
 
 
 def same(found: dict[str, Any], whole: dict[str, Any]) -> bool:
@@ -73,7 +73,7 @@ def test_no_flipped_bit_is_read_as_something_else(tmp_path: Path, suffix: str) -
     sources = sorted(tmp_path.glob("*.wav"))
     assert not pl.extract(sources, out, feature, labels.tolist()).ok
     whole = [use(out) for use in USES]
-    told = stand(out)
+    told = status_of(out)
     assert (len(told["masked"]), verify(out)) == (1, [])
     files = files_of(out)
     assert record_folder(out) / "finished" in files
@@ -84,7 +84,7 @@ def test_no_flipped_bit_is_read_as_something_else(tmp_path: Path, suffix: str) -
             with suppress(OSError, ValueError):  # said in a sentence
                 assert same(use(out), expected), where
         with suppress(OSError, ValueError):
-            now = stand(out)
+            now = status_of(out)
             # A line that is lost is told of, for what it said is not.
             assert now == told or now["damaged_lines"], where
     assert verify(out) == []

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec
 
 from pipeline.layout import Layout
+from pipeline.store import Store, new_store
+from pipeline.store.encoding import Encoding
 from pipeline.store.schema import Variable
 from pipeline.store.shards import Shards
-from pipeline.store.store import Store, new_store
-from pipeline.store.zarr_group import shards_of
+from pipeline.store.zarr_arrays import shards_of
 
 VALUES = np.random.default_rng(0).normal(size=(23, 5, 7)).astype(np.float32)
 
@@ -64,7 +65,7 @@ def test_zarr_reads_what_is_written_and_we_what_zarr_writes(
     for store in (ours, theirs):
         folder = Path(store.path / "features")
         found = found_in(folder)
-        assert found == Shards(folder, 23, (5, 7), dtype, chunk, 4, compression)
+        assert found == Shards(folder, 23, (5, 7), Encoding(dtype), chunk, 4, compression)
         assert np.array_equal(zarr.open_array(folder, mode="r")[...], values)
         for windows in (order, np.arange(23), order[:1], order[:0]):
             assert np.array_equal(found.read(windows), values[windows])
@@ -126,7 +127,7 @@ def test_a_chunk_that_was_left_out_is_nan(tmp_path: Path) -> None:
 def test_the_checksum_tells_shards_of_the_same_lengths_apart(tmp_path: Path) -> None:
     values = np.random.default_rng(0).bytes(2 * 4 * 3 * 4)
     shards = np.frombuffer(values, "<u4").astype(np.float32).reshape(8, 3)
-    found = Shards(tmp_path, 8, (3,), "float32", 1, 4)
+    found = Shards(tmp_path, 8, (3,), Encoding("float32"), 1, 4)
     one, another = found.encode(shards[:4]), found.encode(shards[4:])
     assert [*map(len, one[0])] == [*map(len, another[0])]
     assert one[1] != another[1]
@@ -151,4 +152,4 @@ def test_arrays_of_others_are_not_taken_for_ours(tmp_path: Path) -> None:
     zarr.create_array(
         one, **options, shards=(4, 3), compressors=codecs, fill_value=np.nan, overwrite=True
     )
-    assert found_in(one) == Shards(one, 8, (3,), "float32", 1, 4, "zstd")
+    assert found_in(one) == Shards(one, 8, (3,), Encoding("float32"), 1, 4, "zstd")

@@ -27,8 +27,8 @@ import pipeline as pl
 from pipeline.labels.values import Labels
 from pipeline.layout import Layout, choose_layout
 from pipeline.paths.whole_files import put_lines
+from pipeline.store import Store, new_store, open_store
 from pipeline.store.schema import Variable
-from pipeline.store.store import Store, new_store, open_store
 
 Array = npt.NDArray[Any]
 
@@ -372,6 +372,59 @@ def test_a_process_forked_while_another_thread_reads_reads_too(tmp_path: Path, e
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     assert said.split() == ["41"] * 5
+
+
+@pytest.mark.parametrize(("ending", "library"), [("zarr", "zarr"), ("h5", "h5py")])
+def test_a_store_loads_only_the_library_of_its_kind_and_that_only_for_its_arrays(
+    write_wav: Write, tmp_path: Path, ending: str, library: str
+) -> None:
+    assert pl.extract(write_wav(), tmp_path / f"x.{ending}").ok
+    code = f"""if True:
+        import sys
+        from pipeline.locks import holders
+        from pipeline.record import Record
+        from pipeline.store import open_finished, open_store
+        def loaded():
+            return {{"zarr", "numcodecs", "h5py"}} & {{*sys.modules}}
+        store = open_store("x.{ending}")
+        assert not store.packed and Record(store.record_folder).state(1).done.all()
+        assert holders(store.path) == [] and not loaded()
+        open_finished("x.{ending}").read(__import__("numpy").arange(2))
+        assert loaded() - {{"numcodecs"}} == {{"{library}"}}, loaded()
+    """
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize("ending", ["zarr", "h5"])
+def test_a_store_is_read_on_a_system_that_has_less_than_linux(
+    write_wav: Write, tmp_path: Path, ending: str
+) -> None:
+    assert pl.extract(write_wav(), tmp_path / f"x.{ending}").ok
+    code = f"""if True:
+        import builtins, io, os, sys
+        for name in ("preadv", "pread", "pwrite", "sched_getaffinity", "register_at_fork", "fork"):
+            delattr(os, name)
+        sys.modules |= {{"fcntl": None, "resource": None}}
+        def without_proc(function):
+            def wrapped(path, *arguments, **options):
+                if str(path).startswith(("/proc", "/sys")):
+                    raise FileNotFoundError(2, "No such file or directory", str(path))
+                return function(path, *arguments, **options)
+            return wrapped
+        io.open = builtins.open = without_proc(io.open)
+        os.stat = without_proc(os.stat)
+        import numpy as np, pipeline as pl
+        from pipeline.job import stand
+        X = np.concatenate([X for X, _ in pl.Batches("x.{ending}", 4, shuffle=True)])
+        assert stand("x.{ending}")["finished"]
+        print(len(X), X.sum(dtype=float))
+    """
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    X = pl.Batches(tmp_path / f"x.{ending}", None)
+    length, total = done.stdout.split()
+    assert int(length) == len(X)
+    assert float(total) == pytest.approx(sum(x.sum(dtype=float) for x, _ in X))
 
 
 @pytest.mark.parametrize("ending", ["zarr", "h5"])

@@ -1,0 +1,48 @@
+"""The identity of a job: all that determines the stored bytes, as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.identity import FeatureIdentity, without_defaults
+from pipeline.inputs import Inputs
+from pipeline.layout import Layout
+from pipeline.plain import array_digest
+from pipeline.record import digest_lines
+from pipeline.recordings import Recordings
+from pipeline.settings import Settings
+from pipeline.store import FORMAT
+
+# Settings that change nothing of what is stored.
+NOT_DECIDING = ("on_error", "on_lost", "retries", "numerics", "flush")
+
+
+def identity_of(
+    inputs: Inputs, feature: FeatureIdentity, settings: Settings, layout: Layout
+) -> dict[str, Any]:
+    """The identity of a job; its digest is the fingerprint."""
+    # Settings at their defaults are left out, so that one that is added later changes nothing.
+    defaults = {**deciding(Settings()), "hop": settings.window}
+    labels = inputs.labels
+    return {
+        "format": FORMAT,
+        "settings": without_defaults(deciding(settings), defaults),
+        "feature": feature.as_dict(),
+        "labels": labels and [array_digest(labels.values), labels.classes],
+        "inputs": digest_lines(file_rows(inputs.recordings)),
+        "unreadable": [path for path, _ in inputs.recordings.unreadable],
+        "layout": dataclasses.asdict(layout),
+    }
+
+
+def deciding(settings: Settings) -> dict[str, Any]:
+    """The settings that change the stored bytes, all of them, as plain values."""
+    values = {**dataclasses.asdict(settings), "hop": settings.hop or settings.window}
+    return {name: value for name, value in values.items() if name not in NOT_DECIDING}
+
+
+def file_rows(recordings: Recordings) -> Iterator[list[Any]]:
+    """A row for each recording: its path, by what it is known again, what its header said."""
+    return ([*file] for file in recordings.files())

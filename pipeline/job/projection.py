@@ -1,0 +1,117 @@
+"""The projection: the memory, files and bytes that a plan will take, before anything is done."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pipeline.cluster import Capacity
+from pipeline.job.plan import Plan
+from pipeline.paths import KEPT_BYTES, is_remote
+from pipeline.share import Share
+from pipeline.store import COORDINATE_CHUNK, new_store
+
+# Measured by scripts/measure/bounds: what Python and the libraries take; how often a
+# thread holds a block of features while it is computed, encoded and written (Zarr
+# encodes one block while the next is computed); and what a kernel works in, at least,
+# or for one window: so many times its features, and bytes for each of its samples.
+BASE_BYTES = 200 * 1024**2
+COPIES = {".zarr": 2.5, ".h5": 3.0, ".hdf5": 3.0}
+COPIES_COMPRESSED = 4.5
+KERNEL_BYTES = 12 * 1024**2
+KERNEL_WINDOWS, KERNEL_BYTES_A_SAMPLE = 8, 20
+PER_WINDOW = 4  # small variables: recording, start, n_samples, valid
+RECORD_FILES = 5  # job, inputs, two logs, finished
+SMALLEST = 2  # times smaller, by compression: features of sound were 1.2 to 1.6 times
+
+
+def memory_bytes(plan: Plan, threads: int) -> int:
+    """Peak memory of a worker with so many threads, in bytes."""
+    recordings, grid, layout = plan.inputs.recordings, plan.inputs.grid, plan.layout
+    audio = (recordings.bytes_a_sample + 4) * grid.window_samples
+    copies = COPIES[new_store(plan.out).path.suffix]
+    if layout.compression != "none":
+        copies = COPIES_COMPRESSED
+    block = layout.shard * (copies * layout.window_bytes + audio)
+    window = KERNEL_WINDOWS * 4 * math.prod(layout.shape)  # a kernel works in float32
+    kernel = max(KERNEL_BYTES, window + KERNEL_BYTES_A_SAMPLE * grid.window_samples)
+    kept = KEPT_BYTES if recordings.remote else 0
+    return int(BASE_BYTES + kept + threads * (block + kernel))
+
+
+def feature_bytes(plan: Plan) -> int:
+    """Bytes of the features, before compression."""
+    return plan.layout.n_windows * plan.layout.window_bytes
+
+
+def count_files(plan: Plan) -> int:
+    """Files of the store when one run has made it, its record included."""
+    layout, feature, labels = plan.layout, plan.inputs.feature, plan.inputs.labels
+    if Path(plan.out).suffix != ".zarr":
+        return RECORD_FILES + layout.n_regions + 1
+    lengths = [layout.n_windows] * PER_WINDOW + [len(plan.inputs.recordings)]
+    lengths += [len(axis) for axis in (feature.frequencies, feature.times) if axis is not None]
+    if labels is not None:
+        lengths += [layout.n_windows] + [1] * (labels.classes is not None)
+    small = sum(1 + -(-length // COORDINATE_CHUNK) for length in lengths)
+    return RECORD_FILES + layout.n_shards + 2 + small
+
+
+def check_fits(plan: Plan, worker: Capacity) -> None:
+    """Refuse a job for which a worker has too little memory, or the disk too little room."""
+    worker.check(memory_bytes(plan, worker.threads))
+    if is_remote(plan.out):  # a bucket has room; whether it can be reached is seen by looking
+        return
+    folder = Path(plan.out).absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise PermissionError(
+            f"{plan.out} cannot be made, for {folder} is not a folder that may be written to; "
+            f"pass another path"
+        )
+    compressed = plan.layout.compression != "none"
+    room, least = shutil.disk_usage(folder).free, feature_bytes(plan)
+    least //= SMALLEST if compressed else 1
+    if not Path(plan.out).exists() and least > room:
+        smaller = ", or --dtype float16" if plan.layout.dtype == "float32" else ""
+        if Path(plan.out).suffix == ".zarr" and not compressed:
+            smaller += ", or --compression lz4"
+        raise OSError(
+            f"{plan.out} needs {least / 1e9:.1f} GB at least, but {folder} has "
+            f"{room / 1e9:.1f} GB free; free some, or pass another path{smaller}"
+        )
+
+
+def describe_plan(plan: Plan, threads: int, share: Share | None = None) -> dict[str, Any]:
+    """A plan as plain values, for a worker with so many threads, or for a share."""
+    recordings, grid, layout = plan.inputs.recordings, plan.inputs.grid, plan.layout
+    values = {
+        "out": plan.out,
+        "recordings": len(recordings),
+        "unreadable": dict(recordings.unreadable),
+        "passed_over": dict(recordings.passed_over),
+        "seconds": recordings.seconds,
+        "samplerate": grid.samplerate,
+        "window": grid.window_samples / grid.samplerate,
+        "hop": grid.hop_samples / grid.samplerate,
+        "windows": layout.n_windows,
+        "regions": layout.n_regions,
+        "shape": [layout.n_windows, *layout.shape],
+        "dtype": layout.dtype,
+        "compression": layout.compression,
+        "bytes": feature_bytes(plan),
+        "files": count_files(plan),
+        "memory_bytes": memory_bytes(plan, threads),
+        "threads": threads,
+        "labelled": plan.inputs.labels is not None,
+        "feature": plan.feature_identity.description(),
+    }
+    if share is not None:
+        first, last = share.bounds(layout.n_regions)
+        windows = [min(n * layout.region, layout.n_windows) for n in (first, last)]
+        values["share"] = {"regions": [first, last], "windows": windows}
+    return values

@@ -1,0 +1,107 @@
+"""Joining labels to windows: which label of a file, an array or a recording belongs to which."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.labels.files import load_labels, read_label
+from pipeline.labels.values import Labels, LabelsByPath, check_count, make_labels
+from pipeline.paths import as_path
+from pipeline.recordings import FileNames, PathLike
+
+LabelsLike = PathLike | Labels | Sequence[Any] | npt.NDArray[Any] | None
+
+
+class Labelled(NamedTuple):
+    """A recording that may have labels."""
+
+    path: str
+    location: str
+    n_windows: int
+
+
+def passed_labels(
+    labels: LabelsLike, recordings: Sequence[Labelled], unread: Sequence[str]
+) -> Labels:
+    """The labels of a file, or of an array, if they are those of the windows."""
+    values: Any = labels
+    what = "labels"
+    if isinstance(labels, str | os.PathLike):
+        what, values = os.fspath(labels), load_labels(as_path(labels))
+    if isinstance(values, LabelsByPath):
+        return _joined_by_path(values, recordings, unread)
+    made = values if isinstance(values, Labels) else make_labels(values)
+    n_windows = sum(item.n_windows for item in recordings)
+    without = f" without {_some(unread)}, which cannot be read" if unread else ""
+    check_count(len(made.values), n_windows, what, "the audio", without)
+    return made
+
+
+def _joined_by_path(
+    labels: LabelsByPath, recordings: Sequence[Labelled], unread: Sequence[str]
+) -> Labels:
+    """The labels of a table that names the recordings, in the order of the windows."""
+    table, text, missing = labels.table, list[str](), list[str]()
+    file = FileNames()
+    left: dict[str, str] = {}  # what the table calls a file
+    for path in labels.labels:
+        other = left.setdefault(file.of(path), path)
+        if other != path:
+            raise ValueError(f"{table} names {other} also as {path}; name it in one way")
+    for item in recordings:
+        found = labels.labels.get(left.pop(file.of(item.location), ""), ())
+        if found:
+            check_count(len(found), item.n_windows, f"{table}, for {item.path},", "its audio")
+        elif item.n_windows:
+            missing.append(item.path)
+        text += found
+    if missing:
+        raise ValueError(f"{table} has no label for {_some(missing)}; give one for each window")
+    for path in unread:
+        left.pop(file.of(path), None)
+    if left:
+        raise ValueError(
+            f"{table} has labels for {_some([*left.values()])}, not among the recordings; leave "
+            f"out their rows, or pass the files as sources, too"
+        )
+    return make_labels(text)
+
+
+def _some(paths: Sequence[str]) -> str:
+    return f"{paths[0]} and {len(paths) - 1} more" if paths[1:] else paths[0]
+
+
+def stored_labels(recordings: Iterable[Labelled]) -> Labels | None:
+    """The labels stored with the recordings, if they have any."""
+    values: list[npt.NDArray[Any]] = []
+    without: str | None = None
+    for item in recordings:
+        try:
+            array = read_label(as_path(item.path))
+            if array is not None:
+                _check_alike(array, values[0] if values else array)
+                make_labels(array)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"the labels of {item.path} cannot be used: {error}") from error
+        if array is None:
+            without = without or item.path
+            continue
+        check_count(len(array), item.n_windows, f"the label of {item.path}", "its audio")
+        values.append(array)
+    if values and without:
+        raise ValueError(
+            f"{without} has no labels, but others of the recordings have; pass labels for all, "
+            f"or for none"
+        )
+    return make_labels(np.concatenate(values)) if values else None
+
+
+def _check_alike(array: npt.NDArray[Any], first: npt.NDArray[Any]) -> None:
+    text = [labels.dtype.kind in "UOT" for labels in (array, first)]
+    if array.shape[1:] != first.shape[1:] or text[0] != text[1]:
+        raise ValueError(f"they have shape {array.shape} and dtype {array.dtype}, unlike others")

@@ -1,0 +1,126 @@
+"""The options of a job on the command line, in groups; those of the feature are its parameters."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from typing import Any
+
+import click
+
+SOURCES = """\
+A SOURCE is a file, a folder (searched recursively), a glob, a CSV file with a column 'path',
+an https:// file, or s3://bucket/folder/, an object or a glob there (both need the extra
+dask-audio-pipeline[remote]). Keys of a bucket are in the environment, also of the workers:
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL for a server that
+is not Amazon's, AWS_SKIP_SIGNATURE=true for a public bucket."""
+
+OWN_GROUP, FEATURE_GROUP = "Options", "Feature"
+
+# By group: flag, what follows it, and what it does.
+Row = tuple[str, str, str]
+GROUPS: dict[str, tuple[Row, ...]] = {
+    "Recordings": (
+        ("--labels", "FILE", "One label a window: .npy, HDF5 'label', or CSV, where a column "
+         "'path' may say which recording each row is of. Default: those stored with the "
+         "recordings."),
+        ("--channel", "N|mix", "Channel, counted from 0, or the mean of all. Default: 0."),
+        ("--samplerate", "HZ", "Resample to this rate; for .npy, the rate that it has. Default: "
+         "that of the recordings."),
+        ("--on-error", "mask|stop", "Whether windows that cannot be read are masked, or end the "
+         "job. Default: mask."),
+        ("--on-lost", "stop|mask", "Whether a recording that is gone since the job began ends it, "
+         "or is masked. Default: stop."),
+    ),
+    "Windows": (
+        ("--window", "SECONDS", "Length of a window. Default: 1."),
+        ("--hop", "SECONDS", "From the start of one window to that of the next. Default: the "
+         "length of a window."),
+        ("--tail", "pad|drop", "What becomes of the partial last window of a recording. "
+         "Default: pad."),
+    ),
+    FEATURE_GROUP: (
+        ("--feature", "NAME", "spectrogram, or package.module:Name of your own. Default: "
+         "spectrogram."),
+    ),
+    "Store": (
+        ("--out", "OUT", "Where to write: a path ending in .zarr, .h5 or .hdf5, or "
+         "s3://bucket/name.zarr."),
+        ("--dtype", "float32|float16", "Type of the stored features. float16 takes half the bytes, "
+         "and rounds by 0.05 %. Default: float32."),
+        ("--compression", "none|lz4|zstd", "Of a Zarr store. Default: none."),
+        ("--flush", "", "Have each region on the disk before it is recorded as done, so that a "
+         "loss of power costs nothing. Default: no."),
+    ),
+    "Run": (
+        ("--config", "YAML", "A file (run.yaml) with any of these options, named as here, with "
+         "'sources:' and 'out:'; flags override it."),
+        ("--cluster", "YAML[:NAME]", "Where to run: an entry of a file such as cluster.yaml, which "
+         "explains them. Default: one thread a core."),
+        ("--share", "I/N", "Do one of N parts of the job, I from 0 to N-1. Others may be done at "
+         "once, on any host; the last that ends finishes the store. Default: all of it."),
+        ("--retries", "N", "How often a region is tried again that failed for what may pass. "
+         "Default: 3."),
+        ("--numerics", "same|any", "Whether processors whose results differ in the last bits may "
+         "compute one store. Default: same."),
+    ),
+}  # fmt: skip
+KINDS = {"--window": float, "--hop": float, "--samplerate": int, "--retries": int}
+
+
+@cache
+def job_options() -> dict[str, list[click.Option]]:
+    """All options of a job, by group; what is not passed is None."""
+    groups = {group: [_option(*row) for row in rows] for group, rows in GROUPS.items()}
+    groups[FEATURE_GROUP] += _feature_options()
+    return groups
+
+
+def _option(flag: str, metavar: str, text: str) -> click.Option:
+    if not metavar:
+        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
+    return click.Option([flag], type=KINDS.get(flag, str), metavar=metavar, help=text)
+
+
+@cache
+def feature_parameters() -> dict[str, Any]:
+    """The parameters of the default feature that are options, with their defaults."""
+    from dataclasses import fields
+
+    from pipeline.features import Spectrogram
+
+    bound = ("samplerate", "window")  # they are those of the job
+    return {field.name: field.default for field in fields(Spectrogram) if field.name not in bound}
+
+
+def _feature_options() -> list[click.Option]:
+    from pipeline.features import Spectrogram
+
+    # The first part of what its documentation says of each.
+    texts = re.findall(r"^ +(\w+) : .*\n +((?:.|\n)+?)[.;]\s", Spectrogram.__doc__ or "", re.M)
+    explained = {name: " ".join(text.replace("`", "").split()) for name, text in texts}
+    options = []
+    for name, default in feature_parameters().items():
+        shown = "by samplerate" if default is None else json.dumps(default)
+        text = f"{explained.get(name, 'Of the feature')}. Default: {shown}."
+        options.append(_option(f"--{name.replace('_', '-')}", "VALUE", text))
+    return options
+
+
+class JobCommand(click.Command):
+    """A verb with the options of a job, which are looked up when the verb is."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{**options, "epilog": SOURCES})
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        groups = job_options().values()
+        return [*(option for group in groups for option in group), *super().get_params(ctx)]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        own = [option for option in super().get_params(ctx) if isinstance(option, click.Option)]
+        for group, options in {**job_options(), OWN_GROUP: own}.items():
+            records = [option.get_help_record(ctx) for option in options]
+            with formatter.section(group):
+                formatter.write_dl([record for record in records if record is not None])

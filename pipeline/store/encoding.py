@@ -1,0 +1,96 @@
+"""Encoding: how features, float32, become the numbers that are stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.layout import Layout
+
+Array = npt.NDArray[Any]
+
+NAMES = ("scale_factor", "add_offset", "_FillValue")  # of the CF conventions
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What is stored of a value, and what stands where no window was written.
+
+    A float is stored as the nearest number of its dtype. A whole number is the code
+    ``round((value - offset) / scale)``; `missing`, the least or the greatest of its
+    dtype, is the code of no value.
+    """
+
+    dtype: str
+    scale: float | None = None
+    offset: float = 0.0
+    missing: int | None = None  # None: NaN
+
+    def __post_init__(self) -> None:
+        if np.dtype(self.dtype).kind == "f":
+            fits = self.scale is None and self.missing is None
+        else:
+            fits = self.scale is not None and 0 < self.scale < math.inf
+            fits &= math.isfinite(self.offset) and self.missing in self._ends
+        if not fits:
+            raise ValueError(
+                f"{self} is none; floats have neither scale nor missing, whole numbers have a "
+                f"scale above 0, and as missing their dtype's least or greatest"
+            )
+
+    @classmethod
+    def of(cls, layout: Layout) -> Encoding:
+        """That of a store that is to be made."""
+        return cls(layout.dtype)
+
+    @classmethod
+    def read(cls, dtype: str, attrs: Mapping[str, Any]) -> Encoding:
+        """That of an array that is stored, by its attributes."""
+        scale, offset, missing = (attrs.get(name) for name in NAMES)
+        return cls(dtype, scale, offset or 0.0, missing)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What tells other programs how to decode, as the CF conventions have it."""
+        if self.scale is None:
+            return {}
+        return dict(zip(NAMES, (self.scale, self.offset, self.missing), strict=True))
+
+    @property
+    def fill_value(self) -> float:
+        """What stands where nothing was written."""
+        return math.nan if self.missing is None else self.missing
+
+    def encode(self, values: Array, out: Array) -> None:
+        """Write values as they are stored; what is out of range goes to its nearer end."""
+        if self.scale is None:
+            limit = np.finfo(self.dtype).max
+            np.clip(values, -limit, limit, out=out, casting="same_kind")
+            return
+        least, greatest = self._ends
+        codes = np.rint((values.astype(np.float64) - self.offset) / self.scale)
+        low, high = least + (self.missing == least), greatest - (self.missing == greatest)
+        np.clip(codes, low, high, out=out, casting="unsafe")
+
+    def decode(self, stored: Array) -> Array:
+        """The values of what is stored: floats as they are, else float32, NaN where missing."""
+        if self.scale is None:
+            return stored
+        values = (stored * np.float64(self.scale) + self.offset).astype(np.float32)
+        values[stored == self.missing] = np.nan
+        return values
+
+    def is_missing(self, stored: Array) -> npt.NDArray[np.bool_]:
+        """Which windows of a block were never written: all of their values are missing."""
+        first: Array = stored[(slice(None), *(0,) * (stored.ndim - 1))]  # type: ignore[arg-type]
+        return np.asarray(np.isnan(first) if self.missing is None else first == self.missing)
+
+    @property
+    def _ends(self) -> tuple[int, int]:
+        info = np.iinfo(self.dtype)
+        return int(info.min), int(info.max)

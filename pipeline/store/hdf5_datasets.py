@@ -1,0 +1,176 @@
+"""The datasets of an HDF5 store: the master's variables and scales, and the features of a part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.layout import Layout
+from pipeline.store.encoding import Encoding
+from pipeline.store.schema import COORDINATE_CHUNK, Variable
+
+Array = npt.NDArray[Any]
+
+UNITS = ("region", "shard", "chunk")  # attributes of the features
+# How netCDF marks a dimension that has no coordinate.
+BARE = "This is a netCDF dimension but not a netCDF variable."
+# What HDF5 keeps of dimension scales, as attributes.
+HIDDEN = ("DIMENSION_LIST", "DIMENSION_LABELS", "REFERENCE_LIST", "CLASS", "NAME")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How features are stored, as their master says."""
+
+    fingerprint: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    encoding: Encoding
+    region: int
+    shard: int
+    chunk: int
+    packed: bool
+
+    @classmethod
+    def read(cls, file: h5py.File) -> Stored:
+        """From an open master, or packed copy."""
+        features = file["features"]
+        region, shard, chunk = (int(features.attrs[name]) for name in UNITS)
+        return cls(
+            str(file.attrs["fingerprint"]),
+            features.shape,
+            features.dtype,
+            Encoding.read(features.dtype.name, features.attrs),
+            region,
+            shard,
+            chunk,
+            packed=not features.is_virtual,
+        )
+
+
+def fill_master(
+    file: h5py.File,
+    layout: Layout,
+    variables: Mapping[str, Variable],
+    attrs: Mapping[str, Any],
+    parts: Sequence[str],
+) -> None:
+    """Write all but the features, which the parts are to hold, one a region."""
+    file.attrs.update(attrs)
+    for name, variable in variables.items():
+        if name == "features":
+            _create_virtual(file, variable, layout, parts)
+        else:
+            _create_dataset(file, name, variable)
+    _attach_scales(file, {name: item.dims for name, item in variables.items()})
+
+
+def _create_virtual(
+    file: h5py.File, variable: Variable, layout: Layout, parts: Sequence[str]
+) -> None:
+    options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    options.set_obj_track_times(False)  # made again, it must be the same to the last bit
+    options.set_fill_value(np.array(Encoding.of(layout).fill_value, variable.dtype))
+    for region, part in enumerate(parts):
+        start, stop = layout.bounds(region)
+        shape = (stop - start, *layout.shape)
+        here = h5py.h5s.create_simple(variable.shape)
+        here.select_hyperslab((start, *[0] * len(layout.shape)), shape)
+        there = h5py.h5s.create_simple(shape)
+        options.set_virtual(here, part.encode(), b"features", there)
+    kind, space = h5py.h5t.py_create(variable.dtype), h5py.h5s.create_simple(variable.shape)
+    features = h5py.Dataset(h5py.h5d.create(file.id, b"features", kind, space, options))
+    features.attrs.update(variable.attrs)
+    for name in UNITS:
+        features.attrs[name] = getattr(layout, name)
+
+
+def _create_dataset(file: h5py.File, name: str, variable: Variable) -> None:
+    text = variable.dtype == object
+    length = max(1, min(COORDINATE_CHUNK, variable.shape[0]))
+    dataset = file.create_dataset(
+        name,
+        variable.shape,
+        h5py.string_dtype() if text else variable.dtype,
+        chunks=(length, *variable.shape[1:]),
+        fletcher32=not text,
+    )
+    dataset.attrs.update(variable.attrs)
+    if variable.values is not None:
+        dataset[...] = variable.values
+
+
+def create_features(
+    file: h5py.File, stored: Stored, length: int, fill_value: float | None = None
+) -> h5py.Dataset:
+    """A dataset for the features of so many windows."""
+    return file.create_dataset(
+        "features",
+        (length, *stored.shape[1:]),
+        stored.dtype,
+        chunks=(min(stored.chunk, length), *stored.shape[1:]),
+        fletcher32=True,
+        fillvalue=fill_value,
+    )
+
+
+def replace_virtual(file: h5py.File, stored: Stored) -> h5py.Dataset:
+    """A dataset for all features in place of the virtual one, with its attributes and scales."""
+    attrs = dict(file["features"].attrs)
+    dims = tuple(dim.label for dim in file["features"].dims)
+    for dim in file["features"].dims:
+        for scale in list(dim.values()):
+            dim.detach_scale(scale)
+    del file["features"]
+    features = create_features(file, stored, stored.shape[0])
+    for key, value in attrs.items():
+        if key not in HIDDEN:
+            features.attrs[key] = value
+    features.attrs["region"] = stored.shape[0]
+    _attach(file, "features", dims)
+    return features
+
+
+def values_of(file: h5py.File, name: str, start: int, stop: int | None) -> Array | None:
+    """Values of a variable; None if there is none of that name."""
+    if name not in file or _is_bare(file[name]):
+        return None
+    dataset = file[name]
+    if h5py.check_string_dtype(dataset.dtype):
+        dataset = dataset.asstr()
+    return np.asarray(dataset[start:stop])
+
+
+def _attach_scales(file: h5py.File, dims: Mapping[str, tuple[str, ...]]) -> None:
+    """Name the dimensions of datasets, and attach the coordinates that belong to them.
+
+    netCDF looks for a dimension under its name: one that has no coordinate there gets a
+    dataset without values. Dimension `recording` cannot have that, for a variable has its
+    name; `source`, which alone goes along it, stands for it.
+    """
+    for name, own in dims.items():
+        if own == (name,) or name == "source":
+            file[name].make_scale(name)
+    for name, own in dims.items():
+        for axis, dim in enumerate(own):
+            if dim not in file:
+                length = file[name].shape[axis]
+                file.create_dataset(dim, (length,), ">f4").make_scale(f"{BARE}{length:10d}")
+        _attach(file, name, own)
+
+
+def _attach(file: h5py.File, name: str, dims: tuple[str, ...]) -> None:
+    for axis, dim in enumerate(dims):
+        file[name].dims[axis].label = dim
+        if name not in (dim, "source"):
+            file[name].dims[axis].attach_scale(file[dim])
+
+
+def _is_bare(dataset: h5py.Dataset) -> bool:
+    """Whether it is the name of a dimension, and no variable."""
+    return bytes(dataset.attrs.get("NAME", b"")).startswith(BARE.encode())

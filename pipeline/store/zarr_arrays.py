@@ -1,0 +1,149 @@
+"""The arrays of a Zarr group, made and read by zarr; those of features only described by it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+import zarr.errors
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
+
+from pipeline.layout import Layout
+from pipeline.paths import AnyPath
+from pipeline.store.encoding import Encoding
+from pipeline.store.schema import COORDINATE_CHUNK, Variable
+from pipeline.store.shards import LEVEL, Shards, shuffle
+
+Array = npt.NDArray[Any]
+
+CHECKSUM: dict[str, Any] = {"name": "crc32c"}
+# Of the small arrays, which zarr itself reads and writes.
+CHECKED = [{"name": "zstd", "configuration": {"level": 0, "checksum": True}}, CHECKSUM]
+# So that a shard is one file, in no folder of its own.
+KEYS: Any = {"name": "default", "separator": "."}
+
+
+def create_group(
+    store: Any, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
+) -> None:
+    """Make a group where there is none, and fill what is known of its arrays."""
+    group = zarr.create_group(store, zarr_format=3, attributes=dict(attrs))
+    with _all_chunks():
+        for name, variable in variables.items():
+            _create_array(group, name, variable, layout)
+    with warnings.catch_warnings():
+        # xarray, zarr-python, zarrs and tensorstore all read it; zarr warns that
+        # other programs may not, and those then read the arrays' own.
+        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
+        zarr.consolidate_metadata(store)
+
+
+def _create_array(group: zarr.Group, name: str, variable: Variable, layout: Layout) -> None:
+    options: dict[str, Any]
+    if name == "features":
+        options = {
+            "chunks": (layout.chunk, *layout.shape),
+            "shards": (layout.shard, *layout.shape),
+            "compressors": _compressors(layout.compression, variable.dtype.itemsize),
+            "fill_value": Encoding.of(layout).fill_value,
+        }
+    else:
+        length = max(1, min(COORDINATE_CHUNK, variable.shape[0]))
+        options = {"chunks": (length, *variable.shape[1:]), "compressors": CHECKED}
+    array = group.create_array(
+        name,
+        shape=variable.shape,
+        dtype=str if variable.dtype == object else variable.dtype,
+        chunk_key_encoding=KEYS,
+        dimension_names=list(variable.dims),
+        attributes=dict(variable.attrs),
+        **options,
+    )
+    if variable.values is not None:
+        array[...] = variable.values
+
+
+def _compressors(compression: str, itemsize: int) -> list[dict[str, Any]]:
+    """What `Shards` does to the bytes of a chunk, as Zarr's metadata name it."""
+    if compression == "none":
+        return [CHECKSUM]
+    configuration = {
+        "cname": compression,
+        "clevel": LEVEL,
+        "shuffle": shuffle(itemsize),
+        "typesize": itemsize,
+        "blocksize": 0,
+    }
+    return [{"name": "blosc", "configuration": configuration}, CHECKSUM]
+
+
+def open_group(store: Any) -> zarr.Group:
+    """A group that is there, to read and to fill."""
+    return zarr.open_group(store, mode="r+", use_consolidated=False)
+
+
+def fill(group: zarr.Group, name: str, start: int, values: Array) -> None:
+    """Write values of an array, from `start` on."""
+    with _all_chunks():
+        array = group[name]
+        assert isinstance(array, zarr.Array)
+        array[start : start + len(values)] = values
+
+
+def get(group: zarr.Group, name: str, start: int, stop: int | None) -> Array | None:
+    """Values of an array; None if there is none of that name."""
+    if name not in group:
+        return None
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return np.asarray(array[start:stop])
+
+
+def _all_chunks() -> Any:
+    """Write chunks that are all fill value, too, so that they can be told from missing ones."""
+    return zarr.config.set({"array.write_empty_chunks": True})
+
+
+def shards_of(folder: AnyPath, array: Any) -> Shards:
+    """How an array of features is stored; a ValueError if not as this project does it."""
+    metadata = array.metadata
+    try:
+        (sharding,) = metadata.codecs
+        first, *between, last = sharding.codecs
+        chunk = sharding.chunk_shape[0]
+        length, *shape = metadata.chunk_grid.chunk_shape
+        encoding = Encoding.read(array.dtype.name, array.attrs)
+        fill_value = np.array([array.fill_value], array.dtype)
+        ours = (
+            isinstance(sharding, ShardingCodec)
+            and sharding.chunk_shape[1:] == tuple(shape) == array.shape[1:]
+            and _are_checked([first, last])
+            and _are_checked(sharding.index_codecs)
+            and _word(sharding.index_location) == "end"
+            and metadata.chunk_key_encoding.encode_chunk_key((1, 0)) == "c.1.0"
+            and encoding.is_missing(fill_value).all()
+            and all(isinstance(codec, BloscCodec) for codec in between[:1])
+            and not between[1:]
+        )
+    except (ValueError, LookupError, TypeError, AttributeError):
+        ours = False
+    if not ours:
+        raise ValueError(f"{folder} is not stored as extract does; extract it again")
+    compression = _word(between[0].cname) if between else "none"
+    return Shards(folder, array.shape[0], tuple(shape), encoding, chunk, length, compression)
+
+
+def _are_checked(codecs: Sequence[Any]) -> bool:
+    """Whether numbers are stored as their bytes, and these with their checksum."""
+    first, last = codecs
+    little = isinstance(first, BytesCodec) and _word(first.endian) == "little"
+    return little and isinstance(last, Crc32cCodec)
+
+
+def _word(value: Any) -> str:
+    """What zarr has as text, or as a member of an enumeration."""
+    return str(getattr(value, "value", value))

@@ -1,0 +1,125 @@
+"""The terminal: how the command line prints results, errors and progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pipeline.job import Progress
+
+SHOWN = 10  # items of a list
+
+
+def say(line: str, to_stderr: bool = False) -> None:
+    """Print a line, its control characters shown and not obeyed."""
+    from pipeline.job import printable
+
+    click.echo(printable(line), err=to_stderr)
+
+
+def say_values(values: dict[str, Any], as_json: bool) -> None:
+    """Print values one below the other, or as JSON."""
+    if as_json:
+        click.echo(json.dumps(values, indent=2))
+        return
+    width = max(map(len, values))
+    for name, value in values.items():
+        say(f"{name:<{width}}  {_text(name, value)}")
+
+
+def _text(name: str, value: Any) -> str:
+    if name.endswith("bytes"):
+        return f"{value:,} ({value / 1e9:.3g} GB)"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_text(key, item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list):
+        more = [f"and {len(value) - SHOWN:,} more"] if len(value) > SHOWN else []
+        return ", ".join([*map(str, value[:SHOWN]), *more]) or "none"
+    if value is None:
+        return "none"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def say_status(values: dict[str, Any]) -> None:
+    """Print what `status` found: numbers, then a line for each share, failure and bad recording."""
+    lists = {name: values.pop(name) for name in ("shares", "failed", "masked", "unreadable")}
+    say_values(values | {name: len(items) for name, items in lists.items()}, as_json=False)
+    for item in lists["shares"]:
+        say(
+            f"share {item['share']}: {item['done']} of {item['regions']} regions done, "
+            f"{item['holder']} at work"
+        )
+    for item in lists["failed"]:
+        say(f"failed: region {item['region']}: {item['reason']}")
+    for item in lists["masked"]:
+        start, stop = item["windows"]
+        say(f"masked: windows {start} to {stop - 1}: {item['path']}: {item['reason']}")
+    for path, reason in lists["unreadable"].items():
+        say(f"not read: {path}: {reason}")
+    if values["damaged_lines"]:
+        say("damaged: the record itself, which verify tells more of")
+
+
+@contextmanager
+def looking_bar(quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A count of the files looked at, on a terminal, where that takes more than a second."""
+    from tqdm import tqdm
+
+    with tqdm(
+        disable=True if quiet else None,
+        delay=1,
+        leave=False,
+        bar_format="{n_fmt} of {total_fmt} files looked at, {remaining} left",
+        file=sys.stderr,
+    ) as bar:
+
+        def show(done: int, total: int) -> None:
+            if not bar.disable:
+                bar.total = total
+                bar.update(done - bar.n)
+
+        yield show
+
+
+@contextmanager
+def progress_bar(quiet: bool = False, hop: float = 1.0) -> Iterator[Callable[[Progress], None]]:
+    """A progress bar on a terminal, nothing elsewhere; `hop` is seconds between windows."""
+    from tqdm import tqdm
+
+    with tqdm(
+        unit="window",
+        disable=True if quiet else None,
+        bar_format="{percentage:3.0f}%|{bar:20}| {n_fmt} of {total_fmt} windows{postfix}, "
+        "{remaining} left",
+        file=sys.stderr,
+    ) as bar:
+        began: list[float] = []
+
+        def show(state: Progress) -> None:
+            if bar.disable:
+                return
+            if not began:  # the first call says what earlier runs have done
+                bar.total, bar.initial = state.n_windows, state.windows
+                began.append(time.monotonic())
+            bar.update(state.windows - bar.n)
+            rate = (bar.n - bar.initial) / max(1e-9, time.monotonic() - began[0])
+            bar.set_postfix_str(
+                f"{state.regions} of {state.n_regions} regions, {rate:.0f} windows/s, "
+                f"{rate * hop:.0f} times real time"
+            )
+
+        yield show
+
+
+def notice_above_bar(line: str) -> None:
+    """Print a line to standard error, above a bar that is drawn there."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)

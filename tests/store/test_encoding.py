@@ -1,0 +1,109 @@
+"""What is stored of a value is the nearest code, and what was never written is told apart."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from pipeline.store.encoding import Encoding
+
+FLOATS = [Encoding("float32"), Encoding("float16")]
+WHOLE = [
+    Encoding("uint8", 0.5, -100.0, 255),
+    Encoding("uint8", 1e-3, 0.0, 0),
+    Encoding("int16", 0.01, -50.0, -32768),
+    Encoding("int16", 3.7, 1e4, 32767),
+]
+values = arrays(np.float32, (3, 2, 4), elements=st.floats(width=32, allow_nan=False))
+
+
+def encoded(encoding: Encoding, block: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    out = np.empty(block.shape, encoding.dtype)
+    encoding.encode(block, out)
+    return out
+
+
+@pytest.mark.parametrize("encoding", FLOATS)
+@given(block=values)
+def test_floats_are_rounded_to_the_nearest_and_cut_at_the_largest(
+    encoding: Encoding, block: npt.NDArray[np.float32]
+) -> None:
+    largest = np.finfo(encoding.dtype).max
+    stored = encoded(encoding, block)
+    with np.errstate(over="ignore"):
+        expected = block.astype(encoding.dtype)
+    expected = np.where(np.isinf(expected), np.copysign(largest, expected), expected)
+    assert stored.tobytes() == expected.astype(encoding.dtype).tobytes()
+    assert encoding.decode(stored) is stored
+    assert not encoding.is_missing(stored).any()
+
+
+@pytest.mark.parametrize("encoding", WHOLE)
+@given(block=values)
+def test_codes_come_back_within_half_a_step(
+    encoding: Encoding, block: npt.NDArray[np.float32]
+) -> None:
+    scale, offset, info = float(encoding.scale or 0), encoding.offset, np.iinfo(encoding.dtype)
+    stored = encoded(encoding, block)
+    assert not encoding.is_missing(stored).any()
+    assert not (stored == encoding.missing).any()
+    low, high = (offset + scale * (end + step) for end, step in ((info.min, 1), (info.max, -1)))
+    found, cut = encoding.decode(stored), np.clip(block.astype(float), low, high)
+    assert found.dtype == np.float32
+    inside = (block >= low) & (block <= high)
+    assert np.allclose(found[inside], cut[inside], rtol=1e-6, atol=scale * 0.5001)
+    assert np.allclose(found, cut, rtol=1e-6, atol=scale * 1.0001)
+
+
+@pytest.mark.parametrize("encoding", WHOLE)
+def test_each_code_but_the_missing_one_is_its_own_value_s(encoding: Encoding) -> None:
+    info = np.iinfo(encoding.dtype)
+    codes = np.arange(info.min, info.max + 1).astype(encoding.dtype)
+    codes = codes[codes != encoding.missing]
+    assert np.array_equal(encoded(encoding, encoding.decode(codes)), codes)
+
+
+@pytest.mark.parametrize("encoding", FLOATS + WHOLE)
+@pytest.mark.parametrize("shape", [(), (3,), (2, 4)])
+def test_windows_that_were_never_written_are_missing(
+    encoding: Encoding, shape: tuple[int, ...]
+) -> None:
+    stored = np.full((5, *shape), encoding.fill_value, encoding.dtype)
+    stored[[1, 3]] = encoded(encoding, np.zeros((2, *shape), np.float32))
+    assert encoding.is_missing(stored).tolist() == [True, False, True, False, True]
+    decoded = encoding.decode(stored)
+    assert np.isnan(decoded[[0, 2, 4]]).all()
+    assert np.isfinite(decoded[[1, 3]]).all()
+    assert encoding.is_missing(stored[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("encoding", FLOATS + WHOLE)
+def test_attributes_say_the_encoding_as_it_is(encoding: Encoding) -> None:
+    assert Encoding.read(encoding.dtype, encoding.attributes) == encoding
+    assert pickle.loads(pickle.dumps(encoding)) == encoding
+    assert (encoding.attributes == {}) == (encoding in FLOATS)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("float32", 0.5),
+        ("float16", None, 0.0, 3),
+        ("uint8",),
+        ("uint8", 0.0, 0.0, 255),
+        ("uint8", 1.0, 0.0, 256),
+        ("int16", 1.0, 0.0, 0),
+        ("int16", 1.0, float("nan"), 32767),
+        ("int16", float("inf"), 0.0, 32767),
+    ],
+)
+def test_what_is_no_encoding_is_refused(arguments: tuple[Any, ...]) -> None:
+    with pytest.raises(ValueError, match="whole numbers have a scale above 0"):
+        Encoding(*arguments)
