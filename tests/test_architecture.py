@@ -43,7 +43,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "inputs": (),
     "record": ("log", "lines", "entries", "state", "record"),
     "store": (
-        *("schema", "encoding", "shards", "store"),
+        *("encoding", "schema", "shards", "store"),
         *("zarr_arrays", "zarr_group", "zarr_store", "remote_store"),
         *("hdf5_file", "hdf5_datasets", "hdf5_store", "opening", "packing"),
     ),

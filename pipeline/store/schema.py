@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pipeline.features import Feature, feature_name
 from pipeline.grid import WindowGrid
 from pipeline.layout import Layout
+from pipeline.store.encoding import Encoding
 
 Array = npt.NDArray[Any]
 
@@ -30,7 +31,7 @@ class Variable:
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    attrs: Mapping[str, str] = field(default_factory=dict)
+    attrs: Mapping[str, Any] = field(default_factory=dict)
     values: Array | None = None  # of the small ones, known from the start
 
 
@@ -54,6 +55,7 @@ def describe(
                 "long_name": feature_name(feature),
                 "units": str(getattr(feature, "units", "1")),
                 "coordinates": "recording start n_samples valid" + (" label" if label else ""),
+                **Encoding.of(layout).attributes,
             },
         )
     }

@@ -50,7 +50,7 @@ def refused(ended: Ended, pid: int, host: str, out: Path) -> None:
         2,
         "",
         f"error: another job (process {pid} on {host}) is writing to {out}; wait until it has "
-        f"ended, or stop it, and give the same command again\n",
+        f"ended, or stop it, and run the same command again\n",
     )
 
 
