@@ -19,8 +19,6 @@ from pipeline.process import Recycled, cores, keep_freed_memory
 from pipeline.store import Store, open_finished
 from pipeline.training.order import Indices, Order
 
-__all__ = ["Batch", "Batches", "check_batch_size", "check_whole", "read_features", "split"]
-
 Array = npt.NDArray[Any]
 Batch = tuple[Array, Array | None]
 PREFETCH_BYTES = 64 * 1024**2

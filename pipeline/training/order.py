@@ -11,8 +11,6 @@ from math import isqrt
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Order"]
-
 Indices = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.uint64]
 # Arrays without an axis, with which NumPy calculates faster than with numbers.

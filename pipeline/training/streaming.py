@@ -19,8 +19,6 @@ from pipeline.settings import Settings
 from pipeline.training.batches import Batch, check_batch_size, check_whole, split
 from pipeline.windows import compute_features
 
-__all__ = ["stream"]
-
 Computed = tuple[npt.NDArray[Any], dict[int, str]]
 STEP = 16  # windows, at least, that are worth a thread's while
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.order import Order
+from pipeline.training.order import Order
 
 Indices = npt.NDArray[np.int64]
 HUGE = 10**10
