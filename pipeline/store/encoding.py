@@ -33,14 +33,14 @@ class Encoding:
 
     def __post_init__(self) -> None:
         if np.dtype(self.dtype).kind == "f":
-            fits = self.scale is None and self.missing is None
+            fits = self.scale is self.missing is None and not self.offset
         else:
             fits = self.scale is not None and 0 < self.scale < math.inf
             fits &= math.isfinite(self.offset) and self.missing in self._ends
         if not fits:
             raise ValueError(
-                f"{self} is none; floats have neither scale nor missing, whole numbers have a "
-                f"scale above 0, and as missing their dtype's least or greatest"
+                f"{self} is no encoding; floats have neither scale, offset nor missing, whole "
+                f"numbers have a scale above 0, and their dtype's least or greatest as missing"
             )
 
     @classmethod

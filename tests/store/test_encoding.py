@@ -96,6 +96,7 @@ def test_attributes_say_the_encoding_as_it_is(encoding: Encoding) -> None:
     [
         ("float32", 0.5),
         ("float16", None, 0.0, 3),
+        ("float16", None, 1.0),
         ("uint8",),
         ("uint8", 0.0, 0.0, 255),
         ("uint8", 1.0, 0.0, 256),
@@ -105,5 +106,5 @@ def test_attributes_say_the_encoding_as_it_is(encoding: Encoding) -> None:
     ],
 )
 def test_what_is_no_encoding_is_refused(arguments: tuple[Any, ...]) -> None:
-    with pytest.raises(ValueError, match="whole numbers have a scale above 0"):
+    with pytest.raises(ValueError, match="whole numbers have a scale above 0, and"):
         Encoding(*arguments)
