@@ -187,18 +187,20 @@ class Batches:
         spans: Iterable[tuple[int, int]],
     ) -> Iterator[Batch]:
         """The same, where each mixture of shards is read at once."""
-        wanted, stored = tee(np.sort(order[a:b]) for a, b in order.mixtures())
-        mixtures = zip(order.mixtures(), stored, read(wanted), strict=True)
-        end = 0
+        wanted, mixtures = tee(order[a:b] for a, b in order.mixtures())
+        whole = zip(mixtures, read(map(np.sort, wanted)), strict=True)
+        mixture = rows = np.empty(0, np.int64)
         for a, b in spans:
-            windows, pieces = order[a:b], []
+            pieces, windows = [], []
             while a < b:
-                if a == end:
-                    (_, end), mixture, (X, _) = next(mixtures)
-                some = windows[a - b :][: end - a]
-                pieces.append(X[np.searchsorted(mixture, some)])
-                a += len(some)
-            yield np.concatenate(pieces), self._labels(windows)
+                if not len(rows):
+                    mixture, (X, _) = next(whole)
+                    rows = np.searchsorted(np.sort(mixture), mixture)
+                pieces.append(X[rows[: b - a]])
+                windows.append(mixture[: b - a])
+                mixture, rows = mixture[b - a :], rows[b - a :]
+                a += len(pieces[-1])
+            yield np.concatenate(pieces), self._labels(np.concatenate(windows))
 
     def _read(self, windows: Indices, empty: Callable[..., Array] = np.empty) -> Batch:
         return read_features(self._store, windows, empty), self._labels(windows)
