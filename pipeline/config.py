@@ -15,10 +15,9 @@ import numpy as np
 import yaml
 
 from pipeline.checks import reject_unknown
-from pipeline.features import Feature
+from pipeline.features import Feature, make_feature
 from pipeline.grid import Tail
 from pipeline.recordings import check_request
-from pipeline.registry import make_feature
 from pipeline.share import Share
 
 __all__ = [

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import Settings
-from pipeline.features import feature_name
+from pipeline.features import Code, FeatureIdentity, feature_name, is_same
 from pipeline.files import flush
-from pipeline.identity import Code, FeatureIdentity, is_same
 from pipeline.layout import COORDINATE_CHUNK, FORMAT, Variable, coordinate_values, describe
 from pipeline.numerics import ANY
 from pipeline.plan import Plan, deciding

@@ -14,7 +14,7 @@ import cloudpickle
 import numpy as np
 
 from pipeline.engine import Engine
-from pipeline.identity import Code, other_code
+from pipeline.features import Code, other_code
 from pipeline.numerics import numerics, other_numerics
 from pipeline.plan import Plan
 from pipeline.recordings import Recording

@@ -17,15 +17,20 @@ import numpy.typing as npt
 
 from pipeline.capacity import Capacity
 from pipeline.config import Settings
-from pipeline.features import Feature, shape_of
+from pipeline.features import (
+    Feature,
+    FeatureIdentity,
+    array_digest,
+    identify,
+    shape_of,
+    without_defaults,
+)
 from pipeline.grid import WindowGrid
-from pipeline.identity import FeatureIdentity, identify, without_defaults
 from pipeline.label_files import load_labels, read_label
 from pipeline.labels import Labels, LabelsByPath, check_count, make_labels
 from pipeline.layout import COORDINATE_CHUNK, FORMAT, Layout, choose_layout
 from pipeline.lost import find_again, labels_of
 from pipeline.numerics import numerics
-from pipeline.plain import array_digest
 from pipeline.record import Record, digest_lines, fingerprint
 from pipeline.recordings import PathLike, Recordings, scan
 from pipeline.remote import as_path, is_remote

@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from dask.local import get_sync
 
-from pipeline.features import Feature
+from pipeline.features import Code, Feature, other_code
 from pipeline.files import StoredFile, flush
 from pipeline.grid import WindowGrid
-from pipeline.identity import Code, other_code
 from pipeline.numerics import numerics, other_numerics
 from pipeline.process import boot
 from pipeline.record import Done, Record, SameJob, Unreadable

@@ -23,7 +23,7 @@ def versions() -> dict[str, str]:
     installed is another.
     """
     code = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         code.update(path.read_bytes())
     found = {name: version(name) for name in (*STORED, *SPOKEN)}
     found[OWN] += f" (code {code.hexdigest()[:8]})"

@@ -14,7 +14,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.features import Spectrogram, _round, bind
+from pipeline.features import Spectrogram, bind
+from pipeline.features.spectrogram import _round
 
 Array = npt.NDArray[Any]
 FLOOR = np.log(1e-6)

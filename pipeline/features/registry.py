@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 from pipeline.checks import reject_unknown
-from pipeline.features import Feature, Spectrogram, check_feature
+from pipeline.features.feature import Feature, check_feature
+from pipeline.features.spectrogram import Spectrogram
 
 __all__ = ["FEATURES", "make_feature", "registered_name"]
 

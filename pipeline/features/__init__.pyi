@@ -1,0 +1,17 @@
+from .feature import Feature as Feature
+from .feature import bind as bind
+from .feature import check_feature as check_feature
+from .feature import check_values as check_values
+from .feature import feature_floor as feature_floor
+from .feature import feature_name as feature_name
+from .feature import shape_of as shape_of
+from .identity import Code as Code
+from .identity import FeatureIdentity as FeatureIdentity
+from .identity import identify as identify
+from .identity import is_same as is_same
+from .identity import other_code as other_code
+from .identity import without_defaults as without_defaults
+from .plain_values import array_digest as array_digest
+from .registry import FEATURES as FEATURES
+from .registry import make_feature as make_feature
+from .spectrogram import Spectrogram as Spectrogram
