@@ -17,7 +17,8 @@ PACKAGE = Path(pipeline.__file__).parent
 
 ORDER = [
     *("interrupts", "checks", "process", "grid"),
-    *("features.plain_values", "features.feature", "features.spectrogram", "features.registry"),
+    *("features.plain_values", "features.feature", "features.frames", "features.kernels"),
+    *("features.normalization", "features.spectrogram", "features.registry"),
     *("features.identity", "features"),
     *("labels", "layout", "share"),
     *("buckets", "remote", "remote_file", "tables"),
@@ -59,7 +60,7 @@ DOORS = {
     "click": {"cli"},
     "tqdm": {"cli"},
     "matplotlib": {"plots"},
-    "scipy": {"features.spectrogram"},
+    "scipy": {"features.frames", "features.kernels"},
     "lazy_loader": {"features"},
 }
 

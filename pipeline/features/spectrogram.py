@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -10,19 +9,25 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.features.frames import DEFAULT_TAPER, Detrend, Frames, Taper
+from pipeline.features.kernels import (
+    Kernel,
+    groups,
+    power_kernel,
+    power_scale,
+    power_spectra,
+    scratch_for,
+)
+from pipeline.features.normalization import limited, normalized
+
 __all__ = ["Spectrogram"]
 
 ARTICLE_RATE = 8000
-DEFAULT_TAPER = "tukey", 0.25
 SEGMENTS_PER_SECOND = 400
 LARGEST = 2**31
-# What is normalised, and what is computed, at a time. Threads wait for each other between
-# any two calls of NumPy: these must be few, yet what they work on should stay in the cache.
+# Samples that are normalised at a time. Threads wait for each other between any two calls
+# of NumPy: these must be few, yet what they work on should stay in the cache.
 GROUP_SAMPLES = 1 << 18
-SCRATCH_BYTES = 1 << 21
-# Frames that an FFT may take at once, on the widest of processors. It takes the last ones by
-# other means where they are fewer, so that their last bit could hang on how many there are.
-LANES = 16
 FINEST = 1e-30  # well within float32
 
 # Of float16, as float32 has them in bits; and what takes an exponent of the one to
@@ -31,6 +36,7 @@ LARGEST_HALF = np.float32(65504).view(np.uint32)
 SMALLEST_NORMAL_HALF = np.float32(2**-14).view(np.uint32)
 REBIAS = np.uint32((0xFFF - (112 << 23)) % 2**32)
 
+Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 Singles = npt.NDArray[np.float32]
 
@@ -92,9 +98,9 @@ class Spectrogram:
     n_fft: int = 512
     frame_length: int | None = None
     hop_length: int | None = None
-    taper: str | tuple[Any, ...] = DEFAULT_TAPER
+    taper: Taper = DEFAULT_TAPER
     scaling: Literal["density", "spectrum"] = "density"
-    detrend: Literal["constant", "linear"] | None = "constant"
+    detrend: Detrend = "constant"
     normalize: bool = True
     log_offset: float | None = 1e-6
     samplerate: int | None = None
@@ -133,43 +139,18 @@ class Spectrogram:
         self._check_geometry()
 
     def _check_geometry(self) -> None:
-        length = self._frame_length
-        if length < 1:
+        frames = self._frames
+        if frames.frame_length < 1:
             raise ValueError(
                 f"samplerate is {self._samplerate} Hz, which gives frames of "
                 f"int(samplerate / {SEGMENTS_PER_SECOND}) = 0 samples; give a frame_length"
             )
-        left = {"constant": 1, "linear": 2}.get(self.detrend or "", 0)
-        if length <= left:  # all that is left of a frame is rounding
-            given = "" if self.frame_length else f"samplerate is {self._samplerate} Hz, so that "
-            raise ValueError(
-                f"{given}frame_length is {length}, of which detrend {self.detrend!r} leaves "
-                f"nothing; give a frame_length of at least {left + 1}, or detrend none"
-            )
-        if length > self.n_fft:
-            raise ValueError(
-                f"n_fft is {self.n_fft}, less than the {length} samples of a frame; raise n_fft "
-                f"to at least {length}, or give a shorter frame_length"
-            )
+        frames.check("" if self.frame_length else f"samplerate is {self._samplerate} Hz, so that ")
         bound = self.samplerate is not None and self.window is not None
-        if bound and length > self._window_samples:
+        if bound and frames.frame_length > frames.n_samples:
             raise ValueError(
-                f"frame_length is {length} samples, more than the {self._window_samples} of a "
-                f"window; give a shorter frame_length or a longer window"
-            )
-        if self.taper == DEFAULT_TAPER:  # known to be good
-            return
-        try:
-            with np.errstate(all="ignore"):  # what it makes of that is looked at
-                taper = _taper(self)
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"taper is {self.taper!r}, which scipy.signal.get_window refuses: {error}"
-            ) from error
-        if not np.all(np.isfinite(taper)) or not np.sum(taper) > 0:
-            raise ValueError(
-                f"taper is {self.taper!r}, which has no weight on {length} samples; "
-                f"give another taper or a longer frame_length"
+                f"frame_length is {frames.frame_length} samples, more than the "
+                f"{frames.n_samples} of a window; give a shorter frame_length or a longer window"
             )
 
     @property
@@ -177,29 +158,19 @@ class Spectrogram:
         return ARTICLE_RATE if self.samplerate is None else self.samplerate
 
     @property
-    def _window_samples(self) -> int:
-        return round((1.0 if self.window is None else self.window) * self._samplerate)
-
-    @property
-    def _frame_length(self) -> int:
-        return self.frame_length or self._samplerate // SEGMENTS_PER_SECOND
-
-    @property
-    def _hop_length(self) -> int:
-        return self.hop_length or self._frame_length
-
-    @property
-    def _n_frames(self) -> int:
-        complete = max(0, (self._window_samples - self._frame_length) // self._hop_length + 1)
+    def _frames(self) -> Frames:
+        n_samples = round((1.0 if self.window is None else self.window) * self._samplerate)
+        length = self.frame_length or self._samplerate // SEGMENTS_PER_SECOND
+        at_most = None
         if self.frame_length is None and self.hop_length is None:
-            most = SEGMENTS_PER_SECOND * self._window_samples // self._samplerate
-            return min(complete, max(1, most))
-        return complete
+            at_most = max(1, SEGMENTS_PER_SECOND * n_samples // self._samplerate)
+        hop = self.hop_length or length
+        return Frames(n_samples, length, hop, self.n_fft, self.taper, self.detrend, at_most)
 
     @property
     def shape(self) -> tuple[int, int]:
         """(frequency, time) of one window's features."""
-        return self.n_fft // 2 + 1, self._n_frames
+        return self._frames.n_bins, self._frames.n_frames
 
     @property
     def frequencies(self) -> Floats:
@@ -209,8 +180,7 @@ class Spectrogram:
     @property
     def times(self) -> Floats:
         """Centre of each frame, in seconds from the window's start, shape (time,)."""
-        starts = np.arange(self._n_frames) * self._hop_length
-        return (starts + self._frame_length / 2) / self._samplerate
+        return self._frames.centres / self._samplerate
 
     @property
     def long_name(self) -> str:
@@ -257,60 +227,36 @@ class Spectrogram:
         ValueError
             If the windows are not of the length that the feature is for.
         """
-        if windows.ndim != 2 or windows.shape[1] != self._window_samples:
+        kernel = _kernel(self)
+        frames = kernel.frames
+        if windows.ndim != 2 or windows.shape[1] != frames.n_samples:
             raise ValueError(
                 f"the windows have shape {windows.shape}; the feature is for (window, "
-                f"{self._window_samples}): give it the samplerate and window of the recordings"
+                f"{frames.n_samples}): give it the samplerate and window of the recordings"
             )
         if out is None:
             out = np.empty((len(windows), *self.shape), np.float32)
         if n_samples is None:
-            n_samples = np.full(len(windows), self._window_samples)
-        kernel = _kernel(self)
-        few = max(1, min(len(windows), SCRATCH_BYTES // (8 * math.prod(self.shape))))
-        scratch = np.empty((few, 2, *self.shape), np.float32)
-        log_offset = None if self.log_offset is None else np.array(self.log_offset, np.float32)
-        group = max(1, GROUP_SAMPLES // self._window_samples)
-        for start in range(0, len(windows), group):
-            rows = slice(start, start + group)
-            prepared, n_frames = self._prepare(windows[rows], n_samples[rows])
-            frames, results = self._cut(prepared), out[rows]
-            for first in range(0, len(frames), few):
-                some = frames[first : first + few]
-                power = kernel(some, scratch[: len(some)])
-                _finish(power, log_offset, results[first : first + few])
-            for row in np.flatnonzero(n_frames < self._n_frames).tolist():
+            n_samples = np.full(len(windows), frames.n_samples)
+        scratch = scratch_for(frames, len(windows))
+        for group in groups(len(windows), max(1, GROUP_SAMPLES // frames.n_samples)):
+            prepared, n_frames = self._prepare(windows[group], n_samples[group], frames)
+            results = out[group]
+            for rows, power in power_spectra(kernel, prepared, scratch):
+                _finish(power, self.log_offset, results[rows])
+            for row in np.flatnonzero(n_frames < frames.n_frames).tolist():
                 results[row, :, n_frames[row] :] = self.floor
         return out
 
     def _prepare(
-        self, windows: Floats, n_samples: npt.NDArray[np.int64]
-    ) -> tuple[Singles, npt.NDArray[np.int64]]:
-        """Normalise windows over the samples they have; how many frames each gives."""
-        n_frames = np.clip(
-            (n_samples - self._frame_length) // self._hop_length + 1, 0, self._n_frames
-        )
+        self, windows: Floats, n_samples: Counts, frames: Frames
+    ) -> tuple[Singles, Counts]:
+        """The windows that frames are cut from, and how many of these each has."""
+        n_frames = frames.complete(n_samples)
         if not self.normalize:
-            loudest = 1e18 / self._frame_length  # louder, and its power would overflow
-            return np.clip(windows, -loudest, loudest).astype(np.float32), n_frames
-        prepared = np.zeros(windows.shape, np.float32)
-        for n in set(n_samples[n_frames > 0].tolist()):  # mostly one; they go together
-            found = n_samples == n
-            rows = slice(None) if found.all() else np.flatnonzero(found)
-            values = windows[rows, :n]
-            steady = values.min(axis=1) >= values.max(axis=1)
-            n_frames[rows] *= ~steady
-            values = values.astype(np.float64)
-            values -= values.mean(axis=1, keepdims=True)
-            deviation = np.sqrt(np.mean(values * values, axis=1, keepdims=True))
-            deviation[steady] = 1
-            prepared[rows, :n] = np.divide(values, deviation, out=values)
-        return prepared, n_frames
-
-    def _cut(self, windows: Singles) -> Singles:
-        """Cut windows into frames, without a copy."""
-        view = np.lib.stride_tricks.sliding_window_view(windows, self._frame_length, axis=1)
-        return view[:, :: self._hop_length][:, : self._n_frames]
+            return limited(windows, frames.frame_length), n_frames
+        prepared, constant = normalized(windows, n_samples)
+        return prepared, np.where(constant, 0, n_frames)
 
 
 def _as_tuple(value: Any) -> Any:
@@ -318,106 +264,13 @@ def _as_tuple(value: Any) -> Any:
     return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value
 
 
-class _MatrixKernel:
-    """The DFT of short frames as two matrix products.
-
-    Detrend, taper, zero padding, DFT and scale are linear. The power does not
-    change when time is counted from the middle of the frame; the real part is
-    then of the frame's even half alone, the imaginary part of its odd half.
-    """
-
-    def __init__(self, feature: Spectrogram) -> None:
-        length = feature._frame_length
-        prepared = _detrended(np.eye(length), feature.detrend) * _taper(feature)
-        even, odd = prepared + prepared[:, ::-1], prepared - prepared[:, ::-1]
-        self.n_even = (length + 1) // 2
-        even[:, length // 2 : self.n_even] /= 2  # the middle sample is its own mirror image
-        # Of a frame of odd length the middle sample is nothing in the odd half.
-        halves = [even[:, : self.n_even], odd[:, : self.n_even]]
-        self.halves = np.concatenate(halves, axis=1).T.astype(np.float32)
-        angles = np.outer(
-            2 * np.pi * np.arange(feature.n_fft // 2 + 1) / feature.n_fft,
-            (length - 1) / 2 - np.arange(self.n_even),
-        )
-        scale = np.sqrt(_scale(feature))[:, None]
-        self.waves = (scale * np.stack([np.cos(angles), np.sin(angles)])).astype(np.float32)
-
-    def __call__(self, frames: Singles, scratch: Singles) -> Singles:
-        halves = self.halves @ np.ascontiguousarray(frames).swapaxes(1, 2)
-        np.matmul(self.waves, halves.reshape(len(frames), 2, self.n_even, -1), out=scratch)
-        np.multiply(scratch, scratch, out=scratch)
-        power: Singles = scratch[:, 0]
-        np.add(power, scratch[:, 1], out=power)
-        return power
-
-
-class _FourierKernel:
-    """The DFT of long frames by FFT."""
-
-    def __init__(self, feature: Spectrogram) -> None:
-        self.detrend = feature.detrend
-        self.n_fft = feature.n_fft
-        self.taper = _taper(feature).astype(np.float32)
-        self.scale = _scale(feature).astype(np.float32)
-
-    def __call__(self, frames: Singles, scratch: Singles) -> Singles:
-        n = math.prod(frames.shape[:2])
-        prepared = np.zeros((-(-n // LANES) * LANES, frames.shape[2]), np.float32)
-        np.multiply(
-            _detrended(frames, self.detrend), self.taper, out=prepared[:n].reshape(frames.shape)
-        )
-        from scipy.fft import rfft
-
-        spectrum = rfft(prepared, self.n_fft, overwrite_x=True, workers=1)
-        parts = spectrum[:n].view(np.float32).reshape(*frames.shape[:2], -1, 2)
-        np.multiply(parts, parts, out=parts)
-        unscaled = np.add(parts[..., 0], parts[..., 1])
-        power: Singles = scratch[:, 0]
-        np.multiply(unscaled.swapaxes(1, 2), self.scale[:, None], out=power)
-        return power
-
-
 @lru_cache(maxsize=16)
-def _kernel(feature: Spectrogram) -> _MatrixKernel | _FourierKernel:
-    # Products of L samples with n_fft columns cost as much as the FFT of
-    # n_fft points near L = 13 log2(n_fft): see scripts/benchmark-choices.
-    short = feature._frame_length <= 13 * math.log2(feature.n_fft)
-    return _MatrixKernel(feature) if short else _FourierKernel(feature)
+def _kernel(feature: Spectrogram) -> Kernel:
+    frames = feature._frames
+    return power_kernel(frames, power_scale(frames, feature.scaling, feature._samplerate))
 
 
-def _taper(feature: Spectrogram) -> npt.NDArray[np.float64]:
-    from scipy.signal import get_window  # which takes a quarter of a second to load
-
-    taper: npt.NDArray[np.float64] = get_window(feature.taper, feature._frame_length)
-    return taper
-
-
-def _scale(feature: Spectrogram) -> npt.NDArray[np.float64]:
-    """Factor on re**2 + im**2, one-sided, as `scipy.signal.spectrogram` has it."""
-    taper = _taper(feature)
-    if feature.scaling == "density":
-        factor = 1 / (feature._samplerate * np.sum(taper * taper))
-    else:
-        factor = 1 / np.sum(taper) ** 2
-    scale = np.full(feature.n_fft // 2 + 1, 2 * factor)
-    scale[0] = factor
-    if feature.n_fft % 2 == 0:
-        scale[-1] = factor
-    return scale
-
-
-def _detrended(frames: Floats, detrend: str | None) -> Floats:
-    if detrend is None:
-        return frames
-    if detrend == "constant":
-        mean: Floats = frames.mean(axis=-1, keepdims=True)
-        return frames - mean
-    from scipy.signal import detrend as detrended
-
-    return np.asarray(detrended(frames, axis=-1, type="linear"), frames.dtype)
-
-
-def _finish(power: Singles, log_offset: Singles | None, result: Floats) -> None:
+def _finish(power: Singles, log_offset: float | None, result: Floats) -> None:
     """Write what is to be stored, given the power, which is lost."""
     if log_offset is not None:
         np.add(power, log_offset, out=power)
