@@ -1,34 +1,9 @@
 """Feature extraction for audio that does not fit in memory."""
 
-# ruff: noqa: E402 - the first two lines before all that takes time
-from pipeline.interrupts import await_command  # isort: split
+from pipeline.process.interrupts import await_command  # isort: split
 
-await_command()
+await_command()  # before all that takes time
 
-from pipeline.batches import Batches
-from pipeline.config import Settings
-from pipeline.features import Feature, Spectrogram
-from pipeline.grid import Window, WindowGrid
-from pipeline.job import extract
-from pipeline.recordings import Recording, Recordings, scan
-from pipeline.report import Progress, Report
-from pipeline.streaming import stream
-from pipeline.windows import map_windows, open_windows
+import lazy_loader  # noqa: E402
 
-__all__ = [
-    "Batches",
-    "Feature",
-    "Progress",
-    "Recording",
-    "Recordings",
-    "Report",
-    "Settings",
-    "Spectrogram",
-    "Window",
-    "WindowGrid",
-    "extract",
-    "map_windows",
-    "open_windows",
-    "scan",
-    "stream",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

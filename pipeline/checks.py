@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["reject_unknown"]
-
 
 def reject_unknown(given: Iterable[str], known: Iterable[str], what: str) -> None:
     """Refuse keys that are not known, naming the nearest one that is.

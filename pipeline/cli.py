@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from tqdm import tqdm
 
-from pipeline.config import Job, load_job, parse_value
 from pipeline.features import Spectrogram
-from pipeline.interrupts import INTERRUPTED, interruptible
-from pipeline.report import printable
+from pipeline.job import printable
+from pipeline.process import INTERRUPTED, interruptible
+from pipeline.runfile import Job, load_job
+from pipeline.yaml_files import parse_value
 
 if TYPE_CHECKING:
-    from pipeline.report import Progress
-
-__all__ = ["main"]
+    from pipeline.job import Progress
 
 FAILED, WRONG = 1, 2
 SHOWN = 10
@@ -149,8 +148,7 @@ def demo(hours: float, out: str) -> None:
 @click.argument("entry", metavar="YAML[:NAME]")
 def cluster(entry: str) -> None:
     """Check an entry of cluster.yaml, and print the job script; submit nothing."""
-    from pipeline.cluster import load_cluster
-    from pipeline.connection import job_script
+    from pipeline.cluster import job_script, load_cluster
 
     loaded = load_cluster(entry)
     script = job_script(loaded)
@@ -166,16 +164,13 @@ def cluster(entry: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **given: Any) -> None:
     """Say what extract would do; refuse what cannot end well."""
-    from pipeline.capacity import capacity
-    from pipeline.cluster import load_cluster
-    from pipeline.creation import find_begun
-    from pipeline.managers import check_manager
-    from pipeline.plan import Plan
+    from pipeline.cluster import capacity_of, check_manager, load_cluster
+    from pipeline.job import Plan, find_begun
 
     job = _job(sources, config, given)
     cluster = load_cluster(job.cluster)
     check_manager(cluster)
-    worker = capacity(cluster)
+    worker = capacity_of(cluster)
     with _looking(False) as looked:
         planned = Plan.make(
             job.sources, job.out, job.feature, job.labels, job.settings, progress=looked
@@ -194,12 +189,8 @@ def extract(
     sources: tuple[str, ...], config: str | None, performance_report: str | None, **given: Any
 ) -> int:
     """Compute the features and store them, or go on doing so."""
-    from pipeline.capacity import capacity
-    from pipeline.cluster import load_cluster
-    from pipeline.engine import check_report
-    from pipeline.job import run
-    from pipeline.managers import check_manager
-    from pipeline.plan import Plan
+    from pipeline.cluster import capacity_of, check_manager, check_report, load_cluster
+    from pipeline.job import Plan, run
 
     job = _job(sources, config, given)
     cluster = load_cluster(job.cluster)
@@ -210,7 +201,7 @@ def extract(
         planned = Plan.make(
             job.sources, job.out, job.feature, job.labels, job.settings, progress=looked
         )
-    planned.check_fits(capacity(cluster))
+    planned.check_fits(capacity_of(cluster))
     with _progress(job.quiet, planned.grid.hop_samples / planned.grid.samplerate) as progress:
         report = run(
             planned,
@@ -231,7 +222,7 @@ def extract(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(out: str, as_json: bool) -> None:
     """Say how far a job is, also while it runs, and what failed."""
-    from pipeline.summary import stand
+    from pipeline.job import stand
 
     values = stand(out)
     if as_json:
@@ -262,8 +253,8 @@ def status(out: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(out: str, repair: bool, as_json: bool) -> int:
     """Check every stored byte against what was recorded when it was written."""
-    from pipeline.summary import stand
-    from pipeline.verify import verify as find_damage
+    from pipeline.job import stand
+    from pipeline.job import verify as find_damage
 
     found = find_damage(out, repair)
     if as_json:
@@ -295,7 +286,7 @@ def pack(out: str, file: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(out: str, as_json: bool) -> None:
     """Say what is in a store."""
-    from pipeline.summary import summarize
+    from pipeline.job import summarize
 
     _print(summarize(out), as_json)
 
@@ -308,7 +299,7 @@ def info(out: str, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Stop after N batches.")
 def batches(out: str, batch_size: int, shuffle: bool, seed: int, limit: int | None) -> None:
     """Iterate as a training loop would, and say how fast that went."""
-    from pipeline.batches import Batches
+    from pipeline.training import Batches
 
     n_windows = n_bytes = 0
     began = time.perf_counter()
@@ -328,7 +319,7 @@ def batches(out: str, batch_size: int, shuffle: bool, seed: int, limit: int | No
 @click.option("--png", required=True, metavar="FILE", help="Picture to write.")
 def plot(out: str, window: int, png: str) -> None:
     """Draw labels, waveform and spectrogram around a window."""
-    from pipeline.plots import plot_window
+    from pipeline.views import plot_window
 
     plot_window(out, window, Path(png))
 

@@ -10,12 +10,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from pipeline.batches import Batches
-from pipeline.job import extract
-from pipeline.plots import plot_window
-from pipeline.report import Progress
-
-__all__ = ["run_demo"]
+from pipeline.job import Progress, extract
+from pipeline.training import Batches
+from pipeline.views import plot_window
 
 RATE = 8000
 MINUTE = 60

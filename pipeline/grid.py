@@ -9,8 +9,6 @@ from typing import Literal, NamedTuple, Protocol, overload
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Tail", "Window", "WindowGrid", "count_windows"]
-
 Tail = Literal["pad", "drop"]
 LONGEST = 2**31  # samples in a window
 Indices = npt.NDArray[np.int64]

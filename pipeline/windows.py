@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dask.array as da
@@ -22,9 +21,7 @@ from pipeline.features import (
     shape_of,
 )
 from pipeline.grid import Indices, WindowGrid
-from pipeline.recordings import Recording, Recordings
-
-__all__ = ["compute_features", "map_windows", "open_windows", "read_windows", "why_unreadable"]
+from pipeline.recordings import Recordings, read_windows
 
 Array = npt.NDArray[Any]
 Samples = npt.NDArray[np.float32]
@@ -147,109 +144,6 @@ def bind_to_grid(feature: Feature, grid: WindowGrid, dtype: npt.DTypeLike = np.f
     shape_of(bound)
     check_values(bound, dtype)
     return bound
-
-
-def read_windows(recordings: Recordings, grid: WindowGrid) -> Samples:
-    """Read windows; each file is opened once.
-
-    Parameters
-    ----------
-    recordings, grid : Recordings, WindowGrid
-        The windows, and what they are of.
-
-    Returns
-    -------
-    numpy.ndarray of float32, shape (window, sample)
-        As the blocks of `open_windows`.
-
-    Raises
-    ------
-    OSError
-        If a file is gone or has changed, or the system cannot read it. Only
-        what is damaged in a file is NaN.
-    """
-    block = np.zeros((len(grid), grid.window_samples), np.float32)
-    row = 0
-    for number, start, count in grid.runs():
-        recording = recordings[number]
-        rows = block[row : row + count]
-        row += count
-        if recording.lost:
-            rows[...] = np.nan
-            continue
-        _read_run(recording, start, grid.hop_samples, rows)
-        if not np.isfinite(rows).all():
-            _read_again(recording, start, grid.hop_samples, rows)
-            rows[~np.isfinite(rows).all(axis=1)] = np.nan
-    return block
-
-
-def _read_run(recording: Recording, start: int, hop: int, rows: Samples) -> None:
-    """Read windows `hop` samples apart into `rows`."""
-    length, end = rows.shape[1], recording.n_samples
-    with recording.open() as audio:
-        if hop <= length:
-            stop = min(end, start + (len(rows) - 1) * hop + length)
-            samples = audio.read(start, stop)
-            for i, row in enumerate(rows):
-                piece = samples[i * hop : i * hop + length]
-                row[: len(piece)] = piece
-        else:
-            for i, row in enumerate(rows):
-                first = start + i * hop
-                piece = audio.read(first, min(end, first + length))
-                row[: len(piece)] = piece
-
-
-def _read_again(recording: Recording, start: int, hop: int, rows: Samples) -> None:
-    """Read again what is NaN, now that it is known that the file can be read.
-
-    An error of the disk or the network is raised, or is gone the second time;
-    what remains is damage.
-    """
-    recording.check_bytes()
-    bad = ~np.isfinite(rows)
-    damaged = np.flatnonzero(bad.any(axis=1))
-    if recording.header.seekable:
-        for i in damaged:
-            # A handle that met damage reads no more; a fresh one may.
-            _read_run(recording, start + int(i) * hop, hop, rows[i : i + 1])
-    elif start + int(damaged[0]) * hop + int(np.argmax(bad[damaged[0]])) < recording.decodable():
-        with ThreadPoolExecutor(1) as fresh:  # for the handle is kept by its thread
-            fresh.submit(_read_run, recording, start, hop, rows).result()
-
-
-def why_unreadable(recordings: Recordings, grid: WindowGrid, t: int) -> str:
-    """Why a window cannot be read, for people.
-
-    Parameters
-    ----------
-    recordings, grid : Recordings, WindowGrid
-        The windows, and what they are of.
-    t : int
-        Number of a window that `read_windows` gave as NaN.
-
-    Returns
-    -------
-    str
-        The file, the sample, and what is wrong with it.
-
-    Raises
-    ------
-    OSError
-        If the system cannot read the file, it has changed, or the window can
-        be read after all: this is no damage.
-    """
-    number, start, stop = grid[t]
-    recording = recordings[number]
-    if recording.lost:
-        return f"{recording.path}: it is no longer there"
-    recording.check_bytes()
-    with recording.open() as audio:
-        why = audio.why(start, stop)
-    if not why:
-        raise OSError(f"{recording.path}: samples {start} to {stop - 1} are not always read alike")
-    return f"{recording.path}: {why}"
 
 
 def compute_features(

@@ -35,8 +35,9 @@ __all__ = [
 SERVER = """
 import gc, json, os, sys
 import click, h5py, zarr
-import pipeline.batches, pipeline.job, pipeline.plan, pipeline.summary, pipeline.verify
-import pipeline.cli, pipeline.lock
+import pipeline.training.batches, pipeline.job.extraction, pipeline.job.plan
+import pipeline.job.status, pipeline.job.verification
+import pipeline.cli, pipeline.locks.lock
 from filelock import SoftFileLease
 
 gc.freeze()  # what was imported is not looked through again when a process ends

@@ -29,10 +29,10 @@ from s3 import s3  # noqa: F401 - a fixture of all tests
 from slurm import slurm  # noqa: F401 - a fixture of all tests
 
 import pipeline as pl
+from pipeline.audio.readers import open_reader, probe
 from pipeline.cli import main
-from pipeline.config import Settings
-from pipeline.plan import Plan
-from pipeline.readers import open_reader, probe
+from pipeline.job.plan import Plan
+from pipeline.settings import Settings
 
 # A shell lets what it starts in the background ignore it, and with that all that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -40,7 +40,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("ci")
 
-SHARED_AUDIO = Path(__file__).parents[2] / "shared" / "audio"
+ROOT = Path(__file__).parents[1]
+SHARED_AUDIO = ROOT.parent / "shared" / "audio"
 
 SUFFIXES = (".zarr", ".h5")
 # What decides by which arithmetic a process computes, and ssh does not pass on.

@@ -87,7 +87,7 @@ def digests(url: str) -> dict[str, str]:
     """Digests of what a store in a bucket holds, as `conftest.stored` gives them of local ones."""
     from conftest import digest_of
 
-    from pipeline.remote import RemotePath
+    from pipeline.paths.remote import RemotePath
 
     root = RemotePath(url)
     names = (name for name, _ in root.walk() if not name.startswith(".record/"))

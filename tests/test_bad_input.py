@@ -19,10 +19,10 @@ import zarr
 from conftest import SUFFIXES, Cli, Write, features_of, forget, save_hdf5, snapshot
 
 import pipeline as pl
-from pipeline.cluster import Cluster
-from pipeline.config import Settings
-from pipeline.job import run
-from pipeline.plan import Plan
+from pipeline.cluster.entry import Cluster
+from pipeline.job.extraction import run
+from pipeline.job.plan import Plan
+from pipeline.settings import Settings
 
 
 @pytest.fixture

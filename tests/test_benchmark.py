@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+SCRIPTS = ROOT / "scripts" / "measure"
 
 
 def run(script: str, *options: str) -> str:
@@ -45,7 +46,7 @@ def test_table_json_and_figures(tmp_path: Path) -> None:
 
 
 def test_a_long_job_is_compared_with_its_own_beginning(tmp_path: Path) -> None:
-    said = run("benchmark-length", "--folder", str(tmp_path), "--hours", "0.5")
+    said = run("length", "--folder", str(tmp_path), "--hours", "0.5")
     assert len(re.findall(r"^\d+/10 +\d+ windows/s +\d+ MB$", said, re.MULTILINE)) >= 8
     assert "1800 windows in" in said
     assert re.search(r"against the first three: speed \d+\.\d{3}, memory \d\.\d{3}$", said.strip())

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 import xarray
+from conftest import ROOT
 
-ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
@@ -72,7 +72,7 @@ def test_the_names_in_the_readme_are_those_in_a_store(folder: Path) -> None:
 
 
 def test_what_a_job_comes_to_is_what_the_code_says() -> None:
-    command = [sys.executable, ROOT / "scripts" / "scale"]
+    command = [sys.executable, ROOT / "scripts" / "measure" / "scale"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert len(printed.splitlines()) == 5
     assert printed in (ROOT / "README.md").read_text()

@@ -20,11 +20,12 @@ from conftest import Sequential, Write
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pipeline.recordings
+import pipeline.recordings.recordings
 from pipeline import Spectrogram, WindowGrid, map_windows, open_windows, scan
-from pipeline.readers import Reader
-from pipeline.recordings import OpenRecording, Recordings
-from pipeline.windows import compute_features, read_windows, why_unreadable
+from pipeline.audio.readers import Reader
+from pipeline.recordings import read_windows, why_unreadable
+from pipeline.recordings.recordings import OpenRecording, Recordings
+from pipeline.windows import compute_features
 
 Array = npt.NDArray[Any]
 
@@ -70,13 +71,13 @@ def test_each_file_is_opened_once_a_block(
     recordings: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: Counter[str] = Counter()
-    true_open = pipeline.recordings.open_reader
+    true_open = pipeline.recordings.recordings.open_reader
 
     def counting(path: Path) -> Reader:
         opened[path.name] += 1
         return true_open(path)
 
-    monkeypatch.setattr(pipeline.recordings, "open_reader", counting)
+    monkeypatch.setattr(pipeline.recordings.recordings, "open_reader", counting)
     grid = WindowGrid(recordings, 1.0, 0.25)
     blocks = -(-len(grid) // 16)
     audio = open_windows(recordings, grid, block=16)
@@ -259,7 +260,7 @@ def test_a_feature_s_axes_must_fit_its_shape(recordings: Recordings) -> None:
 def test_overlapping_windows_of_mp3_are_decoded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipeline.sound_readers
+    import pipeline.audio.sound_readers
 
     samples = np.random.default_rng(0).standard_normal(90 * 16000) / 10
     soundfile.write(tmp_path / "x.mp3", samples, 16000)
@@ -267,14 +268,14 @@ def test_overlapping_windows_of_mp3_are_decoded_once(
     grid = WindowGrid(recordings, 1.0, 0.4)
     whole = read_windows(recordings, grid)
     opened = 0
-    true_open = pipeline.sound_readers.open_sequential
+    true_open = pipeline.audio.sound_readers.open_sequential
 
     def counting(path: Path) -> Any:
         nonlocal opened
         opened += 1
         return true_open(path)
 
-    monkeypatch.setattr(pipeline.readers, "open_sequential", counting)
+    monkeypatch.setattr(pipeline.audio.readers, "open_sequential", counting)
     blocks = open_windows(recordings, grid, block=16).compute(scheduler="synchronous")
     assert np.array_equal(blocks, whole)
     assert opened <= 2
@@ -369,7 +370,7 @@ def test_an_error_of_the_system_is_raised_and_not_masked(
     memory = Path("/proc/self/mem")  # at its beginning there is nothing, which is an EIO
     if not memory.is_file():
         pytest.skip("this system has no file that gives an input/output error")
-    monkeypatch.setattr(pipeline.recordings, "open_reader", lambda _: _Unreadable())
+    monkeypatch.setattr(pipeline.recordings.recordings, "open_reader", lambda _: _Unreadable())
     status = memory.stat()
     changed = {"size": status.st_size, "modified": status.st_mtime_ns, "location": str(memory)}
     failing = Recordings([replace(recordings[1], **changed)])
@@ -396,12 +397,12 @@ def test_an_error_that_passes_is_gone_when_it_is_read_again(
     grid = WindowGrid(recordings)[1:5]
     expected = read_windows(recordings, grid)
     assert np.isfinite(expected).all()
-    true_open, errors = pipeline.recordings.open_reader, [_Unreadable()]
+    true_open, errors = pipeline.recordings.recordings.open_reader, [_Unreadable()]
 
     def opened(path: Path) -> Reader:
         return errors.pop() if errors else true_open(path)
 
-    monkeypatch.setattr(pipeline.recordings, "open_reader", opened)
+    monkeypatch.setattr(pipeline.recordings.recordings, "open_reader", opened)
     assert np.array_equal(read_windows(recordings, grid), expected)
     assert not errors
     with pytest.raises(OSError, match=f"{name}: samples .* are not always read alike"):
@@ -439,7 +440,7 @@ def test_a_damaged_file_is_read_through_once(
     for path, *_ in damaged.values():
         recordings = scan(path)
         grid = WindowGrid(recordings, 0.5)
-        checks = pipeline.recordings._read_through
+        checks = pipeline.recordings.recordings._read_through
         before, sizes = checks.cache_info().misses, []
         for t in range(len(grid)):
             if np.isnan(read_windows(recordings, grid[t : t + 1])).any():

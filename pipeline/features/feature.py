@@ -8,16 +8,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "Feature",
-    "bind",
-    "check_feature",
-    "check_values",
-    "feature_floor",
-    "feature_name",
-    "shape_of",
-]
-
 Floats = npt.NDArray[np.floating[Any]]
 
 

@@ -8,8 +8,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DEFAULT_TAPER", "Detrend", "Frames", "Taper"]
-
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 Singles = npt.NDArray[np.float32]

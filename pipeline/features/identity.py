@@ -26,15 +26,6 @@ from pipeline.features.feature import Feature
 from pipeline.features.plain_values import UnknownError, is_found, name_of, plain, state_of
 from pipeline.features.registry import registered_name
 
-__all__ = [
-    "Code",
-    "FeatureIdentity",
-    "identify",
-    "is_same",
-    "other_code",
-    "without_defaults",
-]
-
 SHOWN = 8  # of the digits of a digest
 OURS = "pipeline"
 VERSION = "give it an attribute version, a text or a whole number to change with its code"

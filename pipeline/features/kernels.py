@@ -11,17 +11,6 @@ import numpy.typing as npt
 
 from pipeline.features.frames import Frames
 
-__all__ = [
-    "FourierKernel",
-    "Kernel",
-    "MatrixKernel",
-    "groups",
-    "power_kernel",
-    "power_scale",
-    "power_spectra",
-    "scratch_for",
-]
-
 Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
@@ -95,7 +84,7 @@ Kernel = MatrixKernel | FourierKernel
 def power_kernel(frames: Frames, scale: Doubles) -> Kernel:
     """The faster kernel for ``scale * (re**2 + im**2)``, with a scale for each bin."""
     # Products of L samples with n_fft columns cost as much as the FFT of
-    # n_fft points near L = 13 log2(n_fft): see scripts/benchmark-choices.
+    # n_fft points near L = 13 log2(n_fft): see scripts/measure/choices.
     short = frames.frame_length <= 13 * math.log2(frames.n_fft)
     return MatrixKernel(frames, scale) if short else FourierKernel(frames, scale)
 

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["limited", "normalized"]
-
 Floats = npt.NDArray[np.floating[Any]]
 Singles = npt.NDArray[np.float32]
 

@@ -21,8 +21,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["UnknownError", "array_digest", "is_found", "name_of", "plain", "state_of"]
-
 OURS = "pipeline."
 PIECE = 1 << 16
 

@@ -15,8 +15,6 @@ from pipeline.checks import reject_unknown
 from pipeline.features.feature import Feature, check_feature
 from pipeline.features.spectrogram import Spectrogram
 
-__all__ = ["FEATURES", "make_feature", "registered_name"]
-
 FEATURES: dict[str, Any] = {"spectrogram": Spectrogram}
 
 

@@ -20,8 +20,6 @@ from pipeline.features.kernels import (
 )
 from pipeline.features.normalization import limited, normalized
 
-__all__ = ["Spectrogram"]
-
 ARTICLE_RATE = 8000
 SEGMENTS_PER_SECOND = 400
 LARGEST = 2**31

@@ -17,7 +17,7 @@ import soundfile
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import pipeline as pl
-from pipeline.process import one_blas_thread
+from pipeline.process.resources import one_blas_thread
 
 RATE, N = 8000, 256
 

@@ -1,0 +1,15 @@
+from .features import Feature as Feature
+from .features import Spectrogram as Spectrogram
+from .grid import Window as Window
+from .grid import WindowGrid as WindowGrid
+from .job import Progress as Progress
+from .job import Report as Report
+from .job import extract as extract
+from .recordings import Recording as Recording
+from .recordings import Recordings as Recordings
+from .recordings import scan as scan
+from .settings import Settings as Settings
+from .training import Batches as Batches
+from .training import stream as stream
+from .windows import map_windows as map_windows
+from .windows import open_windows as open_windows

@@ -1,0 +1,11 @@
+from .arrays import HDF5_SUFFIXES as HDF5_SUFFIXES
+from .readers import HIGHEST_RATE as HIGHEST_RATE
+from .readers import Header as Header
+from .readers import Reader as Reader
+from .readers import Samples as Samples
+from .readers import as_os_error as as_os_error
+from .readers import open_reader as open_reader
+from .readers import probe as probe
+from .readers import suffixes as suffixes
+from .resampling import MARGIN as MARGIN
+from .resampling import resample_part as resample_part

@@ -1,0 +1,61 @@
+"""RIFF: what stands behind the samples of a WAV file and is nothing that a header tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+PIECE = 1 << 20  # bytes read at a time
+ID3V1 = 128  # bytes
+
+
+def untold(file: BinaryIO, size: int) -> tuple[int, int]:
+    """Bytes of the samples, and bytes behind them that are neither chunks, tags nor zeros.
+
+    Parameters
+    ----------
+    file : file
+        Of a WAV file, open for reading.
+    size : int
+        Its bytes.
+
+    Returns
+    -------
+    (int, int)
+        As the header says, and as it does not; the latter are 0 where the
+        file is as its header says, or shorter.
+    """
+    file.seek(0)
+    if file.read(4) == b"RIFF":
+        for name, start, length in _chunks(file, 12, size):
+            if name == b"data":
+                end = start + length
+                whole = end >= size or any(_is_told(file, end + pad, size) for pad in (0, 1))
+                return length, 0 if whole else size - end
+    return 0, 0
+
+
+def _chunks(file: BinaryIO, place: int, size: int) -> Iterator[tuple[bytes, int, int]]:
+    """Name, place and bytes of each chunk, whether or not it ends in the file."""
+    while place + 8 <= size:
+        file.seek(place)
+        head = file.read(8)
+        name, length = head[:4], int.from_bytes(head[4:], "little")
+        if len(head) < 8 or not all(0x20 <= byte < 0x7F for byte in name):
+            return
+        yield name, place + 8, length
+        place += 8 + length + length % 2
+
+
+def _is_told(file: BinaryIO, place: int, size: int) -> bool:
+    """Whether chunks follow up to the end, or a tag, or nothing."""
+    file.seek(place)
+    if size - place == ID3V1 and file.read(3) == b"TAG":
+        return True
+    for _, start, length in _chunks(file, place, size):
+        place = start + length
+        if place >= size:
+            return place <= size + 1
+        place += length % 2
+    file.seek(place)
+    return not any(any(piece) for piece in iter(lambda: file.read(PIECE), b""))

@@ -1,0 +1,278 @@
+"""Readers of sound files: the same bits wherever a read begins, NaN where nothing can be read.
+
+What libsndfile does not seek in exactly is decoded on the way.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from pipeline.audio.ogg import find_gaps
+from pipeline.audio.sound_files import SequentialFile, count_cut_off, empty_piece, open_sequential
+from pipeline.paths import AnyPath
+
+Samples = npt.NDArray[np.float32]
+
+# Seeking was compared, read by read, with decoding from the start; only these
+# proved exact. FLAC and the PCM of PAF differ from what their subtype says.
+EXACT_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM")
+PREROLL_SECONDS = 10
+OGG_PAGE_BYTES = 65307  # the longest page there can be
+FLAC_PIECE = 4096
+VORBIS_BLOCK = 8192  # the longest, too
+WAV_REMARK = "there it ends by its header, but more bytes follow; correct the sizes in its header"
+OGG_REMARK = "there its Ogg pages are damaged or missing, or another recording begins"
+MPEG_REMARK = "there its MPEG frames are damaged or missing, or another recording begins"
+
+
+def reader_class(
+    file: SequentialFile,
+) -> type[_SeekingReader | _FlacReader | _PrerollReader | ForwardReader]:
+    """What reads a file of its format.
+
+    Parameters
+    ----------
+    file : SequentialFile
+        At its beginning.
+
+    Returns
+    -------
+    type
+        Made of the file and its path; `ForwardReader` where it must be decoded
+        from its beginning.
+    """
+    if file.format == "FLAC":
+        return _FlacReader
+    if file.subtype.startswith(EXACT_SUBTYPES) and file.format != "PAF":
+        return _SeekingReader
+    return _PrerollReader if file.format == "OGG" else ForwardReader
+
+
+class _SoundReader:
+    """What readers of sound files have in common; samples that are decoded are numbers."""
+
+    @property
+    def remark(self) -> str:
+        return MPEG_REMARK if self._file.format == "MP3" else ""
+
+    def __init__(self, file: SequentialFile, path: AnyPath) -> None:
+        self._file, self._path = file, path
+
+    def has(self, sample: int) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _SeekingReader(_SoundReader):
+    """Formats in which a seek is exact."""
+
+    @property
+    def remark(self) -> str:
+        known = self._file.format in ("WAV", "WAVEX") and "should be" not in self._file.extra_info
+        return WAV_REMARK if known else ""
+
+    _place = 0
+
+    def read(self, start: int, stop: int) -> Samples:
+        samples = np.full((stop - start, self._file.channels), np.nan, np.float32)
+        with suppress(soundfile.LibsndfileError):  # a seek may fail, too
+            if start != self._place:
+                self._file.seek_to(start)
+            self._file.fill(samples, start)
+            self._place = stop
+        return samples
+
+    def has(self, sample: int) -> bool:
+        self._place = -1
+        with suppress(soundfile.LibsndfileError):
+            self._file.seek_to(sample)
+            return self._file.decode(np.empty((1, self._file.channels), np.float32))
+        return False
+
+
+class _FlacReader(_SoundReader):
+    """FLAC: seeks are exact where they succeed, and damage is told by read.
+
+    A damaged frame comes as zeros, with an error after the whole read: a read
+    is cut into short ones, and one that fails gives nothing. The first frame
+    is decoded as the file is opened, where damage is not told; it is when it
+    is sought. Where the header is damaged, a seek may fail among frames that
+    are whole; they are decoded from the beginning.
+    """
+
+    _place = -1
+
+    def read(self, start: int, stop: int) -> Samples:
+        samples = np.full((stop - start, self._file.channels), np.nan, np.float32)
+        if start != self._place and not self._go_to(start):
+            return samples
+        there = max(0, min(stop, self._file.frames) - start)
+        for low in range(0, there, FLAC_PIECE):
+            piece = samples[low : min(low + FLAC_PIECE, there)]
+            if not self._file.decode(piece):
+                self._read_up_to_damage(start + low, piece)
+                return samples
+        self._place = stop
+        return samples
+
+    def _read_up_to_damage(self, start: int, samples: Samples) -> None:
+        """Read the samples that come before a damaged one, which is searched for."""
+        good, bad = 0, len(samples)
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            part = np.empty_like(samples[:middle])
+            self._reopen()
+            with suppress(soundfile.LibsndfileError):
+                self._file.seek_to(start)
+                if self._file.decode(part):
+                    samples[:middle], good = part, middle
+                    continue
+            bad = middle
+        self._reopen()
+
+    def _go_to(self, start: int) -> bool:
+        try:
+            self._file.seek_to(start)
+            return True
+        except soundfile.LibsndfileError:
+            self._reopen()
+        if start >= _count_whole(*_identity(self._path)):
+            return False
+        self._file.seek_to(0)
+        _skip(self._file, start)
+        return True
+
+    def _reopen(self) -> None:
+        """Begin afresh, as a handle that met damage reads no more."""
+        self._file.close()
+        self._file, self._place = open_sequential(self._path), -1
+
+
+@lru_cache(maxsize=256)
+def _count_whole(path: AnyPath, size: int, modified: int) -> int:
+    """Samples of FLAC up to the first that is damaged."""
+    with open_sequential(path) as file, suppress(soundfile.LibsndfileError):
+        file.seek_to(0)
+        piece, n_samples = np.empty((FLAC_PIECE, file.channels), np.float32), 0
+        while n_samples < file.frames and file.decode(piece[: file.frames - n_samples]):
+            n_samples = min(n_samples + FLAC_PIECE, int(file.frames))
+        return n_samples
+    return 0
+
+
+class _PrerollReader(_SoundReader):
+    """Ogg: one seek from a fresh handle, some time ahead, then forwards.
+
+    A second seek, or one into the last page, may land elsewhere. Vorbis is
+    exact one block after a seek; Opus forgets its past within seconds. Behind
+    a damaged page the decoder counts on as if there were none: what it lost is
+    left out, and behind it reading begins afresh.
+    """
+
+    @property
+    def remark(self) -> str:
+        return OGG_REMARK
+
+    def __init__(self, file: SequentialFile, path: AnyPath) -> None:
+        super().__init__(file, path)
+        self._place = -1
+        self._ahead = PREROLL_SECONDS * file.samplerate
+        self._cut_off = count_cut_off(file, path)
+        last_page = 2 * OGG_PAGE_BYTES / max(1, path.stat().st_size) * file.frames
+        self._latest = file.frames - int(max(last_page, self._ahead)) - self._ahead + self._cut_off
+        self._lost = [self._samples_lost(*gap) for gap in find_gaps(*_identity(path))]
+
+    def _samples_lost(self, first: int, _: int, behind: int) -> tuple[int, int, int]:
+        """Where a gap begins, where decoding may begin behind it, and where it is exact.
+
+        A seek into the first page behind a gap would begin before the gap.
+        """
+        if self._file.subtype != "OPUS":
+            return first, behind + 1, behind + 1 + VORBIS_BLOCK
+        rate = self._file.samplerate  # Opus counts at 48 kHz, whatever it is decoded to
+        behind = behind * rate // 48000 + 1
+        return first * rate // 48000 - rate // 10, behind, behind + self._ahead
+
+    def read(self, start: int, stop: int) -> Samples:
+        samples = np.full((stop - start, self._file.channels), np.nan, np.float32)
+        begin, clean_from = start, self._cut_off
+        for first, behind, exact in [*self._lost, (stop, stop, stop)]:
+            if first >= begin:
+                end = min(first, stop)
+                self._read_clean(begin, clean_from, samples[begin - start : end - start])
+            begin, clean_from = max(begin, exact), behind
+            if begin >= stop:
+                break
+        return samples
+
+    def _read_clean(self, start: int, clean_from: int, out: Samples) -> None:
+        """Read what has no damage between `clean_from` and its end."""
+        if not len(out):
+            return
+        if not clean_from <= self._place <= start:
+            if self._place >= 0:
+                self._file.close()
+                self._file = open_sequential(self._path)
+            self._place = max(clean_from, min(start - self._ahead, self._latest))
+            if self._place > self._cut_off:
+                self._file.seek_to(self._place - self._cut_off)
+        _skip(self._file, start - self._place)
+        self._file.fill(out, start - self._cut_off)
+        self._place = start + len(out)
+        # Opus leaves denormal numbers in silence, which do depend on the past.
+        out[np.abs(out) < np.finfo(np.float32).tiny] = 0
+
+
+class ForwardReader(_SoundReader):
+    """Formats that must be decoded from their beginning, MP3 above all.
+
+    Each thread keeps the last one open: blocks are mostly read in order, and
+    a file is then decoded once a thread instead of once a block. It keeps the
+    last samples, too, for the next read may overlap with them.
+    """
+
+    def __init__(self, file: SequentialFile, path: AnyPath) -> None:
+        super().__init__(file, path)
+        self._place = 0
+        self._last = np.empty((0, file.channels), np.float32)
+        self._identity = _identity(path)
+
+    def is_of(self, path: AnyPath) -> bool:
+        """Whether it reads this file, as it now is, and in this process."""
+        lost = self._file.lost or not self._file.is_own
+        return not lost and self._identity == _identity(path)
+
+    def read(self, start: int, stop: int) -> Samples:
+        kept = self._last[max(0, len(self._last) - max(0, self._place - start)) :]
+        if start < self._place - len(kept):
+            self._file.close()
+            self._file, self._place, kept = open_sequential(self._path), 0, kept[:0]
+        _skip(self._file, start - self._place)
+        samples = np.empty((stop - start, self._file.channels), np.float32)
+        samples[: len(kept)] = kept[: len(samples)]
+        if stop > self._place:
+            self._file.fill(samples[len(kept) :], start + len(kept))
+            self._place, self._last = stop, samples
+        return samples
+
+    def close(self) -> None:
+        """Stays open for the next block; the next file takes its place."""
+
+
+def _identity(path: AnyPath) -> tuple[AnyPath, int, int]:
+    status = path.stat()
+    return path, status.st_size, status.st_mtime_ns
+
+
+def _skip(file: SequentialFile, n: int) -> None:
+    piece = empty_piece(file)
+    while n > 0:
+        file.fill(piece[:n], 0)
+        n -= len(piece)

@@ -1,0 +1,10 @@
+from .capacity import Capacity as Capacity
+from .capacity import capacity_of as capacity_of
+from .connection import StartError as StartError
+from .connection import job_script as job_script
+from .engine import Engine as Engine
+from .engine import check_report as check_report
+from .engine import started as started
+from .entry import Cluster as Cluster
+from .entry import load_cluster as load_cluster
+from .managers import check_manager as check_manager

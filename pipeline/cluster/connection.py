@@ -1,0 +1,242 @@
+"""The connection: a client of the cluster that an entry describes, started if need be."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from multiprocessing import resource_tracker
+from shutil import which
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cluster.entry import Cluster
+from pipeline.cluster.managers import check_manager, find_manager, is_exposed, prepare
+from pipeline.cluster.security import given_security, is_loopback, new_security, temporary_security
+
+if TYPE_CHECKING:
+    from distributed import Client, Security
+
+    from pipeline.cluster.submissions import Submissions
+
+
+class StartError(ConnectionError):
+    """A cluster did not start, though its options may be right."""
+
+
+def connect(
+    cluster: Cluster,
+    stack: ExitStack,
+    notice: Callable[[str], None],
+    lost: Callable[[StartError], None],
+) -> Client:
+    """A client of what is started, or of the scheduler that runs already.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        The entry.
+    stack : ExitStack
+        Ends it all.
+    notice : callable
+        Called with a sentence for people, when a worker will not come.
+    lost : callable
+        Called with an error, when none will.
+
+    Raises
+    ------
+    ValueError
+        If the entry will not do.
+    ConnectionError
+        If there is no scheduler at the address.
+    StartError
+        If the cluster does not start.
+    """
+    from distributed import Client
+
+    security = _security(cluster, stack, notice)
+    if cluster.manager is None:
+        try:
+            # One that is given no security asks Dask's configuration.
+            options = {} if security is None else {"security": security}
+            with ThreadPoolExecutor(1) as thread:  # for a notebook's has a loop of its own
+                thread.submit(asyncio.run, _reach(str(cluster.address), **options)).result()
+            found: Client = stack.enter_context(
+                Client(cluster.address, timeout="10s", set_as_default=False, **options)
+            )
+            return found
+        except (TypeError, RuntimeError) as error:
+            raise ValueError(
+                f"cluster {cluster.name!r}: {cluster.address} and its certificates do not fit "
+                f"({error}); give tls:// and security: {{tls_ca_file, tls_client_cert, "
+                f"tls_client_key}}, or tcp:// and neither"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise ConnectionError(
+                f"no Dask scheduler answers at {cluster.address} ({error}); start one with "
+                f"'dask scheduler', or give the address of one that runs"
+            ) from error
+
+    def none(reason: str) -> None:
+        lost(StartError(f"cluster {cluster.name!r}: no job could be submitted: {reason}"))
+
+    from pipeline.cluster.submissions import Submissions
+
+    manager = _start_manager(cluster, security, stack, Submissions(notice, none))
+    client: Client = stack.enter_context(Client(manager, set_as_default=False))
+    _scale(cluster, manager)
+    return client
+
+
+async def _reach(address: str, security: Security | None = None) -> None:
+    """Try an address, for a client that fails is left to the garbage collector.
+
+    That may close it in the thread that starts the next one's loop, which waits for that.
+    """
+    from distributed import Security
+    from distributed.comm.core import connect as reach
+
+    arguments = (security or Security()).get_connection_args("client")
+    await (await reach(address, timeout=10, **arguments)).close()
+
+
+def _security(cluster: Cluster, stack: ExitStack, notice: Callable[[str], None]) -> Security | None:
+    """Certificates for an entry, where it needs any."""
+    if isinstance(cluster.security, dict):
+        return given_security(cluster.security)
+    if cluster.security is False:
+        return None
+    if cluster.address is not None:
+        plain = not cluster.address.startswith("tls://")
+        if plain and (cluster.security or not is_loopback(cluster.address)):
+            raise ValueError(
+                f"cluster {cluster.name!r}: what is sent to {cluster.address} could be read and "
+                f"commanded by others; start its scheduler with certificates and give tls://, or "
+                f"give 'security: false' where nobody else reaches the network"
+            )
+        return None
+    if cluster.security is None and not is_exposed(cluster, find_manager(cluster)):
+        if cluster.options.get("processes") is False:  # nobody reaches what is in this one
+            return None
+        if find_spec("cryptography") is not None:
+            return new_security()
+        notice(
+            f"cluster {cluster.name!r} is not encrypted, and whoever has an account on this "
+            f"machine can run commands in it; install dask-audio-pipeline[jobqueue] to encrypt "
+            f"it, or give 'security: false' where that is you alone"
+        )
+        return None
+    folder = cluster.options.get("shared_temp_directory")
+    return stack.enter_context(temporary_security(folder))
+
+
+def _start_manager(
+    cluster: Cluster,
+    security: Security | None,
+    stack: ExitStack,
+    submissions: Submissions | None = None,
+) -> Any:
+    """Start a cluster, without the workers that `_scale` asks for."""
+    import dask
+
+    check_manager(cluster)
+    found = find_manager(cluster)
+    options, configuration = prepare(cluster, found, security)
+    if submissions is not None and found.kind == "jobqueue":
+        _check_command(cluster, found.make.job_cls.submit_command)  # type: ignore[attr-defined]
+        options["job_cls"] = submissions.followed(found.make.job_cls)  # type: ignore[attr-defined]
+    # Whether a task whose worker died is tried again is decided here, not there.
+    configuration["distributed.scheduler.allowed-failures"] = 0
+    # Dask would cancel one that takes longer to come back, but replace none of a group.
+    stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": "1000d"}))
+    with dask.config.set(configuration), _deaf_children():
+        try:
+            return stack.enter_context(found.make(**options))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"cluster {cluster.name!r}: {cluster.manager} does not start with its options: "
+                f"{_line(error)}; mend them in the cluster file"
+            ) from error
+        except Exception as error:  # each manager has its own
+            reason = _line(error)
+            if found.kind == "local" and "Nanny failed" in reason:  # its processes run the script
+                reason += "; in a script, begin below: if __name__ == '__main__':"
+            raise StartError(
+                f"cluster {cluster.name!r}: {cluster.manager} did not start ({reason})"
+            ) from error
+
+
+def _check_command(cluster: Cluster, command: str | None) -> None:
+    """Refuse to start a cluster where its jobs cannot be submitted."""
+    if command and which(program := command.split()[0]) is None:
+        raise ValueError(
+            f"cluster {cluster.name!r}: its jobs are submitted by {program}, which is not on this "
+            f"machine's PATH; start on a node that has it, or load its module"
+        )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error.__cause__ or error).split())
+
+
+def _scale(cluster: Cluster, manager: Any) -> None:
+    """Ask for workers, and for others in the place of those that will be lost."""
+    from distributed import LocalCluster, SpecCluster
+
+    from pipeline.cluster.workers import Replacing
+
+    replacing = {}
+    if isinstance(manager, SpecCluster) and not isinstance(manager, LocalCluster):
+        replacing = {"Adaptive": Replacing}
+    if cluster.adapt is not None:
+        manager.adapt(**replacing, **cluster.adapt)
+    elif cluster.scale is not None:
+        scale = cluster.scale if isinstance(cluster.scale, dict) else {"n": cluster.scale}
+        manager.scale(**scale)
+        if replacing:
+            workers = len(manager.plan)  # those of whole jobs
+            manager.adapt(**replacing, minimum=workers, maximum=workers)
+
+
+def job_script(cluster: Cluster) -> str | None:
+    """The script of each job of an entry, as it would be submitted; nothing is.
+
+    Parameters
+    ----------
+    cluster : Cluster
+        The entry.
+
+    Returns
+    -------
+    str or None
+        None where its workers are not jobs of a batch system.
+
+    Raises
+    ------
+    ValueError
+        If the entry will not do.
+    """
+    check_manager(cluster)
+    if cluster.manager is None or find_manager(cluster).kind != "jobqueue":
+        return None
+    with ExitStack() as stack:
+        security = _security(cluster, stack, lambda _: None)
+        script = _start_manager(cluster, security, stack).job_script()
+        return str(script).replace("dummy-name", f"{cluster.manager.rpartition('.')[2]}-0")
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Let threads begun in the block, and processes that they ever start, not hear Ctrl-C.
+
+    A terminal sends it to every process of the job, but it is the client that
+    ends the workers; each would report, as an error, that it was interrupted.
+    """
+    resource_tracker.ensure_running()  # whichever thread started it would hear again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,10 @@
+from .extraction import extract as extract
+from .extraction import run as run
+from .plan import Plan as Plan
+from .report import Progress as Progress
+from .report import Report as Report
+from .report import printable as printable
+from .setup import find_begun as find_begun
+from .status import stand as stand
+from .status import summarize as summarize
+from .verification import verify as verify

@@ -1,0 +1,200 @@
+"""Regions: the unit of work, computed and stored on whatever worker it is given to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from dask.local import get_sync
+
+from pipeline.features import Code, Feature, other_code
+from pipeline.grid import WindowGrid
+from pipeline.paths import StoredFile, flush
+from pipeline.process import boot, difference, installed_versions, numerics_class, other_numerics
+from pipeline.record import Done, Record, SameJob, Unreadable
+from pipeline.recordings import Recordings, read_windows, why_unreadable
+from pipeline.store import Store
+from pipeline.windows import map_windows, open_windows
+
+TRACE = 4000  # characters
+# What the system says of a store that no region can be written to.
+HOPELESS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOENT, errno.ENOTDIR),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One region's work, with no more of the job than it needs."""
+
+    region: int
+    shard: int
+    dtype: str
+    store: Store
+    fingerprint: str
+    recordings: Recordings
+    grid: WindowGrid
+    feature: Feature
+    code: Code
+    numerics: str | None = None  # that it must be computed by, if not by any
+    flush: bool = False
+    versions: dict[str, str] = field(default_factory=installed_versions)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a region could not be stored.
+
+    Parameters
+    ----------
+    reason : str
+        For people.
+    passing : bool
+        Whether it may go well another time.
+    fatal : bool
+        Whether no other region can be stored, either.
+    trace : str
+        Where a feature failed, as Python tells it.
+    """
+
+    reason: str
+    passing: bool = False
+    fatal: bool = False
+    trace: str = ""
+
+
+def run_region(task: Task) -> Done | Failure:
+    """Compute and store one region.
+
+    Returns
+    -------
+    Done or Failure
+        A failure is a value, so that it comes back from any worker as it is.
+    """
+    began = time.monotonic()
+    if found := difference(task.versions):  # installed while the job runs, or on another node
+        reason = f"{socket.gethostname()} has {found}; install the same everywhere"
+        return Failure(reason, fatal=True)
+    if task.numerics not in (None, numerics_class()):
+        reason = f"{socket.gethostname()} {other_numerics(str(task.numerics))}"
+        return Failure(reason, fatal=True)
+    if found := other_code(task.feature, task.code):
+        reason = f"{socket.gethostname()} has {found}; install the same everywhere"
+        return Failure(reason, fatal=True)
+    valid = np.zeros(len(task.grid), np.bool_)
+    try:
+        files = _compute(task, valid)
+        unreadable = tuple(_unreadable(task, valid))
+    except OSError as error:
+        if not _is_of(task.store, error):
+            return Failure(_text(error), passing=True)
+        fatal = error.errno in HOPELESS
+        return Failure(f"{error.filename}: {error.strerror}", passing=not fatal, fatal=fatal)
+    except _ElsewhereError as error:
+        return Failure(str(error), passing=True)
+    except (Exception, SystemExit) as error:  # a feature that exits ends no job
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(frame.filename)}, line {frame.lineno}"
+        return Failure(f"{type(error).__name__}: {_text(error)} ({where})", trace=_trace(error))
+    seconds = round(time.monotonic() - began, 3)
+    return Done(
+        task.region,
+        tuple(files),
+        unreadable,
+        seconds,
+        numerics=numerics_class(),
+        boot="" if task.flush else boot(),
+    )
+
+
+def _trace(error: BaseException) -> str:
+    """The end of an error's traceback, from the feature on."""
+    first = frame = error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_globals["__name__"] == map_windows.__module__:
+            first = frame.tb_next or frame
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, first))[-TRACE:]
+
+
+def _text(error: BaseException) -> str:
+    """What an error says; some cannot even do that."""
+    try:
+        return str(error)
+    except Exception as another:
+        return f"it says nothing, for {type(another).__name__}"
+
+
+class _ElsewhereError(Exception):
+    """What the system says of anything but the store, while that is written to."""
+
+
+def _is_of(store: Store, error: OSError) -> bool:
+    return bool(error.filename == os.fspath(store.path))
+
+
+@contextmanager
+def _storing(store: Store) -> Iterator[None]:
+    """Name the store in what the operating system says of it."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or errno.EIO
+        text = os.strerror(number) if error.errno else str(error)
+        raise OSError(number, text, os.fspath(store.path)) from error
+
+
+def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
+    start, stop = task.grid.offset, task.grid.offset + len(task.grid)
+
+    def read(recordings: Recordings, grid: WindowGrid) -> npt.NDArray[np.float32]:
+        block = read_windows(recordings, grid)
+        row = grid.offset - start
+        valid[row : row + len(block)] = ~np.isnan(block[:, 0])
+        return block
+
+    audio = open_windows(task.recordings, task.grid, block=task.shard, reader=read)
+    features = map_windows(task.feature, audio, task.grid, task.dtype)
+    # A store that was removed would be made again in part, and another's be mixed into.
+    job = SameJob(Record(task.store.record_folder), task.fingerprint)
+    with _storing(task.store):
+        job.check()
+    with _storing(task.store), task.store.region(start, stop) as region:
+        # One graph a block: those of a larger one would be computed in any order,
+        # but some formats can only be decoded forwards.
+        # `features.blocks[i].compute()` does the same, in 2 ms more a block.
+        for i in range(features.numblocks[0]):
+            key = (features.name, i, *(0 for _ in task.feature.shape))
+            try:
+                block = get_sync(features.dask.cull({key}), key)
+            except OSError as error:
+                raise _ElsewhereError(_text(error)) from error
+            job.check()  # computing may take long, and more so if it was stopped
+            region.write(start + i * task.shard, block)
+    if task.flush:
+        with _storing(task.store):
+            flush(task.store.locate(file.name) for file in region.files)
+    return region.files
+
+
+def _unreadable(task: Task, valid: npt.NDArray[np.bool_]) -> Iterator[Unreadable]:
+    """Runs of windows of one recording that could not be read, and why."""
+    recording = task.grid.locate()[0]
+    bad = np.flatnonzero(~valid)
+    breaks = np.flatnonzero((np.diff(bad) > 1) | (np.diff(recording[bad]) > 0)) + 1
+    for run in np.split(bad, breaks):
+        if len(run):
+            first, last = int(run[0]), int(run[-1])
+            path = task.recordings[int(recording[first])].path
+            reason = why_unreadable(task.recordings, task.grid, first).removeprefix(f"{path}: ")
+            yield task.grid.offset + first, task.grid.offset + last + 1, path, reason

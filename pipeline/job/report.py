@@ -1,0 +1,105 @@
+"""The report: how far a job is, and how it ended."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+SHOWN = 20
+# What a terminal or a file does not show but obeys, and what is not Unicode.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(line: str) -> str:
+    """A line whose control characters, as names of files may have, are shown as Python does."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], line)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: told at its start, and whenever a region ends."""
+
+    regions: int
+    n_regions: int
+    windows: int
+    n_windows: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a job ended.
+
+    Attributes
+    ----------
+    out : str
+        Path of the store.
+    windows, regions : int
+        In the store, or in the share of it.
+    computed : int
+        Regions computed by this run; others were done before.
+    failed : tuple of (int, str)
+        Regions that could not be computed, and why.
+    unreadable : tuple of (str, str)
+        Files that have no windows, and why.
+    masked : tuple of (int, int, str)
+        First window, the one after the last, and why they could not be read.
+    stopped : str or None
+        Why the job ended before all regions were tried.
+    seconds : float
+        How long the run took.
+    share : str or None
+        Which share of the job it was, if not the whole of it.
+    outlook : str or None
+        What becomes of the store after a share.
+    passed_over : tuple of (str, int)
+        As of `Recordings`: no failure, for nobody asked for it by name.
+    """
+
+    out: str
+    windows: int
+    regions: int
+    computed: int
+    failed: tuple[tuple[int, str], ...]
+    unreadable: tuple[tuple[str, str], ...]
+    masked: tuple[tuple[int, int, str], ...]
+    stopped: str | None
+    seconds: float
+    share: str | None = None
+    outlook: str | None = None
+    passed_over: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was read, computed and stored."""
+        return not (self.failed or self.unreadable or self.masked or self.stopped)
+
+    def __str__(self) -> str:
+        share = f", share {self.share}" if self.share else ""
+        lines = [
+            f"{self.out}{share}: {self.windows} windows in {self.regions} regions, "
+            f"{self.computed} computed now in {self.seconds:.1f} s"
+        ]
+        for path, reason in self.unreadable[:SHOWN]:
+            lines.append(f"not read: {path}: {reason}")
+        for start, stop, reason in self.masked[:SHOWN]:
+            lines.append(f"masked: windows {start} to {stop - 1}: {reason}")
+        for region, reason in self.failed[:SHOWN]:
+            lines.append(f"failed: region {region}: {reason}")
+        hidden = sum(
+            max(0, len(found) - SHOWN) for found in (self.unreadable, self.masked, self.failed)
+        )
+        if hidden:
+            lines.append(f"and {hidden} more, which status lists")
+        if self.passed_over:
+            passed = ", ".join(f"{kind} ({count})" for kind, count in self.passed_over)
+            lines.append(f"passed over: {passed}")
+        if self.stopped:
+            lines.append(
+                f"stopped: {self.stopped}; what is done is kept: mend that, and give the same "
+                f"command again"
+            )
+        if self.share and not (self.computed or self.failed or self.stopped):
+            lines.append("nothing of this share was left to do")
+        if self.outlook:
+            lines.append(self.outlook)
+        return "\n".join(map(printable, lines))

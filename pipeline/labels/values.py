@@ -1,0 +1,130 @@
+"""Labels: from what people keep beside their recordings to y, one for each window."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+# Numbers as programs write them. What else Python takes for one may be a name: 007, 1_1, nan.
+WHOLE = re.compile(r"0|-?[1-9][0-9]*")
+REAL = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """One label for each window.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (window,) or (window, class)
+        Numbers, or truth values.
+    classes : tuple of str, optional
+        Names of the classes; ``values`` of shape (window,) index into them.
+    """
+
+    values: npt.NDArray[Any]
+    classes: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.ndim not in (1, 2) or self.values.dtype.kind not in "biuf":
+            raise ValueError(
+                f"labels have shape {self.values.shape} and dtype {self.values.dtype}; they "
+                f"must be numbers or truth values of shape (window,) or (window, class)"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class LabelsByPath:
+    """Labels as a table has them that names the recording of each.
+
+    Parameters
+    ----------
+    table : str
+        Path of the table.
+    labels : mapping of str to sequence of str
+        Of each recording, by its path, in the order of its windows.
+    """
+
+    table: str
+    labels: Mapping[str, Sequence[str]]
+
+
+def make_labels(values: Sequence[Any] | npt.NDArray[Any]) -> Labels:
+    """Labels from one value a window.
+
+    Parameters
+    ----------
+    values : sequence or numpy.ndarray
+        Numbers or truth values, of shape (window,) or (window, class), or
+        text: all whole numbers, or all numbers, or names.
+
+    Returns
+    -------
+    Labels
+        Text becomes int64, float64, or int64 indices into the sorted names.
+
+    Raises
+    ------
+    ValueError
+        If the values are of another kind.
+    """
+    text = values
+    # NumPy would make all text as long as the longest.
+    if not (isinstance(values, list) and all(type(value) is str for value in values) and values):
+        try:
+            text = array = np.asarray(values)
+        except ValueError as error:
+            raise ValueError(
+                "labels differ in length; give one number for each window, or one row of as many "
+                "numbers as there are classes"
+            ) from error
+        if array.dtype.kind not in "UOT" or array.ndim != 1:
+            return Labels(array)
+    if not all(isinstance(value, str) and value for value in text):
+        raise ValueError("labels are text, but not all of them; give text for each window")
+    classes = tuple(sorted({str(value) for value in text}))
+    numbers = _numbers(classes)
+    index = dict(zip(classes, range(len(classes)) if numbers is None else numbers, strict=True))
+    dtype = np.float64 if numbers and isinstance(numbers[0], float) else np.int64
+    labels = np.fromiter((index[str(value)] for value in text), dtype, len(text))
+    return Labels(labels, classes if numbers is None else None)
+
+
+def _numbers(text: Collection[str]) -> list[int] | list[float] | None:
+    """What text says, if all of it is whole numbers of 64 bits, or all of it is numbers."""
+    if all(map(WHOLE.fullmatch, text)):
+        fits = all(len(word) <= 20 and -(2**63) <= int(word) < 2**63 for word in text)
+        return [int(word) for word in text] if fits else None
+    if not all(map(REAL.fullmatch, text)):
+        return None
+    numbers = [float(word) for word in text]
+    return numbers if np.isfinite(numbers).all() else None
+
+
+def check_count(n_labels: int, n_windows: int, what: str, of: str, without: str = "") -> None:
+    """Refuse labels that are not one a window.
+
+    Parameters
+    ----------
+    n_labels, n_windows : int
+        How many there are.
+    what, of : str
+        What has the labels, and what has the windows.
+    without : str
+        What has no windows though it may have labels.
+
+    Raises
+    ------
+    ValueError
+        If the counts differ; it names both.
+    """
+    if n_labels != n_windows:
+        raise ValueError(
+            f"{what} has {n_labels} labels, but {of} has {n_windows} windows{without}; give one "
+            f"label for each window"
+        )

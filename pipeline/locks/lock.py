@@ -1,0 +1,226 @@
+"""The lock: who may write to a store; a killed job blocks no other for long."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from pipeline.locks.lease import LOOK_SECONDS, FileLeases, Lease, Leases, share_of
+from pipeline.locks.object_lease import ObjectLeases
+from pipeline.paths import AnyPath, RemotePath
+
+# A job shows a sign of life three times in this time. One of another host that
+# shows none for so long is taken for dead; one of this host is known to be.
+LEASE_SECONDS = 30.0
+# In so much, a job of this host that wants the store for itself has seen whether it may.
+PAUSE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who writes to a store: a process, and which share of it, if not the whole."""
+
+    name: str
+    share: str | None = None
+
+    def __str__(self) -> str:
+        return f"share {self.share} by {self.name}" if self.share else self.name
+
+
+class Lock:
+    """The right to write to a store."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+
+    def check(self) -> None:
+        """Refuse to go on when another job has taken over.
+
+        Raises
+        ------
+        PermissionError
+            If this process was stopped for so long that others took it for dead.
+        """
+        if self._lease.lost():
+            raise PermissionError(
+                "the lock was lost: this job was stopped for so long that another took it for dead"
+            )
+
+    @contextmanager
+    def alone(self, leaving: bool = False) -> Iterator[list[Holder]]:
+        """Hold off others that begin or end, while the store is made, mended or finished.
+
+        Parameters
+        ----------
+        leaving : bool
+            Give the right back at the end of the block, so that of several that
+            leave there is one that knows itself to be the last.
+
+        Yields
+        ------
+        list of Holder
+            Which others are at work; each leaves in a later block.
+        """
+        yield []
+
+    def release(self) -> None:
+        """Give the right back."""
+        self._lease.release()
+
+
+class _Share(Lock):
+    """The right to write some regions of a store, while others write others."""
+
+    def __init__(self, lease: Lease, leases: Leases) -> None:
+        super().__init__(lease)
+        self._leases = leases
+
+    @contextmanager
+    def alone(self, leaving: bool = False) -> Iterator[list[Holder]]:
+        self.check()
+        turn = self._leases.turn()
+        try:
+            turn.acquire(math.inf)
+            others = [other for other in self._leases.shares() if other.name != self._lease.name]
+            yield [_holder(other) for other in others if not _is_dead(other)]
+            if leaving:
+                self.release()
+        finally:
+            turn.release()
+
+
+@contextmanager
+def locked(path: AnyPath) -> Iterator[Lock]:
+    """Hold the lock of a store, for this job alone; the store need not exist yet.
+
+    Parameters
+    ----------
+    path : path
+        Of the store. The lock is beside it.
+
+    Yields
+    ------
+    Lock
+
+    Raises
+    ------
+    ValueError
+        If another job holds it, or a share of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    leases = _leases(path)
+    lease = leases.lock()
+    try:
+        try:
+            lease.acquire(0)
+        except TimeoutError:
+            if lease.is_local():
+                raise
+            lease.acquire(LEASE_SECONDS * 4 / 3)
+    except TimeoutError as error:
+        raise _refusal(path, str(_holder(lease))) from error
+    with ExitStack() as stack:
+        stack.callback(lease.release)
+        _await_end_of_shares(path, leases)
+        yield Lock(lease)
+
+
+@contextmanager
+def shared(path: AnyPath, share: str) -> Iterator[Lock]:
+    """Hold the lock of a store together with others that share it.
+
+    Parameters
+    ----------
+    path : path
+        Of the store.
+    share : str
+        What this one does of it, such as "0/4".
+
+    Yields
+    ------
+    Lock
+        Good for nothing but regions, outside of its `alone`.
+
+    Raises
+    ------
+    ValueError
+        If another job has the store for itself.
+
+    Notes
+    -----
+    Each share has a lease of its own, and takes it before it looks for the lock
+    of the store, while who wants that lock takes it before it looks for shares:
+    of any two, at least one sees the other.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    leases = _leases(path)
+    lease = leases.share(share)
+    lease.acquire(0)
+    with ExitStack() as stack:
+        stack.callback(lease.release)
+        _await_no_lock(path, leases.lock())
+        yield _Share(lease, leases)
+
+
+def holders(path: AnyPath) -> list[Holder]:
+    """Who writes to a store and has shown a sign of life lately."""
+    leases = _leases(path)
+    return [_holder(lease) for lease in (leases.lock(), *leases.shares()) if lease.lives()]
+
+
+def _leases(path: AnyPath) -> Leases:
+    if isinstance(path, RemotePath):
+        return ObjectLeases(path, LEASE_SECONDS)
+    return FileLeases(path, LEASE_SECONDS)
+
+
+def _await_no_lock(path: AnyPath, lock: Lease) -> None:
+    """Refuse if another job has the lock of a store, and keeps it."""
+    if not lock.exists():  # many shares would be in each other's way
+        return
+    try:
+        # A job that came after this share sees it, and gives the lock back.
+        lock.acquire(PAUSE_SECONDS if lock.is_local() else LEASE_SECONDS * 4 / 3)
+    except TimeoutError as error:
+        raise _refusal(path, str(_holder(lock))) from error
+    lock.release()
+
+
+def _await_end_of_shares(path: AnyPath, leases: Leases) -> None:
+    """Refuse if a share of a store is at work; remove what dead ones have left."""
+    shares, turn = leases.shares(), leases.turn()
+    until = time.monotonic() + LEASE_SECONDS * 4 / 3
+    while shares := [share for share in shares if not _is_dead(share)]:
+        _is_dead(turn)  # one that is watched long enough is removed
+        alive = [share for share in shares if share.is_local()]
+        if alive or time.monotonic() > until:
+            first, *others = alive or shares
+            more = f", and {len(others)} more" if others else ""
+            raise _refusal(path, f"{_holder(first)}{more}")
+        time.sleep(LOOK_SECONDS)
+    _is_dead(turn)
+
+
+def _refusal(path: AnyPath, holder: str) -> ValueError:
+    return ValueError(
+        f"another job ({holder}) is writing to {path}; wait until it has ended, or "
+        f"stop it, and give the same command again"
+    )
+
+
+def _is_dead(lease: Lease) -> bool:
+    """Whether the holder is known to be dead, or gone; its lease then is gone, too."""
+    if lease.exists():  # a full disk has no room to try it
+        try:
+            lease.acquire(0)
+        except TimeoutError:
+            return False
+        lease.release()
+    return True
+
+
+def _holder(lease: Lease) -> Holder:
+    return Holder(lease.owner(), share_of(lease))

@@ -1,0 +1,15 @@
+from .interrupts import INTERRUPTED as INTERRUPTED
+from .interrupts import interruptible as interruptible
+from .limits import memory_limit as memory_limit
+from .numerics import ANY as ANY
+from .numerics import numerics_class as numerics_class
+from .numerics import other_numerics as other_numerics
+from .resources import Recycled as Recycled
+from .resources import boot as boot
+from .resources import cores as cores
+from .resources import keep_freed_memory as keep_freed_memory
+from .resources import one_blas_thread as one_blas_thread
+from .versions import OWN as OWN
+from .versions import STORED as STORED
+from .versions import difference as difference
+from .versions import installed_versions as installed_versions

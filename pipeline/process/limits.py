@@ -1,0 +1,68 @@
+"""Limits: how much memory this process may use, and who says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+GROUPS = Path("/sys/fs/cgroup")
+FILES = ("memory.max", "memory.high", "memory.limit_in_bytes")  # two of version 2, one of 1
+
+
+class MemoryLimit(NamedTuple):
+    """Bytes of memory, and the words that go before them: "the machine has", say."""
+
+    n_bytes: int
+    words: str
+
+
+def memory_limit() -> MemoryLimit:
+    """The least of what the machine, the control groups and ``ulimit`` leave this process."""
+    machine = MemoryLimit(psutil.virtual_memory().total, "the machine has")
+    return min(machine, *_of_groups(), *_of_ulimit())
+
+
+def _of_groups() -> Iterator[MemoryLimit]:
+    """Those of the control groups that it is in, as cgroups(7) has them.
+
+    Batch systems and containers make such groups, one in the other.
+    """
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:  # another system
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root = GROUPS / "memory" if controllers else GROUPS
+        # In a container, its own group may be the root of what can be seen.
+        group = root / path.strip("/") if ".." not in path else root
+        for folder in (group, *group.parents):
+            for name in FILES:
+                with suppress(OSError, ValueError):  # not there, or "max"
+                    n_bytes = int((folder / name).read_text())
+                    yield MemoryLimit(n_bytes, "the control group of this process allows")
+            if folder == root:
+                break
+
+
+def _of_ulimit() -> Iterator[MemoryLimit]:
+    try:
+        import resource
+    except ImportError:  # another system
+        return
+    has = psutil.Process().memory_info()
+    counted = {  # what each of them counts of this process, used or not
+        resource.RLIMIT_AS: has.vms,
+        resource.RLIMIT_DATA: getattr(has, "data", has.rss),
+        resource.RLIMIT_RSS: has.rss,
+    }
+    for which, n_bytes in counted.items():
+        soft, _ = resource.getrlimit(which)
+        if soft != resource.RLIM_INFINITY:
+            yield MemoryLimit(max(0, soft - n_bytes + has.rss), "ulimit leaves it")

@@ -1,0 +1,5 @@
+"""What a job is, and which regions of it are done: plain text beside the store."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

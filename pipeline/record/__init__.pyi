@@ -1,0 +1,12 @@
+from .record import Done as Done
+from .record import Failed as Failed
+from .record import Finished as Finished
+from .record import Forgotten as Forgotten
+from .record import Made as Made
+from .record import Record as Record
+from .record import SameJob as SameJob
+from .record import Standing as Standing
+from .record import Unreadable as Unreadable
+from .record import digest_lines as digest_lines
+from .record import fingerprint as fingerprint
+from .record import power_lost as power_lost

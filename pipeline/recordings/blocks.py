@@ -1,0 +1,92 @@
+"""Blocks: windows of recordings, read into one array."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.grid import WindowGrid
+from pipeline.recordings.recordings import Recording, Recordings
+
+Samples = npt.NDArray[np.float32]
+
+
+def read_windows(
+    recordings: Recordings, grid: WindowGrid, before: int = 0, after: int = 0
+) -> Samples:
+    """Read windows into rows of float32, shape (window, sample); each file is opened once.
+
+    Each row begins `before` samples before its window and ends `after` samples behind it;
+    zeros stand where there is no recording. A row of which a sample is damaged is all NaN;
+    an OSError says that a file is gone or has changed, or the system cannot read it.
+    """
+    block = np.zeros((len(grid), before + grid.window_samples + after), np.float32)
+    row = 0
+    for number, start, count in grid.runs():
+        recording = recordings[number]
+        rows = block[row : row + count]
+        row += count
+        if recording.lost:
+            rows[...] = np.nan
+            continue
+        _read_run(recording, start - before, grid.hop_samples, rows)
+        if not np.isfinite(rows).all():
+            _read_again(recording, start - before, grid.hop_samples, rows)
+            rows[~np.isfinite(rows).all(axis=1)] = np.nan
+    return block
+
+
+def _read_run(recording: Recording, first: int, hop: int, rows: Samples) -> None:
+    """Read rows that begin at sample `first`, which may be negative, and each `hop` further on."""
+    length, end = rows.shape[1], recording.n_samples
+    together = hop <= length
+    with recording.open() as audio:
+        if together:
+            base = max(0, first)
+            samples = audio.read(base, min(end, first + (len(rows) - 1) * hop + length))
+        for i, row in enumerate(rows):
+            start = first + i * hop
+            low, high = max(0, start), min(end, start + length)
+            piece = samples[low - base : high - base] if together else audio.read(low, high)
+            row[low - start : high - start] = piece
+
+
+def _read_again(recording: Recording, first: int, hop: int, rows: Samples) -> None:
+    """Read again what is NaN, now that it is known that the file can be read.
+
+    An error of the disk or the network is raised, or is gone the second time;
+    what remains is damage.
+    """
+    recording.check_bytes()
+    bad = ~np.isfinite(rows)
+    damaged = np.flatnonzero(bad.any(axis=1))
+    if recording.header.seekable:
+        for i in damaged:
+            # A handle that met damage reads no more; a fresh one may.
+            _read_run(recording, first + int(i) * hop, hop, rows[i : i + 1])
+    elif first + int(damaged[0]) * hop + int(np.argmax(bad[damaged[0]])) < recording.decodable():
+        with ThreadPoolExecutor(1) as fresh:  # for the handle is kept by its thread
+            fresh.submit(_read_run, recording, first, hop, rows).result()
+
+
+def why_unreadable(
+    recordings: Recordings, grid: WindowGrid, t: int, before: int = 0, after: int = 0
+) -> str:
+    """Why `read_windows` gave a window as NaN: the file, the sample, and what is wrong with it.
+
+    An OSError says that it is no damage: the system cannot read the file, it has changed, or
+    the window can be read after all.
+    """
+    number, start, stop = grid[t]
+    recording = recordings[number]
+    if recording.lost:
+        return f"{recording.path}: it is no longer there"
+    start, stop = max(0, start - before), min(recording.n_samples, stop + after)
+    recording.check_bytes()
+    with recording.open() as audio:
+        why = audio.why(start, stop)
+    if not why:
+        raise OSError(f"{recording.path}: samples {start} to {stop - 1} are not always read alike")
+    return f"{recording.path}: {why}"

@@ -1,0 +1,126 @@
+"""Remote sources: the audio files that a URL names, found by listing a bucket."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from itertools import islice, takewhile
+
+from pipeline.audio import HDF5_SUFFIXES
+from pipeline.paths import RemotePath
+from pipeline.recordings.folders import OTHER_AUDIO, STORES, no_audio
+from pipeline.recordings.manifest import read_manifest
+
+
+def expand_remote(source: str, known: frozenset[str], passed: dict[str, str]) -> Iterator[str]:
+    """The files that a URL names.
+
+    Parameters
+    ----------
+    source : str
+        Of an object, of the beginning of the names of several (a "folder"), a
+        glob of them, or a manifest; on a web server, of a file or a manifest.
+    known : set of str
+        Endings of audio that is read.
+    passed : dict of str to str
+        Takes what is passed over: URL and ending.
+
+    Yields
+    ------
+    str
+        URLs in order of name.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or nothing fits a glob.
+    ValueError
+        If there is no audio in a folder.
+    """
+    path = RemotePath(source)
+    if path.key and not source.endswith("/") and path.is_file():
+        if path.suffix.lower() == ".csv":
+            yield from read_manifest(path)
+        else:
+            yield path.url
+        return
+    if path.is_web:
+        raise FileNotFoundError(
+            f"{source} does not exist; give a file or a manifest, for what else is on a web "
+            f"server cannot be searched"
+        )
+    found = seen = False
+    before = len(passed)
+    pattern = path.key.split("/") if glob.has_magic(path.key) else []
+    above = 0 if pattern else len(_parts(path.key))
+    for parts in _walk(path, pattern):
+        seen = True
+        matched = _matched(parts, pattern) if pattern else above
+        if matched is None or any(part in STORES for part in map(_suffix, parts[above:-1])):
+            continue
+        if any(part.startswith(".") for part in parts[matched:]):
+            continue
+        suffix = _suffix(parts[-1]).lower()
+        if _is_audio(path.root, parts, known if matched < len(parts) else None):
+            found = True
+            yield "/".join([path.root, *parts])
+        elif suffix in OTHER_AUDIO:
+            passed["/".join([path.root, *parts])] = suffix
+    if pattern and not found:
+        raise FileNotFoundError(f"nothing fits the glob {source}; give another")
+    if not seen:
+        raise FileNotFoundError(
+            f"{source} does not exist; give a file, a folder, a glob or a manifest"
+        )
+    if not found:
+        raise no_audio(source, islice(passed.values(), before, None))
+
+
+def _walk(path: RemotePath, pattern: list[str]) -> Iterator[list[str]]:
+    """Keys, in parts, of what lies in a folder, or in the one that a glob begins with."""
+    plain = _parts(path.key)
+    if pattern:
+        plain = list(takewhile(lambda part: not glob.has_magic(part), pattern))
+    for name, _ in RemotePath("/".join([path.root, *plain])).walk():
+        yield [*plain, *name.split("/")]
+
+
+def _parts(key: str) -> list[str]:
+    return key.split("/") if key else []
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1]
+
+
+def _matched(parts: Sequence[str], pattern: Sequence[str]) -> int | None:
+    """How many of the first parts of a name fit a glob: all, or those of a folder."""
+    return next((n for n in range(len(parts), 0, -1) if _fits(parts[:n], pattern)), None)
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        below = bool(parts) and not parts[0].startswith(".") and _fits(parts[1:], pattern)
+        return below or _fits(parts, pattern[1:])
+    if not parts or (parts[0].startswith(".") and not pattern[0].startswith(".")):
+        return False
+    return fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+
+
+def _is_audio(root: str, parts: Sequence[str], known: frozenset[str] | None) -> bool:
+    """Whether a key is taken: any that a glob fits, or of audio in a folder."""
+    name, suffix = parts[-1], _suffix(parts[-1]).lower()
+    if not name or name.endswith("-lbl.npy") or (known is not None and suffix not in known):
+        return False
+    return suffix not in HDF5_SUFFIXES or not _has_parts("/".join([root, *parts]))
+
+
+@lru_cache(maxsize=1024)
+def _has_parts(url: str) -> bool:
+    """Whether an HDF5 file is a store, whose parts are beside it."""
+    return RemotePath(f"{url}.parts").is_dir()

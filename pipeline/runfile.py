@@ -1,0 +1,110 @@
+"""The run file: a whole job as run.yaml and the flags of the command line give it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.checks import reject_unknown
+from pipeline.features import Feature, make_feature
+from pipeline.settings import Settings
+from pipeline.share import Share
+from pipeline.yaml_files import load_yaml
+
+KINDS = (
+    ("sources", list, "a path or a list of paths"),
+    ("out", str, "a path"),
+    ("labels", str, "a path"),
+    ("cluster", str, "a path"),
+    ("share", str, "I/N, with I from 0 to N-1"),
+    ("overwrite", bool, "true or false"),
+    ("quiet", bool, "true or false"),
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A whole job as run.yaml and the flags give it."""
+
+    sources: list[str]
+    out: str
+    feature: Feature
+    labels: str | None
+    cluster: str | None
+    settings: Settings
+    overwrite: bool = False
+    quiet: bool = False
+    share: Share | None = None
+
+
+def _check_kinds(values: Mapping[str, Any]) -> None:
+    """Refuse values of a job that are of another kind than they must be."""
+    for key, kind, what in KINDS:
+        value = values.get(key)
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"{key} is {value!r}; it must be {what}")
+    if not all(isinstance(source, str) for source in values["sources"]):
+        raise ValueError(f"sources is {values['sources']!r}; it must be a path or a list of paths")
+
+
+def _expanded(path: str | None) -> str | None:
+    return path and os.path.expanduser(path)
+
+
+def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job:
+    """Read run.yaml, and let flags override it.
+
+    Parameters
+    ----------
+    path : path or None
+        Of run.yaml. In it and in the flags, ``~`` begins a path in somebody's
+        home. Its ``feature`` is a name, or a mapping of ``name`` and
+        the feature's parameters.
+    flags : mapping
+        Values under the same names as in run.yaml.
+    parameters : mapping
+        Parameters of the feature.
+
+    Returns
+    -------
+    Job
+
+    Raises
+    ------
+    ValueError, OSError
+        If a key is not known, a value not allowed, or sources or out missing.
+    """
+    values = load_yaml(path) if path else {}
+    names = [field.name for field in dataclasses.fields(Settings)]
+    others = ("sources", "out", "feature", "labels", "cluster", "overwrite", "quiet", "share")
+    reject_unknown(values, [*others, *names], f"key of {path}")
+    feature = values.get("feature") or {}
+    feature = {"name": feature} if isinstance(feature, str) else feature
+    if not isinstance(feature, dict) or not isinstance(feature.get("name", ""), str):
+        raise ValueError(f"feature is {feature!r}; it must be a name, or a name and parameters")
+    feature = dict(feature)
+    if "feature" in flags and flags["feature"] != feature.get("name"):
+        feature = {"name": flags["feature"]}
+    values = {**values, **flags}
+    for key, what in (("sources", "SOURCE"), ("out", "--out OUT")):
+        if not values.get(key):
+            raise ValueError(f"{key} is missing; give {what}, or '{key}:' in run.yaml")
+    if isinstance(values["sources"], str):
+        values["sources"] = [values["sources"]]
+    _check_kinds(values)
+    name = feature.pop("name", "spectrogram")
+    return Job(
+        [os.path.expanduser(source) for source in values["sources"]],
+        os.path.expanduser(values["out"]),
+        make_feature(name, {**feature, **parameters}),
+        _expanded(values.get("labels")),
+        _expanded(values.get("cluster")),
+        Settings(**{name: values[name] for name in names if name in values}),
+        values.get("overwrite") or False,
+        values.get("quiet") or False,
+        None if values.get("share") is None else Share.parse(values["share"]),
+    )

@@ -1,0 +1,115 @@
+"""Settings of a job: frozen, checked when made."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from pipeline.checks import reject_unknown
+from pipeline.grid import Tail
+from pipeline.recordings import check_request
+
+CHOICES = {
+    "tail": ("pad", "drop"),
+    "dtype": ("float32", "float16"),
+    "compression": ("none", "lz4", "zstd"),
+    "on_error": ("mask", "stop"),
+    "on_lost": ("stop", "mask"),
+    "numerics": ("same", "any"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How recordings are cut, read and stored.
+
+    Parameters
+    ----------
+    window : float
+        Length of a window, in seconds.
+    hop : float, optional
+        Seconds between window starts; `window` if not given.
+    channel : int or "mix"
+        The channel that is used, counted from 0, or the mean of all.
+    samplerate : int, optional
+        Rate in Hz that all audio is resampled to; needed for ``.npy``, whose
+        rate it is. If not given, all recordings must share one rate.
+    tail : {"pad", "drop"}
+        What becomes of the last window when a recording ends inside it.
+    dtype : {"float32", "float16"}
+        Of the stored features.
+    compression : {"none", "lz4", "zstd"}
+        Of features in Zarr; those in HDF5 are not compressed.
+    on_error : {"mask", "stop"}
+        Whether windows that cannot be read are masked, or end the job.
+    on_lost : {"stop", "mask"}
+        Whether a job that was begun refuses to go on when one of its recordings
+        is gone, or masks what it has not yet computed of it.
+    retries : int
+        How often a region is tried again that failed for what may pass: an
+        input/output error, or a worker that was lost.
+    numerics : {"same", "any"}
+        Whether all regions must be computed by processes of one numerics class,
+        which give the same bits, or may be by any, which differ in the last ones.
+    flush : bool
+        Whether each region is on the disk before it is recorded as done, so that
+        a loss of power costs no more than a kill does.
+
+    Raises
+    ------
+    ValueError
+        If a value is not allowed.
+    """
+
+    window: float = 1.0
+    hop: float | None = None
+    channel: int | Literal["mix"] = 0
+    samplerate: int | None = None
+    tail: Tail = "pad"
+    dtype: Literal["float32", "float16"] = "float32"
+    compression: Literal["none", "lz4", "zstd"] = "none"
+    on_error: Literal["mask", "stop"] = "mask"
+    on_lost: Literal["stop", "mask"] = "stop"
+    retries: int = 3
+    numerics: Literal["same", "any"] = "same"
+    flush: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("window", "hop"):
+            value = getattr(self, name)
+            if value is None and name == "hop":
+                continue
+            if not _is_number(value) or not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value!r}; it must be a number of seconds above 0")
+            object.__setattr__(self, name, float(value))
+        if self.compression is None:
+            object.__setattr__(self, "compression", "none")
+        check_request(self.channel, self.samplerate)
+        for name in ("channel", "samplerate"):
+            if isinstance(getattr(self, name), np.integer):
+                object.__setattr__(self, name, int(getattr(self, name)))
+        if not isinstance(self.retries, int) or isinstance(self.retries, bool) or self.retries < 0:
+            raise ValueError(f"retries is {self.retries!r}; it must be a whole number from 0")
+        if not isinstance(self.flush, bool):
+            raise ValueError(f"flush is {self.flush!r}; it must be true or false")
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; allowed are "
+                    f"{', '.join(allowed[:-1])} and {allowed[-1]}"
+                )
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
+        """Settings from names and values; an unknown name is an error."""
+        reject_unknown(values, (field.name for field in dataclasses.fields(cls)), "setting")
+        return cls(**values)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,13 @@
+from .schema import COORDINATE_CHUNK as COORDINATE_CHUNK
+from .schema import FORMAT as FORMAT
+from .schema import Variable as Variable
+from .schema import coordinate_values as coordinate_values
+from .schema import describe as describe
+from .store import Store as Store
+from .store import check_format as check_format
+from .store import check_small_files as check_small_files
+from .store import is_whole as is_whole
+from .store import new_store as new_store
+from .store import open_finished as open_finished
+from .store import open_store as open_store
+from .store import pack as pack

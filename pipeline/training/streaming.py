@@ -1,0 +1,119 @@
+"""Streaming: batches computed as a training loop asks for them."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.features import Feature, Spectrogram
+from pipeline.inputs import Inputs, LabelsLike
+from pipeline.process import cores, keep_freed_memory, one_blas_thread
+from pipeline.recordings import PathLike, read_windows, why_unreadable
+from pipeline.settings import Settings
+from pipeline.training.batches import Batch, check_batch_size, check_whole, split
+from pipeline.windows import compute_features
+
+__all__ = ["stream"]
+
+Computed = tuple[npt.NDArray[Any], dict[int, str]]
+STEP = 16  # windows, at least, that are worth a thread's while
+
+
+def stream(
+    sources: PathLike | Iterable[PathLike],
+    features: Feature = Spectrogram(),  # noqa: B008 - it is frozen
+    labels: LabelsLike = None,
+    batch_size: int | None = 64,
+    *,
+    threads: int | None = None,
+    **settings: Any,
+) -> Iterator[Batch]:
+    """Batches of features, computed on all cores while the caller works.
+
+    Parameters
+    ----------
+    sources, features, labels, **settings
+        As for `extract`.
+    batch_size : int or None
+        Windows in a batch; None gives single windows, without that axis.
+    threads : int, optional
+        How many compute; one a core if not given.
+
+    Returns
+    -------
+    iterator of (X, y)
+        In the order of the windows, as `Batches` gives them.
+
+    Raises
+    ------
+    ValueError, OSError
+        At once, if the inputs or the settings will not do. With
+        ``on_error="stop"`` an OSError where audio cannot be read; otherwise a
+        RuntimeWarning, and X is the feature's floor there.
+    """
+    batch_size = check_batch_size(batch_size)
+    if threads is not None:
+        threads = check_whole("threads", threads, 1, "above 0, or None")
+    checked = Settings.from_mapping(settings)
+    inputs = Inputs.find(sources, features, labels, checked)
+    for path, reason in inputs.recordings.unreadable:
+        _complain(f"{path}: {reason}", checked)
+    return _batches(inputs, checked, batch_size, threads or cores())
+
+
+def _batches(
+    inputs: Inputs, settings: Settings, batch_size: int | None, threads: int
+) -> Iterator[Batch]:
+    size, labels = batch_size or 1, inputs.labels
+    step = -(-max(size, STEP) // size) * size  # whole batches
+    starts = iter(range(0, len(inputs.grid), step))
+    told: set[int] = set()  # recordings
+    waiting: deque[tuple[int, Future[Computed]]] = deque()
+    keep_freed_memory()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="stream")
+    try:
+        while True:
+            while len(waiting) <= threads and (start := next(starts, None)) is not None:
+                future = pool.submit(_compute, inputs, start, start + step, settings.dtype, told)
+                waiting.append((start, future))
+            if not waiting:
+                return
+            start, future = waiting.popleft()
+            X, problems = future.result()
+            for number, problem in problems.items():
+                if number not in told:
+                    told.add(number)
+                    _complain(problem, settings)
+            y = None if labels is None else labels.values[start : start + len(X)].copy()
+            yield from split((X, y), batch_size)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _compute(inputs: Inputs, start: int, stop: int, dtype: str, told: set[int]) -> Computed:
+    """Features of windows, and what is wrong with recordings, by number, of which none is told."""
+    grid, used = inputs.grid[start:stop].detached()
+    recordings = inputs.recordings[used]
+    recording, _, n_samples = grid.locate()
+    audio = read_windows(recordings, grid)
+    bad = np.flatnonzero(np.isnan(audio[:, 0]))
+    numbers, first = np.unique(recording[bad], return_index=True)
+    problems = {
+        used.start + int(number): why_unreadable(recordings, grid, int(t))
+        for number, t in zip(numbers, bad[first], strict=True)
+        if used.start + int(number) not in told
+    }
+    with one_blas_thread():
+        return compute_features(inputs.feature, audio, n_samples, dtype, grid.offset), problems
+
+
+def _complain(problem: str, settings: Settings) -> None:
+    if settings.on_error == "stop":
+        raise OSError(f"{problem}; give on_error='mask' to go on without it")
+    warnings.warn(f"{problem}; masked", RuntimeWarning, stacklevel=3)

@@ -1,0 +1,1 @@
+from .plots import plot_window as plot_window

@@ -1,0 +1,154 @@
+"""Plots: the article's figure of labels, waveform and spectrogram."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.record import Record
+from pipeline.recordings import scan
+from pipeline.store import Store, open_finished
+from pipeline.training import read_features
+
+AROUND = 4  # windows shown either side
+NAMED = 24  # classes, at most, whose names there is room for
+
+
+def plot_window(path: str | os.PathLike[str], window: int, png: Path) -> None:
+    """Draw the labels, the waveform and the spectrogram around a window.
+
+    Parameters
+    ----------
+    path : path
+        A store that `extract` made.
+    window : int
+        The window in the middle; up to 4 of its recording stand either side.
+    png : path
+        The picture to write. The waveform is left out if the recording is
+        no longer where it was.
+
+    Raises
+    ------
+    ValueError
+        If there is no such window, or the features have no two axes.
+    OSError
+        If what is to be drawn is damaged or missing.
+    ImportError
+        If matplotlib is not installed.
+    """
+    if png.suffix.lower() != ".png" or not png.absolute().parent.is_dir():
+        raise ValueError(f"png is {str(png)!r}; it must be a file name ending in .png in a folder")
+    store = open_finished(path)
+    recording, start, valid = (_get(store, name) for name in ("recording", "start", "valid"))
+    if not 0 <= window < len(valid):
+        raise ValueError(f"window is {window}; {path} has windows 0 to {len(valid) - 1}")
+    frequency, time = store.get("frequency"), store.get("time")
+    if frequency is None or time is None:
+        raise ValueError(f"the features of {path} have no frequency and time axis to draw")
+    near = np.arange(max(0, window - AROUND), min(len(valid), window + AROUND + 1))
+    near = near[recording[near] == recording[window]]
+    source = str(_get(store, "source")[recording[window]])
+    _draw(store, png, near, window, source, frequency, time, start)
+
+
+def _draw(
+    store: Store,
+    png: Path,
+    near: npt.NDArray[np.int64],
+    window: int,
+    source: str,
+    frequency: npt.NDArray[Any],
+    time: npt.NDArray[Any],
+    start: npt.NDArray[Any],
+) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "plot needs matplotlib, which is not installed; install dask-audio-pipeline[plot]"
+        ) from error
+    attrs = store.attrs()
+    length = float(attrs["window"])
+    first, last = start[near[0]], start[near[-1]] + length
+    # Of a packed copy it is not known what was read, and so not whether it is still there.
+    inputs = iter(()) if store.packed else Record(store.record_folder).inputs()
+    scanned = next((item for item in inputs if item[0] == source), None)
+    waveform = _waveform(source, scanned, attrs, first, last)
+    labels = store.get("label")
+    panels = ["label"] * (labels is not None) + ["waveform"] * (waveform is not None) + ["features"]
+    figure = Figure(figsize=(10, 1.5 + 2.2 * len(panels)), layout="constrained")
+    axes = dict(
+        zip(panels, figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0], strict=True)
+    )
+    if labels is not None:
+        _draw_labels(axes["label"], [*start[near], last], labels[near], store.get("class"))
+    if waveform is not None:
+        seconds = first + np.arange(len(waveform)) / float(attrs["samplerate"])
+        axes["waveform"].plot(seconds, waveform, linewidth=0.4)
+        axes["waveform"].set_ylabel("amplitude")
+    frames = axes["features"]
+    X = read_features(store, near).astype(np.float32)
+    low, high = np.percentile(X, [2, 99.5])
+    for t, x in zip(near, X, strict=True):
+        mesh = frames.pcolormesh(
+            start[t] + time, frequency, x, vmin=low, vmax=high, rasterized=True
+        )
+    figure.colorbar(mesh, ax=list(axes.values()), label=str(attrs["title"]), pad=0.01)
+    frames.set_ylabel("frequency (Hz)")
+    frames.set_xlabel("time (s)")
+    for panel in axes.values():
+        panel.set_xlim(first, last)
+        for edge in [*start[near], last]:
+            panel.axvline(edge, color="black", linewidth=0.5, alpha=0.6)
+        if panel is not frames:
+            panel.axvspan(start[window], start[window] + length, color="C1", alpha=0.12)
+    figure.suptitle(f"{os.path.basename(source)}, window {window}", parse_math=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name may be in any script
+        figure.savefig(png, dpi=110)
+
+
+def _draw_labels(
+    panel: Any, edges: list[float], y: npt.NDArray[Any], names: npt.NDArray[Any] | None
+) -> None:
+    """A line of one label a window, or a row for each of several classes."""
+    panel.set_ylabel("label")
+    if y.ndim == 1:
+        panel.step(edges, [*y, y[-1]], where="post", color="C1")
+        return
+    rows = np.arange(y.shape[1] + 1)
+    top = max(1.0, float(y.max(initial=0)))
+    panel.pcolormesh(edges, rows, y.T.astype(float), vmin=0, vmax=top, cmap="Greys")
+    if len(rows) <= NAMED + 1:
+        texts = [str(name) for name in (rows[:-1] if names is None else names)]
+        size = min(9.0, 110 / len(texts))
+        panel.set_yticks(rows[:-1] + 0.5, texts, fontsize=size, parse_math=False)
+    panel.invert_yaxis()
+
+
+def _get(store: Store, name: str) -> npt.NDArray[Any]:
+    values = store.get(name)
+    assert values is not None
+    return values
+
+
+def _waveform(
+    source: str, scanned: list[Any] | None, attrs: dict[str, Any], first: float, last: float
+) -> npt.NDArray[np.float32] | None:
+    """The samples that the windows were cut from; None if they are no longer there."""
+    settings = json.loads(attrs["settings"])
+    try:
+        found = scan(source, channel=settings["channel"], samplerate=settings["samplerate"])[0]
+    except (OSError, ValueError):
+        return None
+    if scanned is None or [found.size, found.modified] != scanned[1:3]:
+        return None
+    rate = found.samplerate
+    with found.open() as audio:
+        return audio.read(round(first * rate), min(round(last * rate), found.n_samples))

@@ -1,0 +1,95 @@
+"""Plots show what the store holds, whatever its names are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from matplotlib.figure import Figure
+
+import pipeline as pl
+from pipeline.views.plots import plot_window
+
+FEATURE = pl.Spectrogram(n_fft=32, frame_length=20)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were saved."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def keep(self: Figure, *arguments: Any, **options: Any) -> None:
+        save(self, *arguments, **options)
+        figures.append(self)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures
+
+
+def write(path: Path, seconds: int) -> None:
+    soundfile.write(path, np.random.default_rng(0).random(seconds * 1000) / 2, 1000)
+
+
+@pytest.mark.parametrize("ending", ["zarr", "h5"])
+def test_labels_of_several_classes_have_a_row_for_each(
+    tmp_path: Path, ending: str, drawn: list[Figure]
+) -> None:
+    from pipeline.labels.values import Labels
+
+    write(tmp_path / "x.wav", 12)
+    y = np.random.default_rng(1).integers(0, 2, (12, 3))
+    y[4] = 0
+    names = ("$owl", "fox_{$", "鳥")
+    for number, labels in enumerate([Labels(y, names), y]):
+        out = tmp_path / f"{number}.{ending}"
+        assert pl.extract(tmp_path / "x.wav", out, FEATURE, labels).ok
+        plot_window(out, 4, tmp_path / "x.png")
+        panel = drawn[-1].axes[0]
+        assert panel.get_ylabel() == "label"
+        ticks = [text.get_text() for text in panel.get_yticklabels()]
+        assert ticks == list(names if number == 0 else ("0", "1", "2"))
+        mesh = panel.collections[0].get_array()
+        assert mesh is not None
+        assert np.array_equal(np.reshape(mesh, (3, 9)), y[:9].T)
+
+
+def test_one_label_a_window_is_a_line(tmp_path: Path, drawn: list[Figure]) -> None:
+    write(tmp_path / "x.wav", 3)
+    pl.extract(tmp_path / "x.wav", tmp_path / "x.zarr", FEATURE, [0, 1, 0])
+    plot_window(tmp_path / "x.zarr", 1, tmp_path / "x.png")
+    (line,) = (line for line in drawn[0].axes[0].lines if line.get_drawstyle() == "steps-post")
+    assert np.asarray(line.get_ydata()).tolist() == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["m$\\foo{$.wav", "a$_b$.wav", "鳥の声.wav"])
+def test_a_name_is_drawn_as_it_is(tmp_path: Path, name: str, drawn: list[Figure]) -> None:
+    write(tmp_path / name, 3)
+    pl.extract(tmp_path / name, tmp_path / "x.zarr", FEATURE)
+    plot_window(tmp_path / "x.zarr", 1, tmp_path / "x.png")
+    assert drawn[0].get_suptitle() == f"{name}, window 1"
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("ending", ["zarr", "h5"])
+@pytest.mark.parametrize(
+    ("harm", "said"), [("cut", "is damaged: .*; verify --repair"), ("remove", "is missing; ")]
+)
+def test_damaged_features_are_not_drawn(
+    tmp_path: Path, ending: str, harm: str, said: str, drawn: list[Figure]
+) -> None:
+    write(tmp_path / "x.wav", 4)
+    out = tmp_path / f"x.{ending}"
+    assert pl.extract(tmp_path / "x.wav", out, FEATURE).ok
+    file = next(tmp_path.glob({"zarr": "x.zarr/features/c*", "h5": "x.h5.parts/*.h5"}[ending]))
+    if harm == "cut":
+        file.write_bytes(file.read_bytes()[:-9])
+    else:
+        file.unlink()
+    with pytest.raises(OSError, match=rf"windows? 0.*{said}"):
+        plot_window(out, 2, tmp_path / "x.png")
+    assert not drawn
+    assert not (tmp_path / "x.png").exists()
