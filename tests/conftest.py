@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from no_skips import (  # noqa: F401 - hooks of pytest
     pytest_addoption,
     pytest_make_collect_report,
@@ -37,7 +37,13 @@ from pipeline.settings import Settings
 # A shell lets what it starts in the background ignore it, and with that all that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],  # a busy machine is no failure
+)
 settings.load_profile("ci")
 
 ROOT = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""The benchmark runs, in small, and says what it should."""
+"""The benchmarks run, in small, and say what they should."""
 
 from __future__ import annotations
 
@@ -51,3 +51,11 @@ def test_a_long_job_is_compared_with_its_own_beginning(tmp_path: Path) -> None:
     assert "1800 windows in" in said
     assert re.search(r"against the first three: speed \d+\.\d{3}, memory \d\.\d{3}$", said.strip())
     assert not list(tmp_path.iterdir())
+
+
+def test_the_start_of_commands_is_compared_with_imports() -> None:
+    said = run("start-up", "--runs", "1").splitlines()
+    assert len(said) == 9
+    for line in said[3:8]:
+        assert re.search(r"( +\d+\.\d{2,3}){4}  at most [23] times .*: (met|missed)$", line), line
+    assert re.match(r"import pipeline loads of what it may not: .", said[8])

@@ -15,7 +15,8 @@ import soundfile
 import xarray
 from conftest import ROOT
 
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+CODE = re.compile(r"^```(sh|python|yaml)\n(.*?)^```", re.DOTALL | re.MULTILINE)  # not ```text
+BLOCKS = CODE.findall((ROOT / "README.md").read_text())
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import pairwise
+from itertools import tee
 from math import inf, prod
 from operator import index
 from typing import Any
@@ -18,8 +18,6 @@ import numpy.typing as npt
 from pipeline.process import Recycled, cores, keep_freed_memory
 from pipeline.store import Store, open_finished
 from pipeline.training.order import Indices, Order
-
-__all__ = ["Batch", "Batches", "check_batch_size", "check_whole", "read_features", "split"]
 
 Array = npt.NDArray[Any]
 Batch = tuple[Array, Array | None]
@@ -44,7 +42,8 @@ class Batches:
     batch_size : int or None
         Windows in a batch; None gives single windows, without that axis.
     shuffle : bool
-        A random order of all windows, the same for the same seed and epoch.
+        A random order of all windows, the same for the same seed and epoch on
+        every machine.
     seed : int
         Of the order.
     drop_last : bool
@@ -53,9 +52,9 @@ class Batches:
         With `shuffle`, for slow or remote disks: shards are read whole, each
         once, in a random order, and the windows of `mix` shards at a time are
         shuffled among each other. A window may then come anywhere in the
-        order, but never further from the others of its shard than the windows
-        of `mix` shards. If not given, each window is read by itself, and all
-        are shuffled.
+        order, but those of a shard come no further apart than the windows of
+        `mix` shards. If not given, each window is read by itself, and all are
+        shuffled.
     prefetch_bytes : int
         The most to read ahead while the caller works; at least one batch, or,
         with `mix`, the next shards to be mixed.
@@ -150,9 +149,10 @@ class Batches:
         size, threads = self.batch_size, cores()
         with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
             try:
-                read = partial(self._ahead, pool, AHEAD * threads, order)
+                read = partial(self._ahead, pool, AHEAD * threads)
                 spans = _spans(last, self._windows_of_a_read())
-                for batch in read(spans) if self.mix is None else self._mixed(read, order, spans):
+                plain = read(order[a:b] for a, b in spans)
+                for batch in plain if self.mix is None else self._mixed(read, order, spans):
                     yield from split(batch, size)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -166,19 +166,12 @@ class Batches:
         return size * max(1, min(most // n_bytes, READ_WINDOWS // size))
 
     def _ahead(
-        self,
-        pool: ThreadPoolExecutor,
-        most: int,
-        order: Order,
-        spans: Iterable[tuple[int, int]],
-        in_order: bool = False,
+        self, pool: ThreadPoolExecutor, most: int, wanted: Iterable[Indices]
     ) -> Iterator[Batch]:
-        """What stands in each span of the order; the next are read as the caller works."""
+        """What is stored of windows; the next are read as the caller works."""
         waiting: deque[Future[Batch]] = deque()
         ahead = 1
-        for start, stop in spans:
-            windows = order[start:stop]
-            windows = np.sort(windows) if in_order else windows
+        for windows in wanted:
             waiting.append(pool.submit(self._read, windows, self._memory.empty))
             if len(waiting) > ahead:
                 batch = waiting.popleft().result()
@@ -188,21 +181,26 @@ class Batches:
             yield waiting.popleft().result()
 
     def _mixed(
-        self, read: Callable[..., Iterator[Batch]], order: Order, spans: Iterable[tuple[int, int]]
+        self,
+        read: Callable[[Iterable[Indices]], Iterator[Batch]],
+        order: Order,
+        spans: Iterable[tuple[int, int]],
     ) -> Iterator[Batch]:
-        """The same, out of shards that are read whole."""
-        mixtures = list(pairwise([0, *order.mixtures]))
-        whole = zip(mixtures, read(mixtures, in_order=True), strict=True)
-        stop = 0
+        """The same, where each mixture of shards is read at once."""
+        wanted, mixtures = tee(order[a:b] for a, b in order.mixtures())
+        whole = zip(mixtures, read(map(np.sort, wanted)), strict=True)
+        mixture = rows = np.empty(0, np.int64)
         for a, b in spans:
-            pieces: list[Array] = []
+            pieces, windows = [], []
             while a < b:
-                if a == stop:
-                    (start, stop), (X, _) = next(whole)
-                    windows = np.sort(order[start:stop])
-                pieces.append(X[np.searchsorted(windows, order[a : min(b, stop)])])
+                if not len(rows):
+                    mixture, (X, _) = next(whole)
+                    rows = np.searchsorted(np.sort(mixture), mixture)
+                pieces.append(X[rows[: b - a]])
+                windows.append(mixture[: b - a])
+                mixture, rows = mixture[b - a :], rows[b - a :]
                 a += len(pieces[-1])
-            yield np.concatenate(pieces), self._labels(order[b - sum(map(len, pieces)) : b])
+            yield np.concatenate(pieces), self._labels(np.concatenate(windows))
 
     def _read(self, windows: Indices, empty: Callable[..., Array] = np.empty) -> Batch:
         return read_features(self._store, windows, empty), self._labels(windows)
@@ -214,13 +212,7 @@ class Batches:
 def read_features(
     store: Store, windows: Indices, empty: Callable[..., Array] = np.empty
 ) -> npt.NDArray[np.floating[Any]]:
-    """The features of windows of a finished store, all of which are as they were written.
-
-    Raises
-    ------
-    OSError
-        If those of a window are damaged or missing; it names window and file.
-    """
+    """The features of windows of a finished store, or an OSError that names what is damaged."""
     try:
         X = store.read(windows, empty)
     except (OSError, ValueError) as error:
@@ -278,25 +270,13 @@ def split(batch: Batch, batch_size: int | None) -> Iterator[Batch]:
 
 
 def check_batch_size(batch_size: int | None) -> int | None:
-    """A number of windows, or None.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
+    """A number of windows, or None; ValueError for all else."""
     what = "of windows above 0, or None"
     return None if batch_size is None else check_whole("batch_size", batch_size, 1, what)
 
 
 def check_whole(name: str, value: object, least: float, allowed: str) -> int:
-    """A whole number, of Python or NumPy.
-
-    Raises
-    ------
-    ValueError
-        If it is none, or too small.
-    """
+    """A whole number, of Python or NumPy; ValueError if it is none, or too small."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least:
         return int(value)
     raise ValueError(f"{name} is {value!r}; it must be a whole number {allowed}")

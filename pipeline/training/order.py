@@ -1,64 +1,138 @@
-"""The order in which windows come: a value, the same wherever it is made."""
+"""The order in which windows come: a value, the same wherever and whenever it is made."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from math import isqrt
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Order"]
-
 Indices = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.uint64]
+# Arrays without an axis, with which NumPy calculates faster than with numbers.
+MULTIPLIER, HALF = np.array(0x9E3779B97F4A7C15, np.uint64), np.array(32, np.uint64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Order:
-    """The order of all windows in one epoch; ``order[a:b]`` are the windows at these places.
+    """The windows of an epoch in their order; ``order[a:b]`` are those at places a to b - 1.
 
-    Parameters
-    ----------
-    n : int
-        Windows in all.
-    shuffle : bool
-        Whether the order is random.
-    seed, epoch : int
-        What a random order follows from.
-    mix : int, optional
-        How many shards are shuffled among each other, where not all windows are.
-    shard : int
-        Windows in a shard.
+    A rank gets every `world_size`-th place of all: if `a` and the size of a batch are multiples of
+    `world_size`, the rows ``rank::world_size`` of each batch.
     """
 
-    n: int
+    n: int  # windows in all
     shuffle: bool = False
     seed: int = 0
     epoch: int = 0
-    mix: int | None = None
-    shard: int = 1
+    mix: int | None = None  # shards that are shuffled among each other; all windows if None
+    shard: int = 1  # windows in a shard
+    windows: Indices | None = None  # those that come, if not all: `shard` in a row are a shard
+    rank: int = 0
+    world_size: int = 1
 
     def __len__(self) -> int:
-        return self.n
+        """Places in the order, whatever the rank."""
+        return self.n if self.windows is None else len(self.windows)
 
     def __getitem__(self, places: slice) -> Indices:
-        if not self.shuffle:
-            return np.arange(*places.indices(self.n))
-        return self._shuffled[0][places].copy()
+        start, stop, step = places.indices(len(self))
+        assert step == 1
+        start += (self.rank - start) % self.world_size
+        found = np.arange(start, stop, self.world_size, dtype=np.int64)
+        if self.shuffle and self.mix is None:
+            found = self._permuted(found, len(self), "windows")
+        elif self.shuffle and len(found):
+            found = self._mixed(found)
+        return found if self.windows is None else self.windows[found]
 
-    @property
-    def mixtures(self) -> list[int]:
-        """The places where the windows of each `mix` shards end."""
-        return self._shuffled[1]
+    def mixtures(self) -> Iterator[tuple[int, int]]:
+        """At which place each mixture, the windows of `mix` shards, begins and ends."""
+        stop = 0
+        for number in range(-(-self._shards // self._mix)):
+            start, stop = stop, stop + self._length(number)
+            yield start, stop
+
+    # Shards are put in random order and cut into mixtures of `mix`; then the windows of each
+    # mixture are put in random order. The last shard may be short: it is drawn by itself, and
+    # stands last in its mixture, so only places after that mixture are shifted by what is short.
+
+    def _mixed(self, places: Indices) -> Indices:
+        whole = self._mix * self.shard
+        after = (self._last // self._mix + 1) * whole - self._short
+        mixture, row = np.divmod(places + self._short * (places >= after), whole)
+        for number in np.unique(mixture).tolist():
+            here = mixture == number
+            row[here] = self._permuted(row[here], self._length(number), "mixture", number)
+        place, row = np.divmod(mixture * whole + row, self.shard)
+        shard = np.full_like(place, self._shards - 1)
+        others = place != self._last
+        place = place[others] - (place[others] > self._last)
+        shard[others] = self._permuted(place, self._shards - 1, "shards")
+        return shard * self.shard + row
+
+    def _length(self, mixture: int) -> int:
+        """Windows in a mixture."""
+        shards = min(self._mix, self._shards - mixture * self._mix)
+        return shards * self.shard - self._short * (mixture == self._last // self._mix)
 
     @cached_property
-    def _shuffled(self) -> tuple[Indices, list[int]]:
-        rng = np.random.default_rng([self.seed, self.epoch])
-        if self.mix is None:
-            return rng.permutation(self.n), [self.n]
-        shards = rng.permutation(-(-self.n // self.shard))
-        mixtures = []
-        for some in np.split(shards, range(self.mix, len(shards), self.mix)):
-            windows = (some[:, None] * self.shard + np.arange(self.shard)).ravel()
-            mixtures.append(rng.permutation(windows[windows < self.n]))
-        return np.concatenate(mixtures), np.cumsum([len(windows) for windows in mixtures]).tolist()
+    def _last(self) -> int:
+        """Where the last shard comes, counted in shards."""
+        place = int(self._permuted(np.zeros(1, np.int64), self._shards, "last")[0])
+        return min((place // self._mix + 1) * self._mix, self._shards) - 1
+
+    @property
+    def _shards(self) -> int:
+        return -(-len(self) // self.shard)
+
+    @property
+    def _short(self) -> int:
+        """How many windows the last shard lacks."""
+        return self._shards * self.shard - len(self)
+
+    @property
+    def _mix(self) -> int:
+        return min(self.mix or 1, max(self._shards, 1))
+
+    def _permuted(self, places: Indices, n: int, *what: object) -> Indices:
+        """What a random permutation of the numbers below n has at these places."""
+        # A Feistel network on a table of a x b cells, the smallest for n (Black and Rogaway,
+        # "Ciphers with Arbitrary Finite Domains", 2002). A round shifts each column by a hash of
+        # its number, the next round each row, and so on: cells never meet. The few that end
+        # beyond n go through the network again until they do not.
+        a = isqrt(max(n - 1, 0)) + 1
+        table = np.array(a, np.uint64), np.array(-(-n // a), np.uint64)
+        keys = _keys(n, self.seed, self.epoch, *what)
+        found = _moved(places.astype(np.uint64), *table, keys)
+        while len(beyond := np.flatnonzero(found >= n)):
+            found[beyond] = _moved(found[beyond], *table, keys)
+        return found.view(np.int64)
+
+
+@lru_cache
+def _keys(n: int, *what: object) -> tuple[Numbers, ...]:
+    """One key a round; the fewer the numbers, the more rounds until no pattern is left."""
+    rounds = 6 if n >= 1000 else 8 if n >= 100 else 16
+    digest = hashlib.shake_256(" ".join(map(str, (n, *what))).encode()).digest(8 * rounds)
+    return tuple(np.array(key, np.uint64) for key in np.frombuffer(digest, "<u8"))
+
+
+def _moved(cells: Numbers, a: Numbers, b: Numbers, keys: tuple[Numbers, ...]) -> Numbers:
+    row, column = np.divmod(cells, b)
+    for key in keys:
+        moved = column + key
+        moved *= MULTIPLIER
+        moved ^= moved >> HALF
+        moved *= MULTIPLIER
+        moved >>= HALF
+        moved += row
+        moved %= a
+        row, column, a, b = column, moved, b, a
+    row *= b
+    row += column
+    return row

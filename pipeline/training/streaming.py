@@ -19,8 +19,6 @@ from pipeline.settings import Settings
 from pipeline.training.batches import Batch, check_batch_size, check_whole, split
 from pipeline.windows import compute_features
 
-__all__ = ["stream"]
-
 Computed = tuple[npt.NDArray[Any], dict[int, str]]
 STEP = 16  # windows, at least, that are worth a thread's while
 
@@ -73,22 +71,22 @@ def _batches(
     size, labels = batch_size or 1, inputs.labels
     step = -(-max(size, STEP) // size) * size  # whole batches
     starts = iter(range(0, len(inputs.grid), step))
-    told: set[int] = set()  # recordings
+    warned: set[int] = set()  # numbers of recordings
     waiting: deque[tuple[int, Future[Computed]]] = deque()
     keep_freed_memory()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="stream")
     try:
         while True:
             while len(waiting) <= threads and (start := next(starts, None)) is not None:
-                future = pool.submit(_compute, inputs, start, start + step, settings.dtype, told)
+                future = pool.submit(_compute, inputs, start, start + step, settings.dtype, warned)
                 waiting.append((start, future))
             if not waiting:
                 return
             start, future = waiting.popleft()
             X, problems = future.result()
             for number, problem in problems.items():
-                if number not in told:
-                    told.add(number)
+                if number not in warned:
+                    warned.add(number)
                     _complain(problem, settings)
             y = None if labels is None else labels.values[start : start + len(X)].copy()
             yield from split((X, y), batch_size)
@@ -96,8 +94,8 @@ def _batches(
         pool.shutdown(cancel_futures=True)
 
 
-def _compute(inputs: Inputs, start: int, stop: int, dtype: str, told: set[int]) -> Computed:
-    """Features of windows, and what is wrong with recordings, by number, of which none is told."""
+def _compute(inputs: Inputs, start: int, stop: int, dtype: str, warned: set[int]) -> Computed:
+    """Features of windows, and what is wrong with each recording that was not warned of."""
     grid, used = inputs.grid[start:stop].detached()
     recordings = inputs.recordings[used]
     recording, _, n_samples = grid.locate()
@@ -107,7 +105,7 @@ def _compute(inputs: Inputs, start: int, stop: int, dtype: str, told: set[int]) 
     problems = {
         used.start + int(number): why_unreadable(recordings, grid, int(t))
         for number, t in zip(numbers, bad[first], strict=True)
-        if used.start + int(number) not in told
+        if used.start + int(number) not in warned
     }
     with one_blas_thread():
         return compute_features(inputs.feature, audio, n_samples, dtype, grid.offset), problems
