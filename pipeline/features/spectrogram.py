@@ -28,12 +28,6 @@ LARGEST = 2**31
 GROUP_SAMPLES = 1 << 18
 FINEST = 1e-30  # well within float32
 
-# Of float16, as float32 has them in bits; and what takes an exponent of the one to
-# that of the other (its bias is 112 less), with just below half of the last bit kept.
-LARGEST_HALF = np.float32(65504).view(np.uint32)
-SMALLEST_NORMAL_HALF = np.float32(2**-14).view(np.uint32)
-REBIAS = np.uint32((0xFFF - (112 << 23)) % 2**32)
-
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 Singles = npt.NDArray[np.float32]
@@ -202,8 +196,8 @@ class Spectrogram:
         self,
         windows: Floats,
         n_samples: npt.NDArray[np.int64] | None = None,
-        out: Floats | None = None,
-    ) -> Floats:
+        out: Singles | None = None,
+    ) -> Singles:
         """Compute the spectrograms of a block of windows.
 
         Parameters
@@ -212,13 +206,13 @@ class Spectrogram:
             Each padded with zeros after its own samples.
         n_samples : numpy.ndarray of int, shape (window,), optional
             How many samples each window really has; all if not given.
-        out : numpy.ndarray, shape (window, frequency, time), optional
-            Where the result is written, in its dtype.
+        out : numpy.ndarray of float32, shape (window, frequency, time), optional
+            Where the result is written.
 
         Returns
         -------
-        numpy.ndarray, shape (window, frequency, time)
-            `out`, or a new array of float32.
+        numpy.ndarray of float32, shape (window, frequency, time)
+            `out`, or a new array.
 
         Raises
         ------
@@ -241,7 +235,7 @@ class Spectrogram:
             prepared, n_frames = self._prepare(windows[group], n_samples[group], frames)
             results = out[group]
             for rows, power in power_spectra(kernel, prepared, scratch):
-                _finish(power, self.log_offset, results[rows])
+                self._finish(power, results[rows])
             for row in np.flatnonzero(n_frames < frames.n_frames).tolist():
                 results[row, :, n_frames[row] :] = self.floor
         return out
@@ -256,6 +250,14 @@ class Spectrogram:
         prepared, constant = normalized(windows, n_samples)
         return prepared, np.where(constant, 0, n_frames)
 
+    def _finish(self, power: Singles, result: Singles) -> None:
+        """Write the values, given the power, which is lost."""
+        if self.log_offset is None:
+            np.minimum(power, np.finfo(np.float32).max, out=result)
+        else:
+            np.add(power, self.log_offset, out=power)
+            np.log(power, out=result)
+
 
 def _as_tuple(value: Any) -> Any:
     """Lists, as YAML has them, as tuples, which can be hashed."""
@@ -266,41 +268,3 @@ def _as_tuple(value: Any) -> Any:
 def _kernel(feature: Spectrogram) -> Kernel:
     frames = feature._frames
     return power_kernel(frames, power_scale(frames, feature.scaling, feature._samplerate))
-
-
-def _finish(power: Singles, log_offset: float | None, result: Floats) -> None:
-    """Write what is to be stored, given the power, which is lost."""
-    if log_offset is not None:
-        np.add(power, log_offset, out=power)
-        power = np.log(power, out=result if result.dtype == np.float32 else power)
-    if power is not result:
-        _round(power, result)
-
-
-def _round(values: Singles, out: Floats) -> None:
-    """Copy into another dtype, at its largest number where it overflows."""
-    if out.dtype == np.float16:
-        _round_to_half(values, out)
-        return
-    limit = np.finfo(out.dtype).max
-    out[...] = np.clip(values, -limit, limit)
-
-
-def _round_to_half(values: Singles, out: Floats) -> None:
-    """The same numbers as NumPy's own conversion, which takes twice as long.
-
-    Adding just below one half of the last bit that stays, and that bit, rounds
-    to the nearest, or to even. Numbers below the normal ones of float16 are
-    rounded by adding 0.5, of which the last bit is worth as much as theirs.
-    """
-    bits = values.view(np.uint32)
-    magnitude = np.minimum(bits & np.uint32(0x7FFFFFFF), LARGEST_HALF)
-    half = magnitude >> np.uint32(13) & np.uint32(1)
-    half += magnitude
-    half += REBIAS
-    half >>= np.uint32(13)
-    if (small := magnitude < SMALLEST_NORMAL_HALF).any():
-        rounded = (magnitude.view(np.float32) + np.float32(0.5)).view(np.uint32)
-        np.subtract(rounded, np.float32(0.5).view(np.uint32), out=half, where=small)
-    half |= bits >> np.uint32(16) & np.uint32(0x8000)
-    out.view(np.uint16)[...] = half
