@@ -122,8 +122,9 @@ def map_windows(
         compute,
         audio,
         name=f"features-{uuid.uuid4().hex}",
-        # The sample axis becomes the first of the feature: to drop it would make
-        # dask copy every block.
+        # The sample axis becomes the first of the feature, if it has one: to drop it
+        # would make dask copy every block.
+        drop_axis=None if shape else 1,
         chunks=(audio.chunks[0], *((length,) for length in shape)),
         new_axis=list(range(2, 1 + len(shape))) or None,
         dtype=dtype,

@@ -34,8 +34,8 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "recordings": ("folders", "manifest", "remote_sources", "sources", "recordings", "blocks"),
     "features": (
-        *("plain_values", "feature", "frames", "normalization", "kernels", "spectrogram"),
-        *("registry", "identity"),
+        *("plain_values", "axes", "feature", "frames", "normalization", "kernels"),
+        *("spectrogram", "registry", "identity"),
     ),
     "labels": ("values", "files"),
     "windows": (),

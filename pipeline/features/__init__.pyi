@@ -1,3 +1,5 @@
+from .axes import Axis as Axis
+from .axes import axes_of as axes_of
 from .feature import Feature as Feature
 from .feature import bind as bind
 from .feature import check_feature as check_feature

@@ -8,6 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.features.axes import axes_of
+
+MOST_AXES = 2
 Floats = npt.NDArray[np.floating[Any]]
 
 
@@ -25,12 +28,11 @@ class Feature(Protocol):
     Attributes
     ----------
     shape : tuple of int
-        Of the features of one window: (frequency, time), or only one of them.
-    frequencies : numpy.ndarray or None
-        Hz, one for each place on the frequency axis; None if there is no
-        such axis.
-    times : numpy.ndarray or None
-        Seconds from the window's start; None if there is no time axis.
+        Of the features of one window: none, one or two whole numbers.
+    axes : tuple of Axis
+        What lies along these, in order. A feature may have ``frequencies``
+        (Hz) and ``times`` (seconds from the window's start) in its place, of
+        which one may be None.
 
     Notes
     -----
@@ -43,12 +45,6 @@ class Feature(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def frequencies(self) -> Floats | None: ...
-
-    @property
-    def times(self) -> Floats | None: ...
 
     def __call__(self, windows: Floats, /) -> Floats: ...
 
@@ -66,7 +62,8 @@ def check_feature(feature: object, what: str = "features") -> None:
         raise ValueError(
             f"{what} is the class {feature.__name__}; give one made of it, {feature.__name__}(...)"
         )
-    lacks = [part for part in ("shape", "frequencies", "times") if not _has(feature, part)]
+    parts = ("shape",) if _has(feature, "axes") else ("shape", "frequencies", "times")
+    lacks = [part for part in parts if not _has(feature, part)]
     if not callable(feature):
         lacks.append("__call__")
     if lacks:
@@ -128,23 +125,25 @@ def shape_of(feature: Feature) -> tuple[int, ...]:
     name = type(feature).__name__
     try:
         shape = tuple(feature.shape)
-        found = (feature.frequencies, feature.times)
-        axes = [np.asarray(axis, np.float64) for axis in found if axis is not None]
+        axes = axes_of(feature)
     except Exception as error:
         raise ValueError(
-            f"{name} does not say its shape, frequencies and times: {type(error).__name__}: "
-            f"{error}; mend that"
+            f"{name} does not say its shape, and its axes or frequencies and times: "
+            f"{type(error).__name__}: {error}; fix that"
         ) from error
-    if not shape or not all(isinstance(n, int | np.integer) and n >= 1 for n in shape):
+    whole = all(isinstance(n, int | np.integer) and n >= 1 for n in shape)
+    if len(shape) > MOST_AXES or not whole:
         raise ValueError(
-            f"{name} has the shape {shape}; it must be one or two whole numbers of at least 1"
+            f"{name} has the shape {shape}; it must be at most {MOST_AXES} whole numbers of at "
+            f"least 1"
         )
-    if [axis.shape for axis in axes] != [(n,) for n in shape]:
+    if [axis.values.shape for axis in axes] != [(n,) for n in shape]:
         raise ValueError(
-            f"{name} has the shape {shape}, but axes of {[axis.size for axis in axes]}; "
-            f"frequencies and times must have one value for each place, and one of the two may "
-            f"be None"
+            f"{name} has the shape {shape}, but axes of {[axis.values.size for axis in axes]}; "
+            f"each must have one value for each place, and of frequencies and times one may be None"
         )
+    if len({axis.name for axis in axes}) < len(axes):
+        raise ValueError(f"{name} has two axes of the name {axes[0].name}; name them differently")
     return tuple(map(int, shape))
 
 

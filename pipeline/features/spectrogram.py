@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.features.axes import Axis, frequency_axis, time_axis
 from pipeline.features.frames import DEFAULT_TAPER, Detrend, Frames, Taper
 from pipeline.features.kernels import (
     Kernel,
@@ -173,6 +174,11 @@ class Spectrogram:
     def times(self) -> Floats:
         """Centre of each frame, in seconds from the window's start, shape (time,)."""
         return self._frames.centres / self._samplerate
+
+    @property
+    def axes(self) -> tuple[Axis, Axis]:
+        """Frequency and time."""
+        return frequency_axis(self.frequencies), time_axis(self.times)
 
     @property
     def long_name(self) -> str:

@@ -159,6 +159,12 @@ class Hdf5Store:
                 for key, value in file.attrs.items()
             }
 
+    def axes(self) -> dict[str, str]:
+        """Names of the axes of the features of a window, in order, and their units."""
+        with h5py.File(self.path, "r") as file:
+            _, *names = (dim.label for dim in file["features"].dims)
+            return {name: str(file[name].attrs["units"]) for name in names}
+
     def files(self) -> Iterator[str]:
         """Names of all files of the store, but for those of the record."""
         if self.path.exists():

@@ -11,7 +11,7 @@ from zarr.storage import ObjectStore
 from pipeline.layout import Layout
 from pipeline.paths import RemotePath, aside_of, open_bucket, translated
 from pipeline.record import SameJob
-from pipeline.store.schema import NAMES, Variable
+from pipeline.store.schema import Variable
 from pipeline.store.shards import Piece, Shards
 from pipeline.store.zarr_group import ZarrGroup, create_group
 
@@ -105,7 +105,7 @@ class RemoteStore(ZarrGroup[RemotePath]):
     def small_files(self) -> Iterator[str]:
         """Names of the files that hold no features."""
         yield "zarr.json"
-        for name in NAMES:
+        for name in self.names():
             if name == "features":
                 yield "features/zarr.json"
             else:

@@ -94,6 +94,9 @@ class Store(Protocol):
     def attrs(self) -> dict[str, Any]:
         """The attributes of the store."""
 
+    def axes(self) -> dict[str, str]:
+        """Names of the axes of the features of a window, in order, and their units."""
+
     def files(self) -> Iterator[str]:
         """Names of all files of the store, but for those of the record."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Generic
@@ -69,7 +70,15 @@ class ZarrGroup(ABC, Generic[PathT]):
     def owns(self, name: str) -> bool:
         """Whether only this store puts files there: below one of its arrays."""
         first, *others = name.split("/")
-        return bool(others) and first in NAMES
+        return bool(others) and first in self.names()
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the arrays that there may be; without axes where the metadata are damaged."""
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            metadata = json.loads(self.locate(f"features/{METADATA}").read_bytes())
+            _, *axes = metadata["dimension_names"]
+            return (*NAMES, *(name for name in axes if re.fullmatch(r"\w+", name)))
+        return NAMES
 
     @abstractmethod
     def sizes(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int]]:
@@ -143,6 +152,14 @@ class ZarrGroup(ABC, Generic[PathT]):
         """The attributes of the store."""
         with self.translated():
             return dict(self._group().attrs)
+
+    def axes(self) -> dict[str, str]:
+        """Names of the axes of the features of a window, in order, and their units."""
+        with self.translated():
+            group = self._group()
+            features: Any = group["features"]
+            _, *names = features.metadata.dimension_names
+            return {name: str(group[name].attrs["units"]) for name in names}
 
     def fill(self, name: str, start: int, values: Array) -> None:
         """Write values of a small variable, from `start` on."""

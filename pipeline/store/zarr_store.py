@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.layout import Layout
 from pipeline.paths import aside_of, put_in_place, put_lines, remove, sweep, walk
-from pipeline.store.schema import NAMES, Variable
+from pipeline.store.schema import Variable
 from pipeline.store.shards import Piece
 from pipeline.store.zarr_group import METADATA, ZarrGroup, create_group
 
@@ -77,7 +77,7 @@ class ZarrStore(ZarrGroup[Path]):
     def small_files(self) -> Iterator[str]:
         """Names of the files that hold no features."""
         yield "zarr.json"
-        for name in NAMES:
+        for name in self.names():
             names = [METADATA] if name == "features" else walk(self.path / name, set())
             yield from (f"{name}/{file}" for file in names if (self.path / name).is_dir())
 
