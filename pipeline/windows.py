@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,7 @@ from pipeline.recordings import Recordings, read_windows
 Array = npt.NDArray[Any]
 Samples = npt.NDArray[np.float32]
 BLOCK_WINDOWS = 64
+ROUNDED_BYTES = 1 << 22  # of float32, which are still in the cache when they are rounded
 
 
 def open_windows(
@@ -120,8 +122,9 @@ def map_windows(
         compute,
         audio,
         name=f"features-{uuid.uuid4().hex}",
-        # The sample axis becomes the first of the feature: to drop it would make
-        # dask copy every block.
+        # The sample axis becomes the first of the feature, if it has one: to drop it
+        # would make dask copy every block.
+        drop_axis=None if shape else 1,
         chunks=(audio.chunks[0], *((length,) for length in shape)),
         new_axis=list(range(2, 1 + len(shape))) or None,
         dtype=dtype,
@@ -192,19 +195,32 @@ def compute_features(
 
 
 def _call(feature: Feature, audio: Samples, n_samples: Indices, out: Array, where: str) -> None:
+    """Compute features into `out`, of which the dtype may be another than theirs."""
     if not len(audio):
         return
     accepted = inspect.signature(feature).parameters
-    options = {"n_samples": n_samples, "out": out}
-    options = {name: value for name, value in options.items() if name in accepted}
-    with np.errstate(all="ignore"):  # what comes of it is looked at
-        values = np.asarray(feature(audio, **options))
-    if values is out and isinstance(feature, Spectrogram):
-        return
-    name = type(feature).__name__
+    few, rounded = len(audio), out.dtype != np.float32 and "out" in accepted
+    if rounded:
+        few = max(1, min(few, ROUNDED_BYTES // (4 * math.prod(out.shape[1:]))))
+        scratch = np.empty((few, *out.shape[1:]), np.float32)
+    for start in range(0, len(audio), few):
+        rows = slice(start, start + few)
+        part = out[rows]
+        options = {"n_samples": n_samples[rows], "out": scratch[: len(part)] if rounded else part}
+        options = {name: value for name, value in options.items() if name in accepted}
+        with np.errstate(all="ignore"):  # what comes of it is looked at
+            values = np.asarray(feature(audio[rows], **options))
+        if not isinstance(feature, Spectrogram):
+            _store(type(feature).__name__, values, part, where)
+        elif values is not part:
+            part[...] = values
+
+
+def _store(name: str, values: Array, out: Array, where: str) -> None:
+    """Copy what a feature of that name gave, if it is as it must be."""
     if values.shape != out.shape:
         raise ValueError(
-            f"{name} gave an array of shape {values.shape} for {len(audio)} windows; its shape "
+            f"{name} gave an array of shape {values.shape} for {len(out)} windows; its shape "
             f"says {out.shape}"
         )
     if values.dtype.kind not in "biuf":

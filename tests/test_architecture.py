@@ -33,10 +33,10 @@ ORDER: dict[str, tuple[str, ...]] = {
         "resampling",
     ),
     "recordings": ("folders", "manifest", "remote_sources", "sources", "recordings", "blocks"),
-    "features": (),
-    "plain": (),
-    "registry": (),
-    "identity": (),
+    "features": (
+        *("plain_values", "axes", "feature", "frames", "normalization", "kernels"),
+        *("spectrogram", "registry", "identity"),
+    ),
     "labels": ("values", "files"),
     "windows": (),
     "settings": (),
@@ -86,10 +86,10 @@ DOORS = {
     "click": {"cli"},
     "tqdm": {"cli"},
     "matplotlib": {"views"},
-    "scipy": {"features"},
+    "scipy": {"features.frames", "features.kernels"},
 }
 
-PURE = {"checks", "plain", "grid", "layout", "share", "features", "labels.values"}
+PURE = {"checks", "grid", "layout", "share", "features", "labels.values"}
 PURE_MAY = {"numpy", "scipy", "pipeline"}
 
 

@@ -12,22 +12,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
-
 from pipeline.cluster import Capacity
-from pipeline.features import Feature, shape_of
-from pipeline.identity import FeatureIdentity, identify, without_defaults
+from pipeline.features import (
+    Feature,
+    FeatureIdentity,
+    array_digest,
+    identify,
+    shape_of,
+    without_defaults,
+)
 from pipeline.inputs import Inputs, LabelsLike
 from pipeline.job.lost import find_again, labels_of
 from pipeline.layout import Layout, choose_layout
 from pipeline.paths import KEPT_BYTES, is_remote
-from pipeline.plain import array_digest
 from pipeline.process import numerics_class
 from pipeline.record import Record, digest_lines, fingerprint
 from pipeline.recordings import PathLike
 from pipeline.settings import Settings
 from pipeline.share import Share
-from pipeline.store import COORDINATE_CHUNK, FORMAT, new_store
+from pipeline.store import COORDINATE_CHUNK, FORMAT, check_axes, new_store
 
 # Measured by scripts/measure/bounds: what Python and the libraries take; how often a
 # thread holds a block of features while it is computed, encoded and written (Zarr
@@ -102,6 +105,7 @@ class Plan(Inputs):
             found = Inputs.of(recordings, feature, labels, settings)
         else:
             found = Inputs.find(sources, feature, labels, settings, progress)
+        check_axes(found.feature)
         audio_bytes = found.recordings.bytes_a_sample * found.grid.window_samples
         layout = choose_layout(
             len(found.grid),
@@ -138,17 +142,11 @@ class Plan(Inputs):
         if Path(self.out).suffix != ".zarr":
             return RECORD_FILES + self.layout.n_regions + 1
         lengths = [self.layout.n_windows] * PER_WINDOW + [len(self.recordings)]
-        lengths += [len(axis) for axis in self.feature_axes]
+        lengths += self.layout.shape  # for each axis has a coordinate
         if self.labels is not None:
             lengths += [self.layout.n_windows] + [1] * (self.labels.classes is not None)
         small = sum(1 + -(-length // COORDINATE_CHUNK) for length in lengths)
         return RECORD_FILES + self.layout.n_shards + 2 + small
-
-    @property
-    def feature_axes(self) -> list[npt.NDArray[Any]]:
-        """The coordinates along the axes of the feature, where it has such."""
-        axes = (self.feature.frequencies, self.feature.times)
-        return [axis for axis in axes if axis is not None]
 
     def memory_bytes(self, threads: int) -> int:
         """Projected peak memory of a worker with so many threads, in bytes."""

@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from dask.local import get_sync
 
-from pipeline.features import Feature
+from pipeline.features import Code, Feature, other_code
 from pipeline.grid import WindowGrid
-from pipeline.identity import Code, other_code
 from pipeline.paths import StoredFile, flush
 from pipeline.process import boot, difference, installed_versions, numerics_class, other_numerics
 from pipeline.record import Done, Record, SameJob, Unreadable

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.features import feature_name
-from pipeline.identity import Code, FeatureIdentity, is_same
+from pipeline.features import Code, FeatureIdentity, feature_name, is_same
 from pipeline.job.plan import Plan, deciding
 from pipeline.paths import flush
 from pipeline.process import ANY, STORED

@@ -8,6 +8,7 @@ from .packing import pack as pack
 from .schema import COORDINATE_CHUNK as COORDINATE_CHUNK
 from .schema import FORMAT as FORMAT
 from .schema import Variable as Variable
+from .schema import check_axes as check_axes
 from .schema import coordinate_values as coordinate_values
 from .schema import describe as describe
 from .store import Store as Store

@@ -120,6 +120,11 @@ class Hdf5Store(Store):
                 for key, value in file.attrs.items()
             }
 
+    def axes(self) -> dict[str, str]:
+        with _open(self.path) as file:
+            _, *names = (dim.label for dim in file["features"].dims)
+            return {name: str(file[name].attrs["units"]) for name in names}
+
     def files(self) -> Iterator[str]:
         if self.path.exists():
             yield MASTER
