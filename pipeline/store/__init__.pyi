@@ -1,3 +1,4 @@
+from .encoding import Encoding as Encoding
 from .opening import check_format as check_format
 from .opening import check_small_files as check_small_files
 from .opening import is_whole as is_whole

@@ -67,10 +67,10 @@ class Encoding:
         return math.nan if self.missing is None else self.missing
 
     def encode(self, values: Array, out: Array) -> None:
-        """Write values as they are stored; what is out of range goes to its nearer end."""
+        """Write values as they are stored; one that is out of range as inf, or the nearest code."""
         if self.scale is None:
-            limit = np.finfo(self.dtype).max
-            np.clip(values, -limit, limit, out=out, casting="same_kind")
+            with np.errstate(over="ignore"):
+                out[...] = values
             return
         least, greatest = self._ends
         codes = np.rint((values.astype(np.float64) - self.offset) / self.scale)
