@@ -1,3 +1,4 @@
+from .features import Axis as Axis
 from .features import Feature as Feature
 from .features import Spectrogram as Spectrogram
 from .grid import Window as Window

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.checks import reject_unknown
-from pipeline.features import Feature
-from pipeline.registry import make_feature
+from pipeline.features import Feature, make_feature
 from pipeline.settings import Settings
 from pipeline.share import Share
 from pipeline.yaml_files import load_yaml

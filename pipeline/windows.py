@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +27,9 @@ from pipeline.recordings import Recordings, read_windows
 
 Array = npt.NDArray[Any]
 Samples = npt.NDArray[np.float32]
+Encode = Callable[[Array, Array], None]  # writes values into an array as they are stored
 BLOCK_WINDOWS = 64
+ROUNDED_BYTES = 1 << 22  # of float32, which are still in the cache when they are rounded
 
 
 def open_windows(
@@ -77,8 +80,17 @@ def open_windows(
     return windows
 
 
+def _assign(values: Array, out: Array) -> None:
+    with np.errstate(over="ignore"):
+        out[...] = values
+
+
 def map_windows(
-    feature: Feature, audio: da.Array, grid: WindowGrid, dtype: npt.DTypeLike = np.float32
+    feature: Feature,
+    audio: da.Array,
+    grid: WindowGrid,
+    dtype: npt.DTypeLike = np.float32,
+    encode: Encode = _assign,
 ) -> da.Array:
     r"""Features of windows, lazily, block by block.
 
@@ -92,6 +104,9 @@ def map_windows(
         The grid that `audio` was opened with.
     dtype : dtype
         Of the result.
+    encode : callable
+        Writes the feature's values, its first argument, into an array of that
+        dtype, its second; as NumPy converts them if not given.
 
     Returns
     -------
@@ -114,14 +129,15 @@ def map_windows(
     def compute(block: Samples, block_info: Any = None) -> Array:
         start, stop = block_info[0]["array-location"][0]
         part = grid[start:stop]
-        return compute_features(feature, block, part.locate()[2], dtype, part.offset)
+        return compute_features(feature, block, part.locate()[2], dtype, part.offset, encode)
 
     mapped: da.Array = da.map_blocks(
         compute,
         audio,
         name=f"features-{uuid.uuid4().hex}",
-        # The sample axis becomes the first of the feature: to drop it would make
-        # dask copy every block.
+        # The sample axis becomes the first of the feature, if it has one: to drop it
+        # would make dask copy every block.
+        drop_axis=None if shape else 1,
         chunks=(audio.chunks[0], *((length,) for length in shape)),
         new_axis=list(range(2, 1 + len(shape))) or None,
         dtype=dtype,
@@ -152,6 +168,7 @@ def compute_features(
     n_samples: Indices,
     dtype: npt.DTypeLike = np.float32,
     first: int = 0,
+    encode: Encode = _assign,
 ) -> Array:
     r"""Features of a block of windows, in NumPy.
 
@@ -167,6 +184,8 @@ def compute_features(
         Of the result.
     first : int
         Number of the first window, for what is said of them.
+    encode : callable
+        As of `map_windows`.
 
     Returns
     -------
@@ -182,29 +201,46 @@ def compute_features(
     readable = np.isfinite(audio).all(axis=1)
     where = f"windows {first} to {first + len(audio) - 1}"
     if readable.all():
-        _call(feature, audio, n_samples, result, where)
+        _call(feature, audio, n_samples, result, where, encode)
     else:
         some = np.empty((int(readable.sum()), *feature.shape), dtype)
-        _call(feature, audio[readable], n_samples[readable], some, where)
+        _call(feature, audio[readable], n_samples[readable], some, where, encode)
         result[readable] = some
-        result[~readable] = feature_floor(feature)
+        floor = np.empty((1, *feature.shape), dtype)
+        encode(np.full(floor.shape, feature_floor(feature)), floor)
+        result[~readable] = floor
     return result
 
 
-def _call(feature: Feature, audio: Samples, n_samples: Indices, out: Array, where: str) -> None:
+def _call(
+    feature: Feature, audio: Samples, n_samples: Indices, out: Array, where: str, encode: Encode
+) -> None:
+    """Compute features into `out`, of which the dtype may be another than theirs."""
     if not len(audio):
         return
     accepted = inspect.signature(feature).parameters
-    options = {"n_samples": n_samples, "out": out}
-    options = {name: value for name, value in options.items() if name in accepted}
-    with np.errstate(all="ignore"):  # what comes of it is looked at
-        values = np.asarray(feature(audio, **options))
-    if values is out and isinstance(feature, Spectrogram):
-        return
-    name = type(feature).__name__
+    few, rounded = len(audio), out.dtype != np.float32 and "out" in accepted
+    if rounded:
+        few = max(1, min(few, ROUNDED_BYTES // (4 * math.prod(out.shape[1:]))))
+        scratch = np.empty((few, *out.shape[1:]), np.float32)
+    for start in range(0, len(audio), few):
+        rows = slice(start, start + few)
+        part = out[rows]
+        options = {"n_samples": n_samples[rows], "out": scratch[: len(part)] if rounded else part}
+        options = {name: value for name, value in options.items() if name in accepted}
+        with np.errstate(all="ignore"):  # what comes of it is looked at
+            values = np.asarray(feature(audio[rows], **options))
+        if not isinstance(feature, Spectrogram):
+            _store(type(feature).__name__, values, part, where, encode)
+        elif values is not part:
+            encode(values, part)
+
+
+def _store(name: str, values: Array, out: Array, where: str, encode: Encode) -> None:
+    """Encode what a feature of that name gave, if it is as it must be."""
     if values.shape != out.shape:
         raise ValueError(
-            f"{name} gave an array of shape {values.shape} for {len(audio)} windows; its shape "
+            f"{name} gave an array of shape {values.shape} for {len(out)} windows; its shape "
             f"says {out.shape}"
         )
     if values.dtype.kind not in "biuf":
@@ -212,9 +248,8 @@ def _call(feature: Feature, audio: Samples, n_samples: Indices, out: Array, wher
             f"{name} gave values of dtype {values.dtype} in {where}; stored features must be "
             f"real numbers"
         )
-    with np.errstate(over="ignore"):
-        out[...] = values
-    if np.isfinite(out).all():
+    encode(values, out)
+    if np.isfinite(out if out.dtype.kind == "f" else values).all():
         return
     if not np.isfinite(values).all():
         raise ValueError(

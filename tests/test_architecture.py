@@ -36,17 +36,17 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("file_names", "folders", "manifest", "remote_sources", "sources"),
         *("recording", "recordings", "request", "scanning", "blocks"),
     ),
-    "features": (),
-    "plain": (),
-    "registry": (),
-    "identity": (),
+    "features": (
+        *("plain_values", "axes", "feature", "frames", "normalization", "kernels"),
+        *("spectrogram", "registry", "identity"),
+    ),
     "labels": ("values", "files", "joining"),
     "windows": (),
     "settings": (),
     "inputs": (),
     "record": ("log", "lines", "entries", "state", "record"),
     "store": (
-        *("schema", "encoding", "shards", "store"),
+        *("encoding", "schema", "shards", "store"),
         *("zarr_arrays", "zarr_group", "zarr_store", "remote_store"),
         *("hdf5_file", "hdf5_datasets", "hdf5_store", "opening", "packing"),
     ),
@@ -91,10 +91,10 @@ DOORS = {
     "click": {"options", "terminal", "cli"},
     "tqdm": {"terminal"},
     "matplotlib": {"views"},
-    "scipy": {"features"},
+    "scipy": {"features.frames", "features.kernels"},
 }
 
-PURE = {"checks", "plain", "grid", "layout", "share", "features", "labels.values"}
+PURE = {"checks", "grid", "layout", "share", "features", "labels.values"}
 PURE_MAY = {"numpy", "scipy", "pipeline"}
 
 

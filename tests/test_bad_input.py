@@ -410,7 +410,7 @@ def test_a_folder_of_parts_that_is_not_ours_is_refused(
     Path("k.h5.parts/notes.txt").write_text("somebody's own")
     said = refuses("extract", "a.wav", "--out", "k.h5", *option)
     assert (
-        "k.h5.parts exists, but not the store that it belongs to; remove it, or give another path"
+        "k.h5.parts exists, but not the store that it belongs to; remove it, or pass another path"
         in said
     )
 

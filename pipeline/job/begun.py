@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import chain
 from typing import Any
 
-from pipeline.identity import Code, is_same
+from pipeline.features import Code, is_same
 from pipeline.job.identity import deciding, file_rows
 from pipeline.job.plan import Plan
 from pipeline.record import Record

@@ -23,7 +23,7 @@ from pipeline.locks import Holder, Lock
 from pipeline.process import ANY, numerics_class, other_numerics
 from pipeline.record import CommonFiles, Done, Failed, Record, State, power_lost
 from pipeline.share import Share
-from pipeline.store import Store, check_small_files, is_whole
+from pipeline.store import Encoding, Store, check_small_files, is_whole
 
 
 class Execution:
@@ -246,7 +246,7 @@ def _task(plan: Plan, store: Store, region: int) -> Task:
     return Task(
         region=region,
         shard=plan.layout.shard,
-        dtype=plan.layout.dtype,
+        encoding=Encoding.of(plan.layout),
         store=store,
         fingerprint=plan.fingerprint,
         recordings=plan.inputs.recordings[used],

@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.identity import FeatureIdentity, without_defaults
+from pipeline.features import FeatureIdentity, array_digest, without_defaults
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
-from pipeline.plain import array_digest
 from pipeline.record import digest_lines
 from pipeline.recordings import Recordings
 from pipeline.settings import Settings

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pipeline.features import Feature, shape_of
-from pipeline.identity import FeatureIdentity, identify
+from pipeline.features import Feature, FeatureIdentity, identify, shape_of
 from pipeline.inputs import Inputs
 from pipeline.job.identity import identity_of
 from pipeline.job.lost import find_again, labels_of
@@ -19,7 +18,7 @@ from pipeline.process import numerics_class
 from pipeline.record import Record, fingerprint
 from pipeline.recordings import PathLike
 from pipeline.settings import Settings
-from pipeline.store import Store, new_store
+from pipeline.store import Store, check_axes, new_store
 
 Looked = Callable[[int, int], None]
 
@@ -54,6 +53,7 @@ class Plan:
                 f"not compressed; leave it out, or pass a path ending in .zarr"
             )
         inputs = _find_inputs(store, sources, feature, labels, settings, progress)
+        check_axes(inputs.feature)
         audio_bytes = inputs.recordings.bytes_a_sample * inputs.grid.window_samples
         layout = choose_layout(
             len(inputs.grid),

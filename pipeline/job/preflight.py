@@ -14,7 +14,7 @@ import cloudpickle
 import numpy as np
 
 from pipeline.cluster import Engine
-from pipeline.identity import Code, other_code
+from pipeline.features import Code, other_code
 from pipeline.job.plan import Plan
 from pipeline.job.projection import memory_bytes
 from pipeline.paths import is_remote

@@ -49,11 +49,11 @@ def feature_bytes(plan: Plan) -> int:
 
 def count_files(plan: Plan) -> int:
     """Files of the store when one run has made it, its record included."""
-    layout, feature, labels = plan.layout, plan.inputs.feature, plan.inputs.labels
+    layout, labels = plan.layout, plan.inputs.labels
     if Path(plan.out).suffix != ".zarr":
         return RECORD_FILES + layout.n_regions + 1
     lengths = [layout.n_windows] * PER_WINDOW + [len(plan.inputs.recordings)]
-    lengths += [len(axis) for axis in (feature.frequencies, feature.times) if axis is not None]
+    lengths += layout.shape  # for each axis has a coordinate
     if labels is not None:
         lengths += [layout.n_windows] + [1] * (labels.classes is not None)
     small = sum(1 + -(-length // COORDINATE_CHUNK) for length in lengths)

@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from dask.local import get_sync
 
-from pipeline.features import Feature
+from pipeline.features import Code, Feature, other_code
 from pipeline.grid import WindowGrid
-from pipeline.identity import Code, other_code
 from pipeline.paths import StoredFile, flush
 from pipeline.process import boot, difference, installed_versions, numerics_class, other_numerics
 from pipeline.record import Done, Record, SameJob, Unreadable
 from pipeline.recordings import Recordings, read_windows, why_unreadable
-from pipeline.store import Store
+from pipeline.store import Encoding, Store
 from pipeline.windows import map_windows, open_windows
 
 TRACE = 4000  # characters
@@ -40,7 +39,7 @@ class Task:
 
     region: int
     shard: int
-    dtype: str
+    encoding: Encoding
     store: Store
     fingerprint: str
     recordings: Recordings
@@ -151,7 +150,9 @@ def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
         return block
 
     audio = open_windows(task.recordings, task.grid, block=task.shard, reader=read)
-    features = map_windows(task.feature, audio, task.grid, task.dtype)
+    features = map_windows(
+        task.feature, audio, task.grid, task.encoding.dtype, task.encoding.encode
+    )
     # A store that was removed would be made again in part, and another's be mixed into.
     job = SameJob(Record(task.store.record_folder), task.fingerprint)
     with _storing(task.store):

@@ -78,20 +78,20 @@ def info_of(path: PathLike) -> dict[str, Any]:
     store = open_store(path)
     told = _told_by_record(store)
     attrs = store.attrs()
-    axes = {name: store.get(name) for name in ("frequency", "time")}
     labels, classes = store.get("label"), store.get("class")
     sources, valid = store.get("source"), store.get("valid")
     assert sources is not None
     assert valid is not None
-    coordinates = {
-        name: f"{len(values)} from {values[0]:g} to {values[-1]:g} {unit}"
-        for (name, values), unit in zip(axes.items(), ("Hz", "s"), strict=True)
-        if values is not None
-    }
-    lengths = [len(values) for values in axes.values() if values is not None]
+    lengths, coordinates = [len(valid)], {}
+    for name, units in store.axes().items():
+        values = store.get(name)
+        assert values is not None
+        lengths.append(len(values))
+        unit = "" if units == "1" else f" {units}"
+        coordinates[name] = f"{len(values)} from {values[0]:g} to {values[-1]:g}{unit}"
     return {
         "path": os.fspath(path),
-        "shape": [len(valid), *lengths],
+        "shape": lengths,
         "dimensions": ["window", *coordinates],
         "dtype": json.loads(attrs["settings"])["dtype"],
         "coordinates": coordinates,

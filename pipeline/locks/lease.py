@@ -25,7 +25,7 @@ class Lease(Protocol):
     name: str  # of the file or object
 
     def acquire(self, seconds: float) -> None:
-        """Take it when it is free, or its holder dead; a TimeoutError after so long.
+        """Take it when it is free, or its holder dead; a TimeoutError after `seconds`.
 
         The time for which a holder showed no sign of life adds up over several calls.
         """

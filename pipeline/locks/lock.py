@@ -166,7 +166,7 @@ def _await_end_of_shares(path: AnyPath, leases: Leases) -> None:
 def _refusal(path: AnyPath, holder: str) -> ValueError:
     return ValueError(
         f"another job ({holder}) is writing to {path}; wait until it has ended, or "
-        f"stop it, and give the same command again"
+        f"stop it, and run the same command again"
     )
 
 

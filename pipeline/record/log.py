@@ -1,4 +1,4 @@
-"""The log: lines that are added one by one, each in place before the next."""
+"""The log: lines that are added one by one, to a file or an object, each in place at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pipeline.paths import AnyPath, ChangedError, RemotePath, Version, open_whole
 
-# An object is put anew for each line, so that it must not grow without end.
+# An object is put anew for each line, so it must not grow without end.
 OBJECT_LINES = 256
 
 
@@ -19,13 +19,7 @@ class Log(Protocol):
     """What one run adds to a folder of logs."""
 
     def add(self, line: bytes) -> None:
-        """Add a line, which is in place when this returns.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written, or the log is no longer there.
-        """
+        """Add a line, which is in place when this returns; an OSError if the log is gone."""
 
 
 def new_log(folder: AnyPath) -> Log:

@@ -60,7 +60,7 @@ class Record:
         put_lines(self._job, [json.dumps(job, indent=1).encode()])
 
     def begun(self) -> bool:
-        """Whether there is a record here, be it damaged."""
+        """Whether there is a record here, even a damaged one."""
         return self._logs.is_dir()
 
     def job(self) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+from .encoding import Encoding as Encoding
 from .opening import check_format as check_format
 from .opening import check_small_files as check_small_files
 from .opening import is_whole as is_whole
@@ -8,6 +9,7 @@ from .packing import pack as pack
 from .schema import COORDINATE_CHUNK as COORDINATE_CHUNK
 from .schema import FORMAT as FORMAT
 from .schema import Variable as Variable
+from .schema import check_axes as check_axes
 from .schema import coordinate_values as coordinate_values
 from .schema import describe as describe
 from .store import Store as Store

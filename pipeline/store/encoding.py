@@ -33,14 +33,14 @@ class Encoding:
 
     def __post_init__(self) -> None:
         if np.dtype(self.dtype).kind == "f":
-            fits = self.scale is None and self.missing is None
+            fits = self.scale is self.missing is None and not self.offset
         else:
             fits = self.scale is not None and 0 < self.scale < math.inf
             fits &= math.isfinite(self.offset) and self.missing in self._ends
         if not fits:
             raise ValueError(
-                f"{self} is none; floats have neither scale nor missing, whole numbers have a "
-                f"scale above 0, and as missing their dtype's least or greatest"
+                f"{self} is no encoding; floats have neither scale, offset nor missing, whole "
+                f"numbers have a scale above 0, and their dtype's least or greatest as missing"
             )
 
     @classmethod
@@ -67,10 +67,10 @@ class Encoding:
         return math.nan if self.missing is None else self.missing
 
     def encode(self, values: Array, out: Array) -> None:
-        """Write values as they are stored; what is out of range goes to its nearer end."""
+        """Write values as they are stored; one that is out of range as inf, or the nearest code."""
         if self.scale is None:
-            limit = np.finfo(self.dtype).max
-            np.clip(values, -limit, limit, out=out, casting="same_kind")
+            with np.errstate(over="ignore"):
+                out[...] = values
             return
         least, greatest = self._ends
         codes = np.rint((values.astype(np.float64) - self.offset) / self.scale)

@@ -74,7 +74,7 @@ class Hdf5Store(Store):
     ) -> Iterator[Hdf5Store]:
         if next(walk(self.parts, {self.record_folder}), None) is not None:
             raise ValueError(
-                f"{self.parts} exists, but not the store that it belongs to; remove it, or give "
+                f"{self.parts} exists, but not the store that it belongs to; remove it, or pass "
                 f"another path"
             )
         remove(self.record_folder)  # of a job that was killed in here
@@ -119,6 +119,11 @@ class Hdf5Store(Store):
                 key: value.item() if isinstance(value, np.generic) else value
                 for key, value in file.attrs.items()
             }
+
+    def axes(self) -> dict[str, str]:
+        with _open(self.path) as file:
+            _, *names = (dim.label for dim in file["features"].dims)
+            return {name: str(file[name].attrs["units"]) for name in names}
 
     def files(self) -> Iterator[str]:
         if self.path.exists():
@@ -192,7 +197,7 @@ class Hdf5Store(Store):
         if self.is_renamed():
             raise FileNotFoundError(
                 f"{self.path} was renamed, and other programs do not find its parts; verify "
-                f"--repair and extract again name them anew, or give it back its name"
+                f"--repair and extract again name them anew, or rename it back"
             )
         for start in range(0, 0 if stored.packed else stored.shape[0], stored.region):
             part = self.locate(self.file_of(start))
@@ -230,7 +235,7 @@ class Hdf5Store(Store):
 
     @property
     def packed(self) -> bool:
-        # That of a job never is, be its master damaged.
+        # That of a job never is, which need not open a master that may be damaged.
         return not self.record_folder.exists() and self.stored.packed
 
     @property

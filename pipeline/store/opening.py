@@ -38,7 +38,7 @@ def new_store(path: str | os.PathLike[str]) -> Store:
 def _remote_store(path: RemotePath) -> Store:
     if path.is_web or not path.key:
         raise ValueError(
-            f"{path} cannot be written to; give a path, or s3://BUCKET/NAME.zarr, or gs://"
+            f"{path} cannot be written to; pass a path, or s3://BUCKET/NAME.zarr, or gs://"
         )
     if path.suffix != ".zarr":
         raise ValueError(
@@ -50,7 +50,7 @@ def _remote_store(path: RemotePath) -> Store:
 
 
 def open_store(path: str | os.PathLike[str]) -> Store:
-    """Open a store that `extract` made, be it finished or not."""
+    """Open a store that `extract` made, finished or not."""
     store = new_store(path)
     if not store.exists():
         raise FileNotFoundError(f"{path} does not exist; extract makes it")
@@ -61,7 +61,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
                 f"{path} is there, but not {parts}, which holds its features and its record; "
                 f"put that back beside it, or remove {path}"
             )
-        raise ValueError(f"{path} exists, but is not a store that extract made; give another path")
+        raise ValueError(f"{path} exists, but is not a store that extract made; pass another path")
     return store
 
 

@@ -35,7 +35,7 @@ def pack(path: str | os.PathLike[str], file: str | os.PathLike[str]) -> None:
     if not (isinstance(store, Hdf5Store) and isinstance(copy, Hdf5Store)):
         raise ValueError(f"{path} was to be packed into {file}; both must end in .h5 or .hdf5")
     if copy.path.exists() or copy.parts.exists():
-        raise ValueError(f"{file} exists; give another path to pack into")
+        raise ValueError(f"{file} exists; pass another path to pack into")
     try:
         _copy(store, copy.path)
     except OSError as error:

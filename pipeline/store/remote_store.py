@@ -29,13 +29,11 @@ class RemoteStore(ZarrGroup[RemotePath]):
         self._logs, self._mark = self.record_folder / "log", self.record_folder / "unfinished"
 
     def zarr_store(self) -> Any:
-        """The bucket's client, as zarr wraps it."""
         from zarr.storage import ObjectStore
 
         return ObjectStore(open_bucket(self.path.root, self.path.key))
 
     def translated(self) -> AbstractContextManager[None]:
-        """Make errors of the libraries those of the system."""
         return translated(self.path.url)
 
     def exists(self) -> bool:
@@ -96,15 +94,12 @@ class RemoteStore(ZarrGroup[RemotePath]):
         return (name for name, _ in self.path.walk() if not name.startswith(".record/"))
 
     def names_below(self, name: str) -> Iterator[str]:
-        """Names, within an array, of its files."""
         return (file for file, _ in (self.path / name).walk())
 
     def sizes(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int]]:
-        """Names and sizes of the files of the store that are wanted, by one listing."""
         return ((name, size) for name, size in self.path.walk() if wanted(name))
 
     def put(self, name: str, pieces: list[Piece]) -> None:
-        """Put a file in place, whole, by one request."""
         self.locate(name).write_bytes(b"".join(pieces))
 
     @contextmanager

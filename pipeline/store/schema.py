@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.features import Feature, feature_name
+from pipeline.features import Feature, axes_of, feature_name
 from pipeline.grid import WindowGrid
 from pipeline.layout import Layout
+from pipeline.store.encoding import Encoding
 
 Array = npt.NDArray[Any]
 
 FORMAT = 6  # of what is stored; another version of this package may have another
 COORDINATE_CHUNK = 65536
+# Variables that any store may have, beside the axes of its features.
 NAMES = (
-    *("features", "label", "class", "frequency", "time"),
+    *("features", "label", "class"),
     *("recording", "start", "n_samples", "valid", "source"),
 )
 
@@ -30,7 +32,7 @@ class Variable:
     dims: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    attrs: Mapping[str, str] = field(default_factory=dict)
+    attrs: Mapping[str, Any] = field(default_factory=dict)
     values: Array | None = None  # of the small ones, known from the start
 
 
@@ -42,18 +44,18 @@ def describe(
     classes: tuple[str, ...] | None,
 ) -> dict[str, Variable]:
     """Every variable of a store, by name, in the order of the contract."""
-    axes = {"frequency": feature.frequencies, "time": feature.times}
-    dims = ("window", *(name for name, values in axes.items() if values is not None))
+    axes = axes_of(feature)
     n = (layout.n_windows,)
     variables = {
         "features": Variable(
-            dims,
+            ("window", *(axis.name for axis in axes)),
             (*n, *layout.shape),
             np.dtype(layout.dtype),
             {
                 "long_name": feature_name(feature),
                 "units": str(getattr(feature, "units", "1")),
                 "coordinates": "recording start n_samples valid" + (" label" if label else ""),
+                **Encoding.of(layout).attributes,
             },
         )
     }
@@ -61,16 +63,10 @@ def describe(
         variables["label"] = label
     if classes:
         variables["class"] = _strings("class", classes, "name of the class")
-    for name, units, text in (
-        ("frequency", "Hz", "frequency"),
-        ("time", "s", "centre of the frame, from the window's start"),
-    ):
-        values = axes[name]
-        if values is not None:
-            values = np.asarray(values, np.float64)
-            variables[name] = Variable(
-                (name,), values.shape, values.dtype, {"units": units, "long_name": text}, values
-            )
+    for axis in axes:
+        attrs = {"units": axis.units, "long_name": axis.long_name}
+        values = axis.values
+        variables[axis.name] = Variable((axis.name,), values.shape, values.dtype, attrs, values)
     for name, dtype, units, text in (
         ("recording", np.int32, "1", "index into source"),
         ("start", np.float64, "s", "start of the window, from the recording's start"),
@@ -82,6 +78,23 @@ def describe(
         )
     variables["source"] = _strings("recording", sources, "path as given")
     return variables
+
+
+def check_axes(feature: Feature) -> None:
+    """Refuse axes that have the name of another variable.
+
+    Raises
+    ------
+    ValueError
+        If one does.
+    """
+    taken = ("window", *NAMES)
+    for axis in axes_of(feature):
+        if axis.name in taken:
+            raise ValueError(
+                f"{type(feature).__name__} has an axis of the name {axis.name}, which a store has "
+                f"for something else; give it another than {', '.join(taken)}"
+            )
 
 
 def coordinate_values(grid: WindowGrid) -> dict[str, Array]:

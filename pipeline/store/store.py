@@ -80,6 +80,10 @@ class Store(ABC):
         """The attributes of the store."""
 
     @abstractmethod
+    def axes(self) -> dict[str, str]:
+        """Names of the axes of the features of a window, in order, and their units."""
+
+    @abstractmethod
     def files(self) -> Iterator[str]:
         """Names of all files of the store, but for those of the record."""
 

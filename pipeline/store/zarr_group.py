@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Generic
@@ -75,11 +76,19 @@ class ZarrGroup(Store, Generic[PathT]):
 
     def owns(self, name: str) -> bool:
         first, *others = name.split("/")
-        return bool(others) and first in NAMES
+        return bool(others) and first in self.names()
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the arrays that there may be; without axes where the metadata are damaged."""
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            metadata = json.loads(self.locate(f"features/{METADATA}").read_bytes())
+            _, *axes = metadata["dimension_names"]
+            return (*NAMES, *(name for name in axes if re.fullmatch(r"\w+", name)))
+        return NAMES
 
     def small_files(self) -> Iterator[str]:
         yield METADATA
-        for array in NAMES:
+        for array in self.names():
             names = [METADATA] if array == "features" else self.names_below(array)
             yield from (f"{array}/{name}" for name in names)
 
@@ -143,6 +152,13 @@ class ZarrGroup(Store, Generic[PathT]):
     def attrs(self) -> dict[str, Any]:
         with self.translated():
             return dict(self._group().attrs)
+
+    def axes(self) -> dict[str, str]:
+        with self.translated():
+            group = self._group()
+            features: Any = group["features"]
+            _, *names = features.metadata.dimension_names
+            return {name: str(group[name].attrs["units"]) for name in names}
 
     def fill(self, name: str, start: int, values: Array) -> None:
         from pipeline.store.zarr_arrays import fill

@@ -25,7 +25,6 @@ class ZarrStore(ZarrGroup[Path]):
     """Reads and writes a Zarr store at `path`."""
 
     def zarr_store(self) -> Path:
-        """The folder."""
         return self.path
 
     def exists(self) -> bool:
@@ -71,11 +70,9 @@ class ZarrStore(ZarrGroup[Path]):
         return walk(self.path, {self.record_folder})
 
     def names_below(self, name: str) -> Iterator[str]:
-        """Names, within an array, of its files."""
         return walk(self.path / name, set())
 
     def sizes(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int]]:
-        """Names and sizes of the files of the store that are wanted."""
         names = filter(wanted, self.files())
         with ThreadPoolExecutor(THREADS) as pool:
             while some := [*islice(names, LISTED)]:
@@ -88,7 +85,6 @@ class ZarrStore(ZarrGroup[Path]):
             return -1
 
     def put(self, name: str, pieces: list[Piece]) -> None:
-        """Put a file in place, whole."""
         path = self.locate(name)
         put_lines(path, pieces, beside=path.parent)
 

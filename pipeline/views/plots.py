@@ -1,4 +1,4 @@
-"""Plots: the article's figure of labels, waveform and spectrogram."""
+"""Plots: the article's figure of labels, waveform and features."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMED = 24  # classes, at most, whose names there is room for
 
 
 def plot_window(path: str | os.PathLike[str], window: int, png: Path) -> None:
-    """Draw labels, waveform and spectrogram of a window, and of up to 4 at either side.
+    """Draw labels, waveform and features of a window, and of up to 4 at either side.
 
     The waveform is left out if the recording is no longer what it was.
     """
@@ -31,13 +31,10 @@ def plot_window(path: str | os.PathLike[str], window: int, png: Path) -> None:
     recording, start, valid = (_get(store, name) for name in ("recording", "start", "valid"))
     if not 0 <= window < len(valid):
         raise ValueError(f"window is {window}; {path} has windows 0 to {len(valid) - 1}")
-    frequency, time = store.get("frequency"), store.get("time")
-    if frequency is None or time is None:
-        raise ValueError(f"the features of {path} have no frequency and time axis to draw")
     near = np.arange(max(0, window - AROUND), min(len(valid), window + AROUND + 1))
     near = near[recording[near] == recording[window]]
     source = str(_get(store, "source")[recording[window]])
-    _draw(store, png, near, window, source, frequency, time, start)
+    _draw(store, png, near, window, source, start)
 
 
 def _draw(
@@ -46,8 +43,6 @@ def _draw(
     near: npt.NDArray[np.int64],
     window: int,
     source: str,
-    frequency: npt.NDArray[Any],
-    time: npt.NDArray[Any],
     start: npt.NDArray[Any],
 ) -> None:
     try:
@@ -75,19 +70,45 @@ def _draw(
         seconds = first + np.arange(len(waveform)) / float(attrs["samplerate"])
         axes["waveform"].plot(seconds, waveform, linewidth=0.4)
         axes["waveform"].set_ylabel("amplitude")
-    X = read_features(store, near).astype(np.float32)
-    mesh = _draw_features(axes["features"], X, start[near], frequency, time)
-    figure.colorbar(mesh, ax=list(axes.values()), label=str(attrs["title"]), pad=0.01)
+    frames, title = axes["features"], str(attrs["title"])
+    mesh = _draw_features(frames, store, near, start, length)
+    if mesh is None:
+        frames.set_ylabel(title, parse_math=False)
+    else:
+        figure.colorbar(mesh, ax=list(axes.values()), label=title, pad=0.01)
+    frames.set_xlabel("time (s)")
     for panel in axes.values():
         panel.set_xlim(first, last)
         for edge in [*start[near], last]:
             panel.axvline(edge, color="black", linewidth=0.5, alpha=0.6)
-        if panel is not axes["features"]:
+        if panel is not frames:
             panel.axvspan(start[window], start[window] + length, color="C1", alpha=0.12)
     figure.suptitle(f"{os.path.basename(source)}, window {window}", parse_math=False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a name may be in any script
         figure.savefig(png, dpi=110)
+
+
+def _draw_features(
+    panel: Any, store: Store, near: npt.NDArray[np.int64], start: npt.NDArray[Any], length: float
+) -> Any:
+    """A picture of what has two axes; else a curve, and None."""
+    X = read_features(store, near).astype(np.float32)
+    axes = [*store.axes().items()]
+    n = X[0].size if len(axes) < 2 else X.shape[-1]
+    places = length * (np.arange(n) + 0.5) / n
+    if axes and axes[-1][1] == "s":
+        places = _get(store, axes[-1][0])
+    if len(axes) < 2:
+        for t, x in zip(near, X, strict=True):
+            panel.plot(start[t] + places, np.ravel(x), ".-", color="C0", linewidth=0.6)
+        return None
+    name, units = axes[0]
+    values, (low, high) = _get(store, name), np.percentile(X, [2, 99.5])
+    for t, x in zip(near, X, strict=True):
+        mesh = panel.pcolormesh(start[t] + places, values, x, vmin=low, vmax=high, rasterized=True)
+    panel.set_ylabel(name if units == "1" else f"{name} ({units})")
+    return mesh
 
 
 def _draw_labels(
@@ -106,22 +127,6 @@ def _draw_labels(
         size = min(9.0, 110 / len(texts))
         panel.set_yticks(rows[:-1] + 0.5, texts, fontsize=size, parse_math=False)
     panel.invert_yaxis()
-
-
-def _draw_features(
-    panel: Any,
-    features: npt.NDArray[np.float32],
-    starts: npt.NDArray[Any],
-    frequency: npt.NDArray[Any],
-    time: npt.NDArray[Any],
-) -> Any:
-    """Spectrograms side by side, in colours of one range."""
-    low, high = np.percentile(features, [2, 99.5])
-    for start, x in zip(starts, features, strict=True):
-        mesh = panel.pcolormesh(start + time, frequency, x, vmin=low, vmax=high, rasterized=True)
-    panel.set_ylabel("frequency (Hz)")
-    panel.set_xlabel("time (s)")
-    return mesh
 
 
 def _get(store: Store, name: str) -> npt.NDArray[Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.features import Spectrogram, _round, bind
+from pipeline.features import Spectrogram, bind
+from pipeline.windows import compute_features
 
 Array = npt.NDArray[Any]
 FLOOR = np.log(1e-6)
@@ -147,25 +150,40 @@ def test_every_number_is_rounded_to_float16_as_numpy_does() -> None:
     rng = np.random.default_rng(0)
     anything = rng.integers(0, 2**32, 100_000, dtype=np.uint32).view(np.float32)
     for values in (every, between, np.nextafter(between, 1), anything[np.isfinite(anything)]):
-        out = np.empty(values.shape, np.float16)
-        _round(values, out)
-        expected = np.clip(values, -65504, 65504).astype(np.float16)
-        assert np.array_equal(out.view(np.uint16), expected.view(np.uint16))
+        fitting = np.clip(values, -65504, 65504)
+        (found,) = compute_features(Written(fitting), noise(1), np.array([8000]), np.float16)
+        assert np.array_equal(found.view(np.uint16), fitting.astype(np.float16).view(np.uint16))
+
+
+class Written:
+    """Writes what it was told to where it is told to."""
+
+    frequencies = None
+
+    def __init__(self, values: Array) -> None:
+        self.values, self.shape, self.times = values, values.shape, np.arange(len(values))
+
+    def __call__(self, windows: Array, /, out: Array) -> Array:
+        assert out.dtype == np.float32
+        out[...] = self.values
+        return out
 
 
 def test_float16_is_the_rounded_float32() -> None:
-    windows = noise(3)
-    out = np.empty((3, 257, 400), np.float16)
-    assert Spectrogram()(windows, out=out) is out
-    assert np.array_equal(out, Spectrogram()(windows).astype(np.float16))
+    windows, n_samples = noise(25), np.full(25, 8000)
+    windows[3, 5], windows[21] = np.nan, 0
+    whole, rounded = (
+        compute_features(Spectrogram(), windows, n_samples, dtype)
+        for dtype in (np.float32, np.float16)
+    )
+    assert np.array_equal(rounded, whole.astype(np.float16))
+    assert Spectrogram()(windows, out=whole) is whole
 
 
 def test_nothing_overflows() -> None:
     loud = np.float32(3e38) * np.sign(noise(1))
     power = Spectrogram(normalize=False, log_offset=None)
     assert np.isfinite(power(loud)).all()
-    out = np.empty((1, 257, 400), np.float16)
-    assert np.isfinite(power(loud, out=out)).all()
     assert np.isfinite(Spectrogram()(loud)).all()
 
 
@@ -203,6 +221,15 @@ def test_frames_that_detrend_leaves_something_of_are_taken() -> None:
         X = Spectrogram(**parameters, samplerate=500)(noise(1, 500))  # type: ignore[arg-type]
         assert len(np.unique(X)) > 100
     assert Spectrogram(frame_length=3, detrend="linear").shape == (257, 2666)
+
+
+def test_scipy_is_loaded_where_something_is_computed() -> None:
+    code = (
+        "import sys, pipeline.features as f; f.bind(f.Spectrogram(n_fft=256), 16000, 2.0).shape; "
+        "f.make_feature('spectrogram', {}); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"scipy", "dask", "numpy"} & set(done.stdout.split()) == {"numpy"}
 
 
 def test_windows_of_another_length_are_refused() -> None:

@@ -24,11 +24,11 @@ from conftest import Cli, Write, record_folder
 
 import pipeline as pl
 import pipeline.job.execution
-from pipeline.identity import Code, identify
+from pipeline.features import Code, identify
+from pipeline.features.plain_values import UnknownError, plain
+from pipeline.features.registry import FEATURES
 from pipeline.job.plan import Plan
 from pipeline.job.regions import Failure, run_region
-from pipeline.plain import UnknownError, plain
-from pipeline.registry import FEATURES
 from pipeline.store import new_store
 
 # A feature that fails in the last region until it may go on.
@@ -190,6 +190,12 @@ def test_a_feature_of_ours_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(FEATURES, "spectrogram", Later)
     assert identify(Later(hop_length=10, samplerate=8000)).as_dict() == before
     assert identify(Later(hop_length=10, samplerate=8000, output="db")).as_dict() != before
+
+
+def test_what_is_ours_is_known_by_its_wing_whose_files_may_move() -> None:
+    (name,) = plain(pl.Spectrogram())
+    assert name == "pipeline.features:Spectrogram"
+    assert plain(pl.WindowGrid) == {"code": "pipeline.grid:WindowGrid"}
 
 
 def test_equal_parameters_are_known_alike() -> None:

@@ -12,10 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import Cli, Write
+import soundfile
+import xarray
+from conftest import SUFFIXES, Cli, Write, stored
+from matplotlib.figure import Figure
 
 import pipeline as pl
 from pipeline.job.plan import Plan
+from pipeline.views.plots import plot_window
 
 Array = npt.NDArray[Any]
 COMMAND = Path(sys.executable).with_name("audio-pipeline")
@@ -35,7 +39,8 @@ MODULES = {
     **{
         f"class Own:\n    {ALL}    shape = {shape}": said
         for shape, said in {
-            "()": r"Own has the shape \(\); it must be one or two whole numbers of at least 1",
+            "(1, 1, 1)": r"shape \(1, 1, 1\); it must be at most 2 whole numbers of at least 1",
+            "()": r"Own has the shape \(\), but axes of \[1\]; each must have one value",
             "(0,)": r"has the shape \(0,\); it must",
             "(-1,)": r"has the shape \(-1,\); it must",
             "(1.0,)": r"has the shape \(1.0,\); it must",
@@ -45,6 +50,18 @@ MODULES = {
     },
     f"class Own:\n    {ALL}    times = ['a']": "does not say its shape, .*: ValueError",
     f"class Own:\n    {ALL}    frequencies = [[1, 2]]": "but axes of",
+    **{
+        f"import pipeline as pl\nclass Own:\n    {ALL}    axes = {axes}": said
+        for axes, said in {
+            "(pl.Axis('valid', [1]),)": "Own has an axis of the name valid, which a store has for",
+            "(pl.Axis('window', [1]),)": "Own has an axis of the name window, which a store",
+            "(pl.Axis('band', [1, 2]),)": r"has the shape \(1,\), but axes of \[2\]; each must",
+            "(pl.Axis('../x', [1]),)": r"the name of an axis is '../x'; it must be of letters",
+            "(pl.Axis('band', ['a']),)": "ValueError: could not convert",
+            "{'band': [1]}": "its axes are {'band': .*; give a pipeline.Axis for each dimension",
+            "(pl.Axis('band', [1]),) * 2\n    shape = (1, 1)": "Own has two axes of the name band",
+        }.items()
+    },
     **{
         f"class Own:\n    {ALL}    floor = {floor}": f"Own has the floor .*{said}.*; it must be a"
         for floor, said in {
@@ -179,3 +196,100 @@ def test_the_installed_command_finds_a_module_in_the_working_folder(
     command = [str(COMMAND), *["plan", "a.wav", "--out", "x.zarr", "--feature", "here:Own"]]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+class Moments:
+    """Mean, mean square and so on, with an axis of its own."""
+
+    shape, version = (3,), 1
+    axes = (pl.Axis("coefficient", [1, 2, 3], long_name="power of the sample"),)
+
+    def __call__(self, windows: Array, /) -> Array:
+        return np.stack([np.mean(windows**power, axis=1) for power in (1, 2, 3)], axis=1)
+
+
+class Peak:
+    """One value a window."""
+
+    shape, axes, version = (), (), 1
+
+    def __call__(self, windows: Array, /) -> Array:
+        peak: Array = np.abs(windows).max(axis=1)
+        return peak
+
+
+class Bands:
+    """Two axes, of which neither is of the article's."""
+
+    shape, version = (2, 4), 1
+    axes = (pl.Axis("octave", [1, 2]), pl.Axis("quarter", np.arange(4) / 4, "s"))
+
+    def __call__(self, windows: Array, /) -> Array:
+        quarters = windows.reshape(len(windows), 1, 4, -1).std(axis=3)
+        return np.concatenate([quarters, 2 * quarters], axis=1)
+
+
+@pytest.mark.parametrize("feature", [Moments(), Peak(), Bands()])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_feature_has_any_axes(
+    cli: Cli, write_wav: Write, tmp_path: Path, suffix: str, dtype: str, feature: Any
+) -> None:
+    source, out = write_wav(seconds=70.5), tmp_path / f"x{suffix}"
+    samples = soundfile.read(source, dtype="float32")[0]
+    windows = np.pad(samples, (0, 71 * 8000 - len(samples))).reshape(71, 8000)
+    expected = feature(windows).astype(dtype)
+    assert pl.extract(source, out, feature, dtype=dtype).ok
+    np.testing.assert_array_equal(pl.Batches(out, batch_size=71)[0][0], expected)
+    (X, _), *_ = pl.stream(source, feature, batch_size=71, dtype=dtype)
+    np.testing.assert_array_equal(X, expected)
+    names = [axis.name for axis in feature.axes]
+    with xarray.open_zarr(out) if suffix == ".zarr" else xarray.open_dataset(out) as store:
+        assert store.features.dims == ("window", *names)
+        np.testing.assert_array_equal(store.features, expected)
+        for axis in feature.axes:
+            np.testing.assert_array_equal(store[axis.name], axis.values)
+            attrs = {"units": axis.units, "long_name": axis.long_name}
+            assert attrs.items() <= store[axis.name].attrs.items()
+    told = json.loads(cli("info", out, "--json").out)
+    assert (told["shape"], told["dimensions"]) == ([71, *feature.shape], ["window", *names])
+    assert told["coordinates"].keys() == set(names)
+    planned = json.loads(cli("plan", source, "--out", f"y{suffix}", "--json").out)
+    assert planned["windows"] == 71
+    assert cli("plot", out, "--window", 2, "--png", "x.png").code == 0
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_axes_of_ones_own_are_verified_and_made_anew(
+    cli: Cli, write_wav: Write, tmp_path: Path, suffix: str
+) -> None:
+    source, out = write_wav(), tmp_path / f"x{suffix}"
+    plan = Plan.make(source, out, Moments())
+    assert pl.extract(source, out, Moments()).ok
+    whole = stored(out)
+    found = [path for path in tmp_path.rglob("*") if path.is_file() and out.name in str(path)]
+    assert plan.n_files == len(found)
+    harmed = out / "coefficient" / "c.0" if suffix == ".zarr" else out
+    harmed.write_bytes(harmed.read_bytes()[:-1])
+    assert cli("verify", out).code == 1
+    assert cli("verify", out, "--repair").code == 1
+    assert pl.extract(source, out, Moments()).ok
+    assert stored(out) == whole
+    assert cli("verify", out).code == 0
+
+
+def test_curves_are_drawn_of_what_is_no_picture(
+    write_wav: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: figures.append(self))
+    for feature, n in ((Moments(), 3), (Peak(), 1)):
+        out = tmp_path / f"{n}.zarr"
+        pl.extract(write_wav(), out, feature)
+        plot_window(out, 1, tmp_path / "x.png")
+        lines = [line for line in figures[-1].axes[-1].lines if line.get_marker() == "."]
+        X = pl.Batches(out)[0][0].reshape(-1, n)
+        assert [list(line.get_ydata()) for line in lines] == X.tolist()
+        for t, line in enumerate(lines):
+            np.testing.assert_allclose(line.get_xdata(), t + (np.arange(n) + 0.5) / n)

@@ -556,8 +556,8 @@ def test_what_cannot_be_packed_is_refused_and_nothing_left(
     made, plain = packed
     before = sorted(os.listdir(tmp_path))
     cases = [
-        ((made.out, plain), f"{plain} exists; give another path to pack into"),
-        ((made.out, made.out), f"{made.out} exists; give another path to pack into"),
+        ((made.out, plain), f"{plain} exists; pass another path to pack into"),
+        ((made.out, made.out), f"{made.out} exists; pass another path to pack into"),
         ((made.out, "y.zarr"), "both must end in .h5 or .hdf5"),
         ((tmp_path / "none.h5", "y.h5"), "does not exist"),
     ]

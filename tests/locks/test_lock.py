@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from commands import ELSEWHERE, LEASE, REGIONS, Ended, Workplace, start
 from conftest import done_regions, stored
 
 from pipeline.job.verification import verify
+from pipeline.locks import processes
 from pipeline.locks.lease import FileLeases
 
 
@@ -39,7 +41,7 @@ def refused(ended: Ended, pid: int, host: str, out: Path) -> None:
         2,
         "",
         f"error: another job (process {pid} on {host}) is writing to {out}; wait until it has "
-        f"ended, or stop it, and give the same command again\n",
+        f"ended, or stop it, and run the same command again\n",
     )
 
 
@@ -217,3 +219,24 @@ def test_two_that_start_at_the_same_moment(
         assert codes in ([0, 0], [0, 2])
         assert {path.name for path in folder.iterdir()} <= {out.name, f"{out.name}.parts"}
         assert (stored(out), verify(out)) == (whole, [])
+
+
+@pytest.mark.parametrize("proc", [True, False])
+def test_processes_of_this_host_are_known_with_and_without_proc(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, proc: bool
+) -> None:
+    if not proc:
+        monkeypatch.setattr(processes, "PROC", tmp_path / "proc" / "self")
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        assert (processes.namespace() != 0) == proc
+        assert processes.began(child.pid) == processes.began(child.pid) is not None
+        assert processes.is_stopped(child.pid) is False
+        child.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED)
+        assert processes.is_stopped(child.pid) is True
+    finally:
+        child.kill()
+        child.wait()
+    assert processes.began(child.pid) is None
+    assert processes.is_stopped(child.pid) is None

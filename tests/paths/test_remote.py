@@ -593,7 +593,7 @@ def test_a_manifest_on_a_web_server_names_no_files_of_this_machine(
         ("extract https://u:p@h/a.wav --out x.zarr", "https://h/a.wav was given with a password"),
         ("extract https://h/a.wav?key=p --out x.zarr", "https://h/a.wav was given with a password"),
         ("extract a.wav --out {url}/x.h5", "in a bucket a store is Zarr, and ends in .zarr"),
-        ("extract a.wav --out {web}/x.zarr", "cannot be written to; give a path, or s3://"),
+        ("extract a.wav --out {web}/x.zarr", "cannot be written to; pass a path, or s3://"),
         ("extract a.wav --out s3://none-such/x.zarr", "s3://none-such: No such file or directory"),
         ("status {url}/none.zarr", "none.zarr does not exist; extract makes it"),
         ("status {url}/foreign.zarr", "is not a store that extract made"),

@@ -414,9 +414,9 @@ def test_a_store_is_read_on_a_system_that_has_less_than_linux(
         io.open = builtins.open = without_proc(io.open)
         os.stat = without_proc(os.stat)
         import numpy as np, pipeline as pl
-        from pipeline.job import stand
+        from pipeline.job import status_of
         X = np.concatenate([X for X, _ in pl.Batches("x.{ending}", 4, shuffle=True)])
-        assert stand("x.{ending}")["finished"]
+        assert status_of("x.{ending}")["finished"]
         print(len(X), X.sum(dtype=float))
     """
     command = [sys.executable, "-c", code]

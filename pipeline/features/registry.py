@@ -12,9 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 from pipeline.checks import reject_unknown
-from pipeline.features import Feature, Spectrogram, check_feature
-
-__all__ = ["FEATURES", "make_feature", "registered_name"]
+from pipeline.features.feature import Feature, check_feature
+from pipeline.features.spectrogram import Spectrogram
 
 FEATURES: dict[str, Any] = {"spectrogram": Spectrogram}
 

@@ -21,8 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["UnknownError", "array_digest", "is_found", "name_of", "plain", "state_of"]
-
+OURS = "pipeline."
 PIECE = 1 << 16
 
 
@@ -68,8 +67,11 @@ def plain(value: Any, above: tuple[int, ...] = ()) -> Any:
 
 
 def name_of(code: Any) -> str:
-    """Where a function or class is found: ``package.module:Name``."""
-    return f"{code.__module__}:{code.__qualname__}"
+    """Where a function or class is found: ``package.module:Name``; of ours, in which wing."""
+    module: str = code.__module__
+    if module.startswith(OURS):
+        module = ".".join(module.split(".")[:2])
+    return f"{module}:{code.__qualname__}"
 
 
 def is_found(code: Any) -> bool:

@@ -22,18 +22,9 @@ from functools import lru_cache
 from types import FunctionType
 from typing import Any
 
-from pipeline.features import Feature
-from pipeline.plain import UnknownError, is_found, name_of, plain, state_of
-from pipeline.registry import registered_name
-
-__all__ = [
-    "Code",
-    "FeatureIdentity",
-    "identify",
-    "is_same",
-    "other_code",
-    "without_defaults",
-]
+from pipeline.features.feature import Feature
+from pipeline.features.plain_values import UnknownError, is_found, name_of, plain, state_of
+from pipeline.features.registry import registered_name
 
 SHOWN = 8  # of the digits of a digest
 OURS = "pipeline"

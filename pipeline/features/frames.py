@@ -1,0 +1,113 @@
+"""Frames: where they lie in a window, and what is done to each before its DFT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.floating[Any]]
+Singles = npt.NDArray[np.float32]
+Detrend = Literal["constant", "linear"] | None
+Taper = str | tuple[Any, ...]
+
+DEFAULT_TAPER = "tukey", 0.25
+DETRENDED = {None: 0, "constant": 1, "linear": 2}  # samples, of which nothing is left
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames of a window of `n_samples`, one every `hop_length`, but no more than `at_most`.
+
+    Each is detrended, tapered, and padded with zeros to `n_fft`.
+    """
+
+    n_samples: int
+    frame_length: int
+    hop_length: int
+    n_fft: int
+    taper: Taper = DEFAULT_TAPER
+    detrend: Detrend = None
+    at_most: int | None = None
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of a window."""
+        return int(self.complete(self.n_samples))
+
+    @property
+    def n_bins(self) -> int:
+        """Frequencies of the DFT, one-sided."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def centres(self) -> Floats:
+        """Of each frame, in samples from the window's start."""
+        return np.arange(self.n_frames) * self.hop_length + self.frame_length / 2
+
+    def complete(self, n_samples: int | Counts) -> Counts:
+        """How many frames are within the first `n_samples`."""
+        n_frames = (n_samples - self.frame_length) // self.hop_length + 1
+        return np.clip(n_frames, 0, self.at_most)
+
+    def cut(self, windows: Singles) -> Singles:
+        """The frames (window, frame, sample) of windows, without a copy."""
+        view = np.lib.stride_tricks.sliding_window_view(windows, self.frame_length, axis=1)
+        return view[:, :: self.hop_length][:, : self.n_frames]
+
+    def detrended(self, frames: Floats) -> Floats:
+        """Frames without their mean, or the line that fits them best."""
+        if self.detrend is None:
+            return frames
+        if self.detrend == "constant":
+            mean: Floats = frames.mean(axis=-1, keepdims=True)
+            return frames - mean
+        from scipy.signal import detrend
+
+        return np.asarray(detrend(frames, axis=-1, type="linear"), frames.dtype)
+
+    def weights(self) -> npt.NDArray[np.float64]:
+        """The taper, a factor for each sample of a frame."""
+        from scipy.signal import get_window  # which takes a quarter of a second to load
+
+        weights: npt.NDArray[np.float64] = get_window(self.taper, self.frame_length)
+        return weights
+
+    def check(self, because: str = "") -> None:
+        """Refuse what leaves nothing of a frame, or cuts it; `because` is why it is so long.
+
+        Raises
+        ------
+        ValueError
+            If detrending or the taper leaves nothing, or the DFT is shorter.
+        """
+        length, left = self.frame_length, DETRENDED[self.detrend]
+        if length <= left:  # all that is left of a frame is rounding
+            raise ValueError(
+                f"{because}frame_length is {length}, of which detrend {self.detrend!r} leaves "
+                f"nothing; give a frame_length of at least {left + 1}, or detrend none"
+            )
+        if length > self.n_fft:
+            raise ValueError(
+                f"n_fft is {self.n_fft}, less than the {length} samples of a frame; raise n_fft "
+                f"to at least {length}, or give a shorter frame_length"
+            )
+        if self.taper != DEFAULT_TAPER:  # which is known to be good
+            self._check_taper()
+
+    def _check_taper(self) -> None:
+        try:
+            with np.errstate(all="ignore"):  # what it makes of that is looked at
+                weights = self.weights()
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"taper is {self.taper!r}, which scipy.signal.get_window refuses: {error}"
+            ) from error
+        if not np.all(np.isfinite(weights)) or not np.sum(weights) > 0:
+            raise ValueError(
+                f"taper is {self.taper!r}, which has no weight on {self.frame_length} samples; "
+                f"give another taper or a longer frame_length"
+            )

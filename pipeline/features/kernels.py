@@ -1,0 +1,130 @@
+"""Kernels: power spectra of the frames of windows, by matrix products or by FFT."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.features.frames import Frames
+
+Doubles = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+
+SCRATCH_BYTES = 1 << 21
+# Frames that an FFT may take at once, on the widest of processors. It takes the last ones by
+# other means where they are fewer, so that their last bit could hang on how many there are.
+LANES = 16
+
+
+class MatrixKernel:
+    """The DFT of short frames as two matrix products.
+
+    Detrend, taper, zero padding, DFT and scale are linear. The power does not
+    change when time is counted from the middle of the frame; the real part is
+    then of the frame's even half alone, the imaginary part of its odd half.
+    """
+
+    def __init__(self, frames: Frames, scale: Doubles) -> None:
+        self.frames = frames
+        length = frames.frame_length
+        prepared = frames.detrended(np.eye(length)) * frames.weights()
+        even, odd = prepared + prepared[:, ::-1], prepared - prepared[:, ::-1]
+        self.n_even = (length + 1) // 2
+        even[:, length // 2 : self.n_even] /= 2  # the middle sample is its own mirror image
+        # Of a frame of odd length the middle sample is nothing in the odd half.
+        halves = [even[:, : self.n_even], odd[:, : self.n_even]]
+        self.halves = np.concatenate(halves, axis=1).T.astype(np.float32)
+        angles = np.outer(
+            2 * np.pi * np.arange(frames.n_bins) / frames.n_fft,
+            (length - 1) / 2 - np.arange(self.n_even),
+        )
+        waves = np.sqrt(scale)[:, None] * np.stack([np.cos(angles), np.sin(angles)])
+        self.waves = waves.astype(np.float32)
+
+    def __call__(self, cut: Singles, scratch: Singles) -> Singles:
+        halves = self.halves @ np.ascontiguousarray(cut).swapaxes(1, 2)
+        np.matmul(self.waves, halves.reshape(len(cut), 2, self.n_even, -1), out=scratch)
+        np.multiply(scratch, scratch, out=scratch)
+        power: Singles = scratch[:, 0]
+        np.add(power, scratch[:, 1], out=power)
+        return power
+
+
+class FourierKernel:
+    """The DFT of long frames by FFT."""
+
+    def __init__(self, frames: Frames, scale: Doubles) -> None:
+        self.frames = frames
+        self.weights = frames.weights().astype(np.float32)
+        self.scale = scale.astype(np.float32)
+
+    def __call__(self, cut: Singles, scratch: Singles) -> Singles:
+        from scipy.fft import rfft
+
+        n = math.prod(cut.shape[:2])
+        prepared = np.zeros((-(-n // LANES) * LANES, cut.shape[2]), np.float32)
+        detrended = self.frames.detrended(cut)
+        np.multiply(detrended, self.weights, out=prepared[:n].reshape(cut.shape))
+        spectrum = rfft(prepared, self.frames.n_fft, overwrite_x=True, workers=1)
+        parts = spectrum[:n].view(np.float32).reshape(*cut.shape[:2], -1, 2)
+        np.multiply(parts, parts, out=parts)
+        unscaled = np.add(parts[..., 0], parts[..., 1])
+        power: Singles = scratch[:, 0]
+        np.multiply(unscaled.swapaxes(1, 2), self.scale[:, None], out=power)
+        return power
+
+
+Kernel = MatrixKernel | FourierKernel
+
+
+def power_kernel(frames: Frames, scale: Doubles) -> Kernel:
+    """The faster kernel for ``scale * (re**2 + im**2)``, with a scale for each bin."""
+    # Products of L samples with n_fft columns cost as much as the FFT of
+    # n_fft points near L = 13 log2(n_fft): see scripts/measure/choices.
+    short = frames.frame_length <= 13 * math.log2(frames.n_fft)
+    return MatrixKernel(frames, scale) if short else FourierKernel(frames, scale)
+
+
+def power_scale(
+    frames: Frames, scaling: Literal["density", "spectrum"], samplerate: int
+) -> Doubles:
+    """Factor on re**2 + im**2, one-sided, as `scipy.signal.spectrogram` has it."""
+    taper = frames.weights()
+    if scaling == "density":
+        factor = 1 / (samplerate * np.sum(taper * taper))
+    else:
+        factor = 1 / np.sum(taper) ** 2
+    scale = np.full(frames.n_bins, 2 * factor)
+    scale[0] = factor
+    if frames.n_fft % 2 == 0:
+        scale[-1] = factor
+    return scale
+
+
+def power_spectra(
+    kernel: Kernel, windows: Singles, scratch: Singles
+) -> Iterator[tuple[slice, Singles]]:
+    """Power (window, bin, frame) of as many windows at a time as the scratch is for.
+
+    It lies in the scratch, and may be overwritten.
+    """
+    cut = kernel.frames.cut(windows)
+    for rows in groups(len(cut), len(scratch)):
+        some = cut[rows]
+        yield rows, kernel(some, scratch[: len(some)])
+
+
+def scratch_for(frames: Frames, n_windows: int) -> Singles:
+    """Room to compute at most `n_windows`, few enough to stay in the cache."""
+    shape = 2, frames.n_bins, frames.n_frames
+    few = max(1, min(n_windows, SCRATCH_BYTES // (4 * math.prod(shape))))
+    return np.empty((few, *shape), np.float32)
+
+
+def groups(length: int, size: int) -> Iterator[slice]:
+    """Slices of `size` that make up a length; the last may go beyond it."""
+    return (slice(start, start + size) for start in range(0, length, size))
