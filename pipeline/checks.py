@@ -1,19 +1,44 @@
-"""Checks of what is given."""
+"""Checks of what users pass: whole numbers, numbers, one of some words, known names."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+
+def whole(name: str, value: Any, least: float, allowed: str, most: float = math.inf) -> int:
+    """A whole number, of Python or NumPy; `allowed` ends the sentence of the error."""
+    if _is(Integral, value) and least <= value <= most:
+        return int(value)
+    raise ValueError(f"{name} is {value!r}; it must be a whole number {allowed}")
+
+
+def number(
+    name: str, value: Any, least: float, allowed: str, most: float = sys.float_info.max
+) -> float:
+    """A number, of Python or NumPy; `allowed` ends the sentence of the error."""
+    if _is(Real, value) and least <= value <= most:
+        return float(value)
+    raise ValueError(f"{name} is {value!r}; it must be a number {allowed}")
+
+
+def _is(kind: type, value: object) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def one_of(name: str, value: object, allowed: Sequence[object]) -> None:
+    """Refuse what is not among the values that are allowed."""
+    if value not in allowed:
+        *others, last = map(str, allowed)
+        raise ValueError(f"{name} is {value!r}; allowed are {', '.join(others)} and {last}")
 
 
 def reject_unknown(given: Iterable[str], known: Iterable[str], what: str) -> None:
-    """Refuse keys that are not known, naming the nearest one that is.
-
-    Raises
-    ------
-    ValueError
-        If there is such a key.
-    """
+    """Refuse names that are not known, with the nearest one that is."""
     known = list(known)
     for key in given:
         if key not in known:

@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple, Protocol, overload
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.checks import one_of
+
 Tail = Literal["pad", "drop"]
 LONGEST = 2**31  # samples in a window
 Indices = npt.NDArray[np.int64]
@@ -23,7 +25,7 @@ class Window(NamedTuple):
 
 
 class Lengths(Protocol):
-    """What a grid needs to know of recordings: one rate, and a length each."""
+    """Recordings, as far as a grid knows them: one rate, and the length of each."""
 
     @property
     def samplerate(self) -> int: ...
@@ -33,23 +35,11 @@ class Lengths(Protocol):
 
 
 def count_windows(n_samples: npt.ArrayLike, window: int, hop: int, tail: Tail = "pad") -> Indices:
-    """Number of windows of recordings.
+    """Number of windows of each recording; all lengths are in samples.
 
-    Parameters
-    ----------
-    n_samples : array_like of int
-        Length of each recording, in samples.
-    window, hop : int
-        Length of a window and distance between window starts, in samples.
-    tail : {"pad", "drop"}
-        Whether the window that the recording does not fill exists.
-
-    Returns
-    -------
-    numpy.ndarray of int64
-        With ``tail="pad"`` the fewest windows that reach the recording's end,
-        each starting inside it: ``ceil(n / window)`` where ``hop == window``.
-        With ``"drop"`` the number of windows that lie wholly inside.
+    With ``tail="pad"`` they are the fewest that reach the recording's end, each
+    starting inside it: ``ceil(n / window)`` where ``hop == window``. With
+    ``"drop"`` they are those that lie wholly inside.
     """
     n = np.asarray(n_samples, dtype=np.int64)
     if tail == "drop":
@@ -104,13 +94,12 @@ class WindowGrid:
         hop: float | None = None,
         tail: Tail = "pad",
     ) -> None:
-        if tail not in ("pad", "drop"):
-            raise ValueError(f"tail is {tail!r}; allowed are 'pad' and 'drop'")
+        one_of("tail", tail, ("pad", "drop"))
         self.samplerate = recordings.samplerate
         self.window_samples = _whole_samples("window", window, self.samplerate)
         self.hop_samples = _whole_samples("hop", window if hop is None else hop, self.samplerate)
         self.tail, self.offset = tail, 0
-        # A run is consecutive windows of one recording; here, all it has.
+        # A run is windows of one recording that follow each other; here, all of them.
         self._n_samples = np.asarray(recordings.n_samples, dtype=np.int64)
         self._recording = np.arange(len(self._n_samples))
         self._start = np.zeros_like(self._n_samples)  # the run's first sample
@@ -143,18 +132,9 @@ class WindowGrid:
         return Window(int(recording[0]), int(start[0]), int(start[0] + n_samples[0]))
 
     def locate(self, t: Indices | None = None) -> tuple[Indices, Indices, Indices]:
-        """Recording, first sample and number of samples of windows.
+        """Recording, first sample and number of samples of windows `t`, or of all.
 
-        Parameters
-        ----------
-        t : numpy.ndarray of int64, shape (window,), optional
-            Window numbers, each in ``range(len(grid))``; all of them if not
-            given.
-
-        Returns
-        -------
-        recording, start, n_samples : numpy.ndarray of int64, shape (window,)
-            ``n_samples`` is smaller than the window where the recording ends.
+        There are fewer samples than in a window where the recording ends.
         """
         t = np.arange(len(self)) if t is None else t
         run = np.searchsorted(self._stop, t, side="right")
@@ -163,27 +143,16 @@ class WindowGrid:
         return self._recording[run], start, n_samples
 
     def runs(self) -> Iterator[tuple[int, int, int]]:
-        """Consecutive windows of one recording, in as few pieces as there are.
+        """Windows of one recording that follow each other, for each that has any.
 
-        Yields
-        ------
-        recording, start, count : int
-            The recording, the first sample of the first window, and how many
-            windows follow each other from there.
+        Of each run the recording, the first sample of its first window, and how many there are.
         """
         for recording, start, count in zip(self._recording, self._start, self.counts, strict=True):
             if count:
                 yield int(recording), int(start), int(count)
 
     def detached(self) -> tuple[WindowGrid, slice]:
-        """The same windows, on no more recordings than they need.
-
-        Returns
-        -------
-        grid, recordings : WindowGrid, slice
-            `grid` counts recordings from 0 and belongs to
-            ``recordings[slice]`` of the recordings that this grid is of.
-        """
+        """The same windows on no more recordings than they need, and which of all these are."""
         if not len(self):
             return self, slice(0, 0)
         low, high = int(self._recording[0]), int(self._recording[-1]) + 1

@@ -1,4 +1,4 @@
-"""The layout: how many windows a chunk, a shard and a region have."""
+"""The layout: how many windows a chunk, a shard and a region of a store have."""
 
 from __future__ import annotations
 
@@ -22,29 +22,14 @@ MOST_PARTS = 512  # a virtual dataset keeps each open, of the 1024 files a proce
 
 @dataclass(frozen=True)
 class Layout:
-    """How the windows of `features` are cut, each unit dividing the next.
-
-    Parameters
-    ----------
-    n_windows : int
-        Windows in the store.
-    shape : tuple of int
-        Shape of one window's features.
-    dtype : str
-        "float32" or "float16".
-    chunk, shard, region : int
-        Windows in a chunk (what is compressed), a shard (one stored file),
-        and a region (what is worked on, recorded and retried).
-    compression : {"none", "lz4", "zstd"}
-        Of the chunks.
-    """
+    """How the windows of a store are cut into units, each of which divides the next."""
 
     n_windows: int
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # of one window's features
     dtype: str
-    chunk: int
-    shard: int
-    region: int
+    chunk: int  # windows in what is compressed,
+    shard: int  # in one stored file,
+    region: int  # and in what is computed, recorded and tried again as one
     compression: str = "none"
 
     def __post_init__(self) -> None:
@@ -56,7 +41,7 @@ class Layout:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Layout:
-        """The layout of such values, as a record has them."""
+        """The layout of the values in a record."""
         return cls(**{**values, "shape": tuple(values["shape"])})
 
     @property
@@ -79,7 +64,7 @@ class Layout:
         return region * self.region, min((region + 1) * self.region, self.n_windows)
 
     def length_of(self, regions: npt.NDArray[np.bool_]) -> int:
-        """Number of windows in all regions that are marked."""
+        """Number of windows in the regions that are marked."""
         lacking = self.n_regions * self.region - self.n_windows  # in the last region
         marked = int(regions.sum())
         return marked * self.region - (lacking if marked and regions[-1] else 0)
@@ -98,13 +83,13 @@ def choose_layout(
     region_is_file: bool = False,
     compression: str = "none",
 ) -> Layout:
-    """Chunk, shard and region for features of a shape.
+    """The layout for so many windows of features of a shape.
 
-    A shard is as much as a worker holds at once, so neither its features nor
-    its audio may be large; a chunk is what a shuffled read must decode. Regions
-    grow with the square root of the job: a small one loses little when it is
-    killed, and the largest are still no more than a client and a scheduler can
-    count. Where a region is a file, there are no more than `MOST_PARTS`.
+    A worker holds a shard at once, so neither its features nor its audio may be
+    large; a shuffled read decodes a chunk for each window. Regions grow with the
+    square root of the job: a small job loses little when it is killed, and a large
+    one has no more of them than a client and a scheduler can count. Where a region
+    is a file, there are no more than `MOST_PARTS`.
     """
     window_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     fits = SHARD_BYTES / max(window_bytes, audio_window_bytes)

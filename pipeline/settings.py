@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
-from pipeline.checks import reject_unknown
+from pipeline.checks import number, one_of, reject_unknown, whole
 from pipeline.grid import Tail
-from pipeline.recordings import check_request
+from pipeline.recordings import check_channel, check_samplerate
 
+LEAST = math.ulp(0.0)  # of the numbers above 0
 CHOICES = {
     "tail": ("pad", "drop"),
     "dtype": ("float32", "float16"),
@@ -80,36 +79,25 @@ class Settings:
     flush: bool = False
 
     def __post_init__(self) -> None:
+        checked: dict[str, object] = {}
         for name in ("window", "hop"):
             value = getattr(self, name)
-            if value is None and name == "hop":
-                continue
-            if not _is_number(value) or not 0 < value < math.inf:
-                raise ValueError(f"{name} is {value!r}; it must be a number of seconds above 0")
-            object.__setattr__(self, name, float(value))
+            if value is not None or name == "window":
+                checked[name] = number(name, value, LEAST, "of seconds above 0")
+        checked["channel"] = check_channel(self.channel)
+        checked["samplerate"] = check_samplerate(self.samplerate)
+        checked["retries"] = whole("retries", self.retries, 0, "from 0")
         if self.compression is None:
-            object.__setattr__(self, "compression", "none")
-        check_request(self.channel, self.samplerate)
-        for name in ("channel", "samplerate"):
-            if isinstance(getattr(self, name), np.integer):
-                object.__setattr__(self, name, int(getattr(self, name)))
-        if not isinstance(self.retries, int) or isinstance(self.retries, bool) or self.retries < 0:
-            raise ValueError(f"retries is {self.retries!r}; it must be a whole number from 0")
+            checked["compression"] = "none"
         if not isinstance(self.flush, bool):
             raise ValueError(f"flush is {self.flush!r}; it must be true or false")
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
         for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}; allowed are "
-                    f"{', '.join(allowed[:-1])} and {allowed[-1]}"
-                )
+            one_of(name, getattr(self, name), allowed)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
         """Settings from names and values; an unknown name is an error."""
         reject_unknown(values, (field.name for field in dataclasses.fields(cls)), "setting")
         return cls(**values)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

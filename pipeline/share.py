@@ -1,4 +1,4 @@
-"""The share: which regions of a job one of several runs does."""
+"""The share: which regions of a job one of several runs computes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Share:
-    """One of `count` parts of a job, as equal as they can be.
-
-    Parameters
-    ----------
-    index : int
-        Which one, from 0 to `count` - 1.
-    count : int
-        How many there are.
-
-    Raises
-    ------
-    ValueError
-        If there is no such share.
-    """
+    """The share of this number, from 0, of `count` that are as equal as they can be."""
 
     index: int
     count: int
@@ -34,13 +21,7 @@ class Share:
 
     @classmethod
     def parse(cls, text: str) -> Share:
-        """The share that is written as ``I/N``.
-
-        Raises
-        ------
-        ValueError
-            If it is written otherwise, or there is no such share.
-        """
+        """The share that is written as ``I/N``."""
         if not re.fullmatch(r"[0-9]{1,9}/[0-9]{1,9}", text):
             raise ValueError(f"share is {text!r}; it must be I/N, with I from 0 to N-1")
         index, _, count = text.partition("/")
@@ -50,8 +31,8 @@ class Share:
         return f"{self.index}/{self.count}"
 
     def bounds(self, n: int) -> tuple[int, int]:
-        """First of `n` regions that is in the share, and the one after the last.
+        """The first of the share's regions, of `n`, and the one after its last.
 
-        They follow each other, for some formats can only be decoded forwards.
+        They follow each other, as some formats can only be decoded forwards.
         """
         return self.index * n // self.count, (self.index + 1) * n // self.count

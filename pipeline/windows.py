@@ -12,6 +12,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.checks import whole
 from pipeline.features import (
     Feature,
     Spectrogram,
@@ -61,8 +62,7 @@ def open_windows(
     ValueError
         If `block` is not a whole number above 0.
     """
-    if block < 1:
-        raise ValueError(f"block is {block}; it must be a whole number of windows above 0")
+    block = whole("block", block, 1, "of windows above 0")
     lengths = tuple(min(block, len(grid) - t) for t in range(0, len(grid), block)) or (0,)
 
     def read(block_info: Any = None) -> Samples:

@@ -1,4 +1,4 @@
-"""YAML files: read safely, as YAML 1.2 has it."""
+"""YAML files, read safely and as YAML 1.2 means them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ import yaml
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that takes 1e-6 for a number and 12:00:00 for text, as YAML 1.2 does.
-
-    A key that is there twice is an error, as it is in YAML 1.2, too.
-    """
+    """Safe YAML, in which 1e-6 is a number, 12:00:00 is text, and no key is there twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -32,20 +29,12 @@ _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), "-+0123456789"
 )
 for _resolvers in _Loader.yaml_implicit_resolvers.values():
-    # What fits is asked for in order: a time, before it can be a number to the base of 60.
+    # The first that fits is taken: a time is one before it is a number to the base of 60.
     _resolvers.insert(0, ("tag:yaml.org,2002:str", re.compile(r"[0-9]+(:[0-5]?[0-9])+$")))
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """Read a mapping from a YAML file, safely.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is not YAML, or not a mapping of names to values.
-    """
+    """Read names and values from a YAML file; ValueError if it is none, or holds none."""
     try:
         values = yaml.load(path.read_text("utf-8-sig"), _Loader)
     except FileNotFoundError as error:
@@ -54,7 +43,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         where = getattr(error, "problem_mark", None)
         line = f" at line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or "it is not text"
-        raise ValueError(f"{path} is not valid YAML{line}: {problem}; mend it there") from error
+        raise ValueError(f"{path} is not valid YAML{line}: {problem}; fix it there") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds no mapping; it must be lines of the form 'name: value'")
     return values

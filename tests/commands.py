@@ -19,9 +19,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
-from conftest import done_regions
+from conftest import done_regions, stored
 
 __all__ = [
+    "ELSEWHERE",
+    "LEASE",
     "REGIONS",
     "WINDOWS",
     "Command",
@@ -84,6 +86,9 @@ class Ramp:
 """
 WINDOWS = 9000
 REGIONS = 3
+# To be run before a command: two jobs on one store must agree on it.
+LEASE = "pipeline.locks.lock.LEASE_SECONDS = 1.5\n"
+ELSEWHERE = LEASE + "import socket; socket.gethostname = lambda: 'elsewhere'\n"
 
 
 class Workplace:
@@ -104,6 +109,11 @@ class Workplace:
         fixed = "--window 0.004 --feature ramp:Ramp --cluster one.yaml --retries 0 --out"
         arguments = ("extract", wav, *fixed.split(), out, *options)
         return start(*arguments, cwd=self.folder, before=before)
+
+    def undisturbed(self, out: str) -> dict[str, str]:
+        """What the job stores when nothing disturbs it."""
+        assert self.extract(out).wait().code == 0
+        return stored(self.folder / out)
 
     def run(self, *arguments: object) -> Ended:
         """Run another verb."""

@@ -78,6 +78,11 @@ def audio() -> Path:
     return SHARED_AUDIO
 
 
+@pytest.fixture(scope="module", params=SUFFIXES)
+def suffix(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
 def write_wav(tmp_path: Path) -> Write:
     """Writes reproducible noise, seconds or samples of it, as a sound file."""

@@ -29,10 +29,13 @@ ORDER: dict[str, tuple[str, ...]] = {
     "share": (),
     "paths": ("buckets", "remote", "ranges", "whole_files", "tables"),
     "audio": (
-        *("ogg", "mpeg", "riff", "arrays", "sound_files", "sound_readers", "readers"),
-        "resampling",
+        *("header", "ogg", "mpeg", "riff", "arrays", "sound_files", "lengths", "sound_readers"),
+        *("readers", "resampling"),
     ),
-    "recordings": ("folders", "manifest", "remote_sources", "sources", "recordings", "blocks"),
+    "recordings": (
+        *("file_names", "folders", "manifest", "remote_sources", "sources"),
+        *("recording", "recordings", "request", "scanning", "blocks"),
+    ),
     "features": (
         *("plain_values", "axes", "feature", "frames", "normalization", "kernels"),
         *("spectrogram", "registry", "identity"),

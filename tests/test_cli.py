@@ -109,7 +109,7 @@ def test_plan_tells_the_numbers_and_neither_reads_nor_writes(
     before = snapshot(tmp_path)
     command = ("plan", "one.wav", "two.wav", "--out", "deep/x" + suffix)
     with pytest.MonkeyPatch.context() as without:
-        without.delattr("pipeline.recordings.recordings.open_reader")
+        without.delattr("pipeline.recordings.recording.open_reader")
         shown = cli(*command, "--json")
     assert (shown.code, shown.err) == (0, "")
     plan = json.loads(shown.out)
@@ -154,14 +154,14 @@ def test_a_progress_bar_is_drawn_on_a_terminal_unless_quiet(
 
 SLOW_HEADERS = """
 import sys, time
-import pipeline.recordings.recordings
+import pipeline.recordings.scanning
 from pipeline.cli import main
 
-def probe(*arguments, true=pipeline.recordings.recordings.probe):
+def probe(*arguments, true=pipeline.recordings.scanning.probe):
     time.sleep(0.5)
     return true(*arguments)
 
-pipeline.recordings.recordings.probe = probe
+pipeline.recordings.scanning.probe = probe
 sys.argv = ["audio-pipeline", *sys.argv[1:]]
 main()
 """

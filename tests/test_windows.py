@@ -20,11 +20,12 @@ from conftest import Sequential, Write
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pipeline.recordings.recordings
+import pipeline.recordings.recording
 from pipeline import Spectrogram, WindowGrid, map_windows, open_windows, scan
 from pipeline.audio.readers import Reader
 from pipeline.recordings import read_windows, why_unreadable
-from pipeline.recordings.recordings import OpenRecording, Recordings
+from pipeline.recordings.recording import OpenRecording
+from pipeline.recordings.recordings import Recordings
 from pipeline.windows import compute_features
 
 Array = npt.NDArray[Any]
@@ -71,13 +72,13 @@ def test_each_file_is_opened_once_a_block(
     recordings: Recordings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: Counter[str] = Counter()
-    true_open = pipeline.recordings.recordings.open_reader
+    true_open = pipeline.recordings.recording.open_reader
 
     def counting(path: Path) -> Reader:
         opened[path.name] += 1
         return true_open(path)
 
-    monkeypatch.setattr(pipeline.recordings.recordings, "open_reader", counting)
+    monkeypatch.setattr(pipeline.recordings.recording, "open_reader", counting)
     grid = WindowGrid(recordings, 1.0, 0.25)
     blocks = -(-len(grid) // 16)
     audio = open_windows(recordings, grid, block=16)
@@ -370,7 +371,7 @@ def test_an_error_of_the_system_is_raised_and_not_masked(
     memory = Path("/proc/self/mem")  # at its beginning there is nothing, which is an EIO
     if not memory.is_file():
         pytest.skip("this system has no file that gives an input/output error")
-    monkeypatch.setattr(pipeline.recordings.recordings, "open_reader", lambda _: _Unreadable())
+    monkeypatch.setattr(pipeline.recordings.recording, "open_reader", lambda _: _Unreadable())
     status = memory.stat()
     changed = {"size": status.st_size, "modified": status.st_mtime_ns, "location": str(memory)}
     failing = Recordings([replace(recordings[1], **changed)])
@@ -397,12 +398,12 @@ def test_an_error_that_passes_is_gone_when_it_is_read_again(
     grid = WindowGrid(recordings)[1:5]
     expected = read_windows(recordings, grid)
     assert np.isfinite(expected).all()
-    true_open, errors = pipeline.recordings.recordings.open_reader, [_Unreadable()]
+    true_open, errors = pipeline.recordings.recording.open_reader, [_Unreadable()]
 
     def opened(path: Path) -> Reader:
         return errors.pop() if errors else true_open(path)
 
-    monkeypatch.setattr(pipeline.recordings.recordings, "open_reader", opened)
+    monkeypatch.setattr(pipeline.recordings.recording, "open_reader", opened)
     assert np.array_equal(read_windows(recordings, grid), expected)
     assert not errors
     with pytest.raises(OSError, match=f"{name}: samples .* are not always read alike"):
@@ -440,7 +441,7 @@ def test_a_damaged_file_is_read_through_once(
     for path, *_ in damaged.values():
         recordings = scan(path)
         grid = WindowGrid(recordings, 0.5)
-        checks = pipeline.recordings.recordings._read_through
+        checks = pipeline.recordings.recording._read_through
         before, sizes = checks.cache_info().misses, []
         for t in range(len(grid)):
             if np.isnan(read_windows(recordings, grid[t : t + 1])).any():

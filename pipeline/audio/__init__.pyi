@@ -1,8 +1,8 @@
 from .arrays import HDF5_SUFFIXES as HDF5_SUFFIXES
-from .readers import HIGHEST_RATE as HIGHEST_RATE
-from .readers import Header as Header
+from .header import HIGHEST_RATE as HIGHEST_RATE
+from .header import Header as Header
+from .header import Samples as Samples
 from .readers import Reader as Reader
-from .readers import Samples as Samples
 from .readers import as_os_error as as_os_error
 from .readers import open_reader as open_reader
 from .readers import probe as probe

@@ -11,38 +11,23 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.audio.header import Samples
 from pipeline.paths import AnyPath, RemoteFile, RemotePath, open_binary
 
 Array = npt.NDArray[Any]
-Samples = npt.NDArray[np.float32]
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 MINUTE = 60 * 48000  # rows of an array that does not tell its rate
 MOST_CHUNK_BYTES = 64 * 10**6
-PIECE = 1 << 16  # bytes read at a time of what is remote
+BUFFER = 1 << 16  # bytes read at a time of what is remote
 AUDIO_DTYPES = ("int16", "int32", "float32", "float64")  # labels are often int64
 
 
 class ArrayReader:
-    """An array on disk, (sample, channel) or (sample,).
+    """An array on disk, (sample, channel) or (sample,), that is sliced as an h5py.Dataset is.
 
-    Parameters
-    ----------
-    audio : h5py.Dataset, or what is sliced as one
-        The samples that are there.
-    n_samples : int
-        How many the file announces in each channel.
-    samplerate : int
-        In Hz; 0 where the file does not tell it.
-    file : h5py.File or file, optional
-        What is to be closed with the reader.
-    remote : RemoteFile, optional
-        What the array is in, if that is remote.
-
-    Raises
-    ------
-    OSError
-        If the array has not the shape and dtype of audio.
+    It may announce more samples than are there; a `samplerate` of 0 is not told. `file` is
+    closed with it, and `remote` knows how reading a remote one went.
     """
 
     remark = ""
@@ -83,28 +68,23 @@ class ArrayReader:
         return samples
 
     def has(self, sample: int) -> bool:
-        """Whether a sample can be read, be it a number or not."""
+        """Whether a sample can be read, though it may be NaN."""
         try:
             return len(self._audio[sample : sample + 1]) == 1
         except (OSError, RuntimeError):
             return False
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._audio = None
         if self._file is not None:
             self._file.close()
 
 
 def open_npy(path: AnyPath) -> ArrayReader:
-    """Open a NumPy array, of which as much is read as is there.
+    """Open a NumPy array; OSError or ValueError if it is none, or no audio.
 
     It is not mapped into memory, where an error of the disk would end the process.
-
-    Raises
-    ------
-    OSError, ValueError
-        If it is none, or no audio.
     """
     npy = _read_header(path)
     remote = RemoteFile(path) if isinstance(path, RemotePath) else None
@@ -117,7 +97,7 @@ def open_npy(path: AnyPath) -> ArrayReader:
 
 
 class _Npy(NamedTuple):
-    """What the header of a NumPy array says, and how many of its rows there are."""
+    """What the header of a NumPy array says, and how many of its rows are there."""
 
     shape: tuple[int, ...]
     by_columns: bool
@@ -127,7 +107,7 @@ class _Npy(NamedTuple):
 
 
 class _NpyRows:
-    """A NumPy array on disk, of which rows are read as they are asked for."""
+    """A NumPy array on disk, the rows of which are read when they are sliced."""
 
     def __init__(self, file: io.RawIOBase, npy: _Npy) -> None:
         self._file, self._npy = file, npy
@@ -155,13 +135,7 @@ class _NpyRows:
 
 
 def _read_header(path: AnyPath) -> _Npy:
-    """Read the header of a NumPy array, and see how much of it there is.
-
-    Raises
-    ------
-    ValueError
-        If it is none, or cannot be believed.
-    """
+    """Read the header of a NumPy array; ValueError if it is none, or cannot be believed."""
     with open_binary(path) as file:
         versions = {(1, 0): np.lib.format.read_array_header_1_0}
         versions[2, 0] = np.lib.format.read_array_header_2_0
@@ -175,7 +149,7 @@ def _read_header(path: AnyPath) -> _Npy:
     row = int(np.prod(shape[1:], dtype=object)) * dtype.itemsize
     size = path.stat().st_size
     there = min((size - offset) // row, shape[0]) if row else 0
-    # Columns that follow each other are not cut row by row.
+    # Of columns that follow each other, a file that is cut has none whole but the first.
     by_columns = fortran and shape[1:] not in ((), (1,))
     if (by_columns and there < shape[0]) or there < min(1, shape[0]):
         raise ValueError(f"it has {size} bytes, too few for the shape {shape}")
@@ -185,24 +159,18 @@ def _read_header(path: AnyPath) -> _Npy:
 
 
 def is_believable(announced: int, there: int, minute: int) -> bool:
-    """Whether a file of so many bytes may be the rest of one that was so much longer.
+    """Whether a file of so many bytes may be the rest of a longer one.
 
-    More than a minute of which not a hundredth is there comes from a damaged
+    More than a minute, of which not a hundredth is there, comes from a damaged
     number: it would mask hours that nobody recorded.
     """
     return announced <= max(minute, 100 * there)
 
 
 def open_hdf5(path: AnyPath) -> ArrayReader:
-    """Open the dataset ``audio`` of an HDF5 file.
-
-    Raises
-    ------
-    OSError, KeyError, TypeError, ValueError
-        If it has none, or one that is no audio.
-    """
+    """Open the dataset ``audio`` of an HDF5 file; OSError, KeyError or ValueError if it is none."""
     remote = RemoteFile(path) if isinstance(path, RemotePath) else None
-    file = h5py.File(path if remote is None else io.BufferedReader(remote, PIECE), "r")
+    file = h5py.File(path if remote is None else io.BufferedReader(remote, BUFFER), "r")
     try:
         if "audio" not in file:
             raise OSError("it has no dataset 'audio'")
@@ -217,7 +185,7 @@ def open_hdf5(path: AnyPath) -> ArrayReader:
             raise OSError(f"its sampling_rate is {rate}; it must be one whole number of Hz")
         _check_parts(audio, path)
         return ArrayReader(audio, audio.shape[0] if audio.shape else 0, int(number), file, remote)
-    except TypeError as error:  # of a dtype that NumPy has not
+    except TypeError as error:  # NumPy does not know its dtype
         file.close()
         raise ValueError(str(error)) from error
     except BaseException:
@@ -226,15 +194,10 @@ def open_hdf5(path: AnyPath) -> ArrayReader:
 
 
 def check_chunks(path: Path) -> None:
-    """Refuse HDF5 audio in chunks that were never written, or are too large to be read in parts.
+    """Refuse HDF5 audio with chunks that were never written, or are too large.
 
-    HDF5 reads zeros in place of the one, and all of the other for a part of it. To be asked
-    once of a file, for that takes time with the number of chunks.
-
-    Raises
-    ------
-    OSError
-        If there are such chunks.
+    HDF5 reads zeros in place of the former, and a whole chunk for any part of it. This is
+    asked once of a file, as it takes time where there are many chunks.
     """
     with h5py.File(path, "r") as file:
         audio = file["audio"]
@@ -258,7 +221,7 @@ def check_chunks(path: Path) -> None:
 
 
 def _number(value: Any) -> float:
-    """The one number that an attribute is; 0 if it is none."""
+    """The number that an attribute is; 0 if it is none."""
     try:
         return float(np.asarray(value).item()) if np.size(value) == 1 else 0.0
     except (TypeError, ValueError):
@@ -266,12 +229,9 @@ def _number(value: Any) -> float:
 
 
 def _check_parts(dataset: h5py.Dataset, path: AnyPath) -> None:
-    """Refuse what is in other files that are not all there, for HDF5 reads zeros in their place.
+    """Refuse a dataset in other files, or datasets, not all of which are there.
 
-    Raises
-    ------
-    OSError
-        If a file, or a part of one, is missing, or parts are not for all samples.
+    HDF5 would read zeros in their place.
     """
     for name, offset, size in dataset.external or ():
         there = _find_part(name, path)
@@ -304,7 +264,7 @@ def _check_part(file: h5py.File, part: Any, path: AnyPath, n: int) -> None:
 
 
 def _find_part(name: str, path: AnyPath) -> Path:
-    """The file in which HDF5 finds a part: beside the other, or in the working folder."""
+    """Where HDF5 finds another file: beside the first, or in the working folder."""
     if isinstance(path, Path):
         for there in (path.resolve().parent / name, Path(name), path.parent / name):
             if there.is_file():

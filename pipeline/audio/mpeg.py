@@ -1,4 +1,4 @@
-"""MPEG frames: as far as one follows another, for its decoder goes on behind what is lost."""
+"""MPEG frames: those that follow each other without a break, which its decoder ignores."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import BinaryIO, NamedTuple
 
 AHEAD = 1 << 16  # bytes read at a time
 ROOM = 64  # bytes that a tag, or what a frame is known by, takes at most
-SEARCHED_FRAMES = 3  # that follow each other are no accident,
-LONGEST = 1 << 14  # and have no more bytes
+FRAMES_IN_A_ROW = 3  # so many are no accident,
+LONGEST = 1 << 14  # and take no more bytes
 INFO = (b"Xing", b"Info")
 KBITS = {  # by MPEG-1 or not, and layer
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -35,11 +35,11 @@ class _Kind(NamedTuple):
 
     @property
     def info(self) -> int:
-        """Where in a frame it would say that it holds no audio, but the length of the rest."""
+        """Where in a frame the mark stands of one that holds no audio but tells the length."""
         return 4 + ((9, 17), (17, 32))[self.version == 1][not self.mono]
 
     def length(self, head: bytes) -> int:
-        """Bytes of a frame that begins so; 0 if it is none, or of another stream."""
+        """Bytes of the frame with this head; 0 if it is none, or of another stream."""
         if _kind(head) != self:
             return 0
         kbits = KBITS[self.version == 1, self.layer][(head[2] >> 4) - 1]
@@ -49,7 +49,7 @@ class _Kind(NamedTuple):
 
 
 def _kind(head: bytes) -> _Kind | None:
-    """The stream of a frame that begins so; None if it is none, or does not tell its length."""
+    """The stream that the frame with this head is of; None if it is none, or tells no length."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = (4, 0, 2, 1)[head[1] >> 3 & 3], 4 - (head[1] >> 1 & 3)
@@ -60,7 +60,7 @@ def _kind(head: bytes) -> _Kind | None:
 
 
 def find_start(file: BinaryIO) -> int | None:
-    """Where MPEG audio begins, behind its tags; None if this is something else."""
+    """Where MPEG audio begins, behind its tags; None if the file is something else."""
     start = file.seek(0)
     while length := _tag_length(head := file.read(ROOM)):
         start = file.seek(start + length)
@@ -81,19 +81,9 @@ def _tag_length(head: bytes) -> int:
 
 
 def ends_as_announced(file: BinaryIO, start: int, size: int) -> bool:
-    """Whether a file ends, but for tags, where its first frame says that the last one does.
+    """Whether a file ends, but for tags, where its first frame (at `start`) says, or earlier.
 
-    Parameters
-    ----------
-    file : file
-        Open for reading.
-    start, size : int
-        Where its first frame begins, and how many bytes there are.
-
-    Returns
-    -------
-    bool
-        False also if the first frame does not say it; true if the file ends earlier.
+    Not, if that frame does not say it.
     """
     file.seek(start)
     head = file.read(ROOM)
@@ -113,34 +103,16 @@ def ends_as_announced(file: BinaryIO, start: int, size: int) -> bool:
 def whole_frames(file: BinaryIO) -> Iterator[bytes]:
     """The bytes of frames that follow each other, from where a file is, without tags.
 
-    What comes behind a break in the chain may be shifted against what it was;
-    the last frame before one may be damaged, too. Both are left out.
-
-    Parameters
-    ----------
-    file : file
-        Open for reading; where a frame begins.
-
-    Yields
-    ------
-    bytes
-        All of the file, if its frames do not tell their length.
+    Behind the first break, audio may be shifted in time; the last frame before it may be
+    damaged. Both are left out. If frames do not tell their length, all bytes come.
     """
     return _Walk(file).chain()
 
 
 def count_samples(file: BinaryIO) -> int:
-    """Samples of all frames, from where a file is, those behind a break included.
+    """Samples in each channel of all frames from where a file is, also behind breaks.
 
-    Parameters
-    ----------
-    file : file
-        Open for reading; where a frame begins.
-
-    Returns
-    -------
-    int
-        In each channel, at the rate of the first frame; 0 if they do not tell their length.
+    They are counted at the rate of the first frame; 0 if frames do not tell their length.
     """
     walk, n_samples = _Walk(file), 0.0
     first = walk.kind
@@ -152,14 +124,18 @@ def count_samples(file: BinaryIO) -> int:
 
 
 class _Walk:
-    """A way through the frames of a file, chain by chain."""
+    """A walk through a file along its frames.
+
+    Frames that follow each other, tags between them aside, are a chain. Where a chain breaks
+    the next is searched for: a place from which a few frames follow each other.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._data, self._place = file, file.read(AHEAD), 0
         self.kind, self.n_frames = _kind(self._data), 0
 
     def chain(self) -> Iterator[bytes]:
-        """The frames of a chain, which `n_frames` counts; then `kind` is that of the next."""
+        """The bytes of this chain; then `n_frames` is their count, and `kind` that of the next."""
         if (kind := self.kind) is None:
             yield self._data
             yield from iter(lambda: self._file.read(AHEAD), b"")
@@ -189,14 +165,14 @@ class _Walk:
         yield without if incomplete or shift else with_last
 
     def _skip(self, n: int) -> None:
-        """Go on behind so many bytes."""
+        """Go on by n bytes."""
         self._place += n
         while self._place > len(self._data) and (more := self._file.read(AHEAD)):
             self._place, self._data = self._place - len(self._data), more
         self._data, self._place = self._data[self._place :], 0
 
     def _find(self) -> int:
-        """Go to the next chain, and tell how many bytes further on it is; 0 if there is none."""
+        """Go to the next chain, and return how many bytes further on it is; 0 if there is none."""
         shift, self.kind = 0, None
         while True:
             data, place = self._data, self._data.find(b"\xff", self._place)
@@ -214,9 +190,9 @@ class _Walk:
 
 
 def _stream(data: bytes, place: int) -> _Kind | None:
-    """What is at a place, if some frames follow each other there."""
+    """The stream at a place, if some frames follow each other there."""
     if kind := _kind(data[place : place + 4]):
-        for _ in range(SEARCHED_FRAMES):
+        for _ in range(FRAMES_IN_A_ROW):
             if not (length := kind.length(data[place : place + 4])):
                 return None
             place += length

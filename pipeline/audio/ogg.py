@@ -1,4 +1,4 @@
-"""Ogg pages: what of a file is damaged or missing, which its decoders do not say."""
+"""Ogg pages (RFC 3533, section 6): which are damaged or missing, as decoders do not say."""
 
 from __future__ import annotations
 
@@ -18,30 +18,16 @@ PAGE_HEADER, BEGINS = 27, 2  # bytes before the table of segments; the flag of a
 
 @lru_cache(maxsize=256)
 def find_gaps(path: AnyPath, size: int, modified: int) -> tuple[tuple[int, int, int], ...]:
-    """Where pages are damaged or missing.
+    """Where pages are damaged or missing; remembered by size and time of change.
 
-    Parameters
-    ----------
-    path : path
-        Of an Ogg file.
-    size, modified : int
-        Bytes and time of change, by which an earlier answer is known again.
-
-    Returns
-    -------
-    tuple of (int, int, int)
-        The granule positions between which something is lost, the last before
-        a gap and the first behind it; and the next position after these.
-
-    Notes
-    -----
-    Pages are as in RFC 3533, section 6.
+    Of each gap, the last granule position (sample, of Opus at 48 kHz) before it, the first
+    behind it, and the next after that.
     """
     never = int(np.iinfo(np.int64).max) // 48000
     ends: list[tuple[int, bool]] = []  # granule position, and if all is whole since the last
     whole = True
     for granule, follows, begins in _pages(path):
-        if begins and any(granule > 0 for granule, _ in ends):  # another recording
+        if begins and any(granule > 0 for granule, _ in ends):  # another recording is joined on
             whole = False
             break
         whole = whole and follows
@@ -58,7 +44,7 @@ def find_gaps(path: AnyPath, size: int, modified: int) -> tuple[tuple[int, int, 
 
 
 def begins_whole(path: AnyPath) -> bool:
-    """Whether nothing is damaged or missing up to the first page that ends in audio."""
+    """Whether no page is damaged or missing up to the first with audio."""
     for granule, follows, _ in _pages(path):
         if not follows or granule > 0:
             return follows
@@ -66,14 +52,14 @@ def begins_whole(path: AnyPath) -> bool:
 
 
 def last_granule(path: AnyPath) -> int:
-    """The highest granule position of a page that is whole."""
+    """The highest granule position of all whole pages."""
     return max((granule for granule, _, _ in _pages(path)), default=0)
 
 
 def granules_joined(path: AnyPath) -> int:
     """Granules of the recordings that were joined to the first; 0 if there is only one.
 
-    All pages are read only where the last is of another stream than the first.
+    To see that there is only one, the first page and the last are enough.
     """
     with open_binary(path) as file:
         first = file.read(PAGE_HEADER)
@@ -91,9 +77,9 @@ def granules_joined(path: AnyPath) -> int:
 
 
 def _pages(path: AnyPath) -> Iterator[tuple[int, bool, bool]]:
-    """Of each page the granule position, if it follows the one before, if it begins a stream.
+    """Of each page: its granule position, whether it follows the one before, or begins a stream.
 
-    The position of one that is damaged is -1.
+    The position of a damaged one is -1.
     """
     expected = None
     with open_binary(path) as file:
@@ -115,24 +101,24 @@ def _pages(path: AnyPath) -> Iterator[tuple[int, bool, bool]]:
 
 
 class _Ahead:
-    """A file of which some bytes ahead are known."""
+    """A file that is read ahead, so that one can peek and search in it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._data, self._place = file, b"", 0
 
     def peek(self, n: int) -> bytes:
-        """The next bytes, fewer at the end of the file."""
+        """The next n bytes, fewer at the end of the file."""
         if len(self._data) - self._place < n:
             self._data = self._data[self._place :] + self._file.read(max(n, AHEAD))
             self._place = 0
         return self._data[self._place : self._place + n]
 
     def skip(self, n: int) -> None:
-        """Go on; no further than what was peeked at."""
+        """Go on by n bytes, which were peeked at."""
         self._place += n
 
     def find(self, mark: bytes) -> bool:
-        """Go on to the next place where these bytes are."""
+        """Go on to the next place with these bytes, if there is one."""
         while len(self.peek(len(mark))) == len(mark):
             place = self._data.find(mark, self._place)
             if place >= 0:

@@ -1,7 +1,6 @@
 """Readers: sample ranges of one audio file, the same bits wherever a read begins.
 
-Unreadable samples come back as NaN, never as other numbers and never as a
-shorter array.
+Samples that cannot be read come as NaN, never as other numbers nor as a shorter array.
 """
 
 from __future__ import annotations
@@ -10,25 +9,21 @@ import errno
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
 from typing import Protocol
 from zipfile import BadZipFile
 
-import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from pipeline.audio.arrays import HDF5_SUFFIXES, ArrayReader, check_chunks, open_hdf5, open_npy
-from pipeline.audio.sound_files import count_announced, open_sequential
+from pipeline.audio.header import HIGHEST_RATE, Header, Samples
+from pipeline.audio.lengths import count_announced
+from pipeline.audio.sound_files import open_sequential
 from pipeline.audio.sound_readers import ForwardReader, reader_class
 from pipeline.paths import AnyPath
 
-Samples = npt.NDArray[np.float32]
-
-HIGHEST_RATE = 10_000_000
-# What libraries raise for files that are damaged; anything else is a fault of our own.
+# What libraries raise for damaged files; anything else is a fault of our own.
 DAMAGE = (ValueError, KeyError, EOFError, RuntimeError, SyntaxError, TokenError, BadZipFile)
 
 
@@ -37,42 +32,19 @@ class Reader(Protocol):
 
     @property
     def remark(self) -> str:
-        """What may be behind the place where reading ends, for people."""
+        """Why reading may end before the end, for people."""
 
     def read(self, start: int, stop: int) -> Samples:
-        """Samples start to stop - 1, shape (sample, channel).
+        """Samples start to stop - 1, shape (sample, channel); NaN where they cannot be read.
 
-        A reader is read forwards. NaN stands for what cannot be read.
+        Reads go forwards.
         """
 
     def has(self, sample: int) -> bool:
-        """Whether a sample can be read, be it a number or not."""
+        """Whether a sample can be read, though it may be NaN."""
 
     def close(self) -> None:
-        """Give the file back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a file says of itself.
-
-    Parameters
-    ----------
-    samplerate : int
-        In Hz.
-    channels : int
-        How many.
-    n_samples : int
-        Samples in each channel.
-    seekable : bool
-        Whether reading may begin anywhere, also behind a damaged place;
-        false where a file must be decoded from its beginning.
-    """
-
-    samplerate: int
-    channels: int
-    n_samples: int
-    seekable: bool = True
+        """Close the file, or keep it for the next block."""
 
 
 def suffixes() -> frozenset[str]:
@@ -83,30 +55,15 @@ def suffixes() -> frozenset[str]:
 
 
 def probe(path: AnyPath, samplerate: int | None = None) -> Header:
-    """Read what a file says of itself; audio only where it does not say.
+    """Read the header of an audio file, an HDF5 file with ``audio``, or a NumPy array.
 
-    Parameters
-    ----------
-    path : path
-        Of an audio file, an HDF5 file with ``audio``, or a NumPy array.
-    samplerate : int, optional
-        Of a NumPy array, which does not tell it.
-
-    Returns
-    -------
-    Header
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read as audio; the message says why.
-    ValueError
-        If it is a NumPy array, and `samplerate` is not given.
+    OSError says why a file is no audio. A NumPy array does not tell its samplerate. Audio is
+    read only where the header does not tell its length.
     """
     suffix = path.suffix.lower()
     if suffix == ".npy" and samplerate is None:
         raise ValueError(
-            f"{path} is a NumPy array, which does not tell its rate; give --samplerate"
+            f"{path} is a NumPy array, which does not tell its rate; pass --samplerate"
         )
     with as_os_error(path):
         if suffix == ".npy" or suffix in HDF5_SUFFIXES:
@@ -127,13 +84,7 @@ def probe(path: AnyPath, samplerate: int | None = None) -> Header:
 
 
 def open_reader(path: AnyPath) -> Reader:
-    """Open a file for reading.
-
-    Raises
-    ------
-    OSError
-        If it cannot be opened; the message says why.
-    """
+    """Open a file for reading; OSError says why it cannot be opened."""
     with as_os_error(path):
         if path.suffix.lower() in (".npy", *HDF5_SUFFIXES):
             return _open_array(path)
@@ -142,18 +93,7 @@ def open_reader(path: AnyPath) -> Reader:
 
 @contextmanager
 def as_os_error(path: AnyPath) -> Iterator[None]:
-    """Libraries raise what they like; a broken file is an OSError here.
-
-    Parameters
-    ----------
-    path : path
-        Of the file that is worked on.
-
-    Raises
-    ------
-    OSError
-        In place of what was raised; the message says why.
-    """
+    """Raise OSError in place of the errors by which libraries tell of a damaged file."""
     try:
         yield
     except soundfile.LibsndfileError as error:
@@ -171,7 +111,7 @@ def _open_array(path: AnyPath) -> ArrayReader:
 
 def _probe_soundfile(path: AnyPath) -> Header:
     with open_sequential(path) as file:
-        if file.format == "RAW":  # guessed from the name alone, as of a damaged AU
+        if file.format == "RAW":  # a guess from the name alone, where the header is damaged
             raise OSError("it has no header that says what it is")
         seekable = reader_class(file) is not ForwardReader
         return Header(file.samplerate, file.channels, count_announced(file, path), seekable)

@@ -1,4 +1,4 @@
-"""Resampling: a part of a recording at another rate, as it is of the whole."""
+"""Resampling: a part of a recording at another rate, as if all of it were resampled."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable
 from math import ceil, gcd
 
 import numpy as np
-import numpy.typing as npt
 import soxr
 
-Samples = npt.NDArray[np.float32]
+from pipeline.audio.header import Samples
+
 SEGMENT_SECONDS = 2
-MARGIN = 256  # samples of the slower rate, either side of a resampled segment
+MARGIN = 256  # samples of the slower rate, either side of a segment
 
 
 def resample_part(
@@ -21,31 +21,15 @@ def resample_part(
     rates: tuple[int, int],
     ends: tuple[int, int],
 ) -> Samples:
-    """Samples at another rate, cut from segments that lie fast on the time line.
+    """Samples start to stop - 1 at the second of two rates, of what `read` yields at the first.
 
-    Parameters
-    ----------
-    read : callable
-        Gives samples ``start`` to ``stop`` - 1 at the first rate.
-    start, stop : int
-        What is asked for, at the second rate.
-    rates : (int, int)
-        That of what is read, and that of the result, in Hz.
-    ends : (int, int)
-        Length of the whole recording at either rate, in samples.
-
-    Returns
-    -------
-    numpy.ndarray of float32, shape (sample,)
-        The same numbers whatever is asked for with them; NaN within reach of
-        NaN.
-
-    Notes
-    -----
-    With starts and margins at multiples of 8 periods, and a margin of 256
-    samples, a segment of soxr's best quality equals what it makes of the
-    whole recording, for most pairs of rates to the last bit.
+    `ends` are the lengths of the whole recording at either rate. The samples are the same
+    numbers whatever is asked for with them; NaN within reach of NaN.
     """
+    # The recording is cut into segments of 2 s, always at the same places; each is resampled
+    # with a margin on either side, which is cut off again. As segments and margins are multiples
+    # of 8 periods of the two rates (after which their samples coincide), a segment equals what
+    # soxr's best quality makes of the whole, for most pairs of rates to the last bit.
     (native, rate), (n_native, n_samples) = rates, ends
     common = gcd(native, rate)
     up, down = rate // common, native // common
@@ -70,7 +54,7 @@ def resample_part(
 
 
 def _resample(samples: Samples, native: int, rate: int) -> Samples:
-    """Resample; what is not finite spreads no further than the filter reaches."""
+    """Resample; NaN spreads no further than the filter reaches."""
     bad = ~np.isfinite(samples)
     if not bad.any():
         return np.asarray(soxr.resample(samples, native, rate, "VHQ"), np.float32)

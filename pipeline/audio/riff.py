@@ -1,29 +1,18 @@
-"""RIFF: what stands behind the samples of a WAV file and is nothing that a header tells of."""
+"""RIFF: bytes behind the samples of a WAV file that no header tells of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import BinaryIO
 
-PIECE = 1 << 20  # bytes read at a time
+READ_BYTES = 1 << 20  # at a time
 ID3V1 = 128  # bytes
 
 
-def untold(file: BinaryIO, size: int) -> tuple[int, int]:
-    """Bytes of the samples, and bytes behind them that are neither chunks, tags nor zeros.
+def count_untold_bytes(file: BinaryIO, size: int) -> tuple[int, int]:
+    """Bytes of samples by the header of a WAV file, and those behind that it does not tell of.
 
-    Parameters
-    ----------
-    file : file
-        Of a WAV file, open for reading.
-    size : int
-        Its bytes.
-
-    Returns
-    -------
-    (int, int)
-        As the header says, and as it does not; the latter are 0 where the
-        file is as its header says, or shorter.
+    Chunks, tags and zeros are none of them.
     """
     file.seek(0)
     if file.read(4) == b"RIFF":
@@ -58,4 +47,4 @@ def _is_told(file: BinaryIO, place: int, size: int) -> bool:
             return place <= size + 1
         place += length % 2
     file.seek(place)
-    return not any(any(piece) for piece in iter(lambda: file.read(PIECE), b""))
+    return not any(any(piece) for piece in iter(lambda: file.read(READ_BYTES), b""))

@@ -1,4 +1,4 @@
-"""Sound files, as libsndfile opens them: never sought in unasked, and their true length."""
+"""Sound files, as libsndfile opens and decodes them: always forwards, unless told to seek."""
 
 from __future__ import annotations
 
@@ -10,43 +10,23 @@ from contextlib import suppress
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
-from pipeline.audio.arrays import is_believable
-from pipeline.audio.mpeg import count_samples, ends_as_announced, find_start, whole_frames
-from pipeline.audio.ogg import begins_whole, granules_joined, last_granule
-from pipeline.audio.riff import untold
-from pipeline.paths import AnyPath, RemoteFile, RemotePath, open_binary
+from pipeline.audio.header import Samples
+from pipeline.audio.mpeg import find_start, whole_frames
+from pipeline.paths import AnyPath, RemoteFile, RemotePath
 
-Samples = npt.NDArray[np.float32]
-
-PIECE = 1 << 16
-# What libsndfile logs of a header that announces more than there is: in bytes,
-# then in samples. It says nothing of Ogg, IRCAM, PAF, PVF, VOC and XI.
-BYTES_LOGGED = (
-    r"^ *(?:RIFF|RIFX|riff|Riff size|FORM|data|Data Size|BODY) *: (\d+) \(should be (\d+)\)",
-    r"^Data length (\d+) should be (\d+)",
-    r"^\*\*\* File seems to be truncated\. (\d+) <--> (\d+)",
-)
-SAMPLES_LOGGED = {
-    "AVR": r"^  Frames +: (\d+)",
-    "MPC2K": r"^  Frames +: (\d+)",
-    "MAT5": r"Cols : (\d+)\n.*\n    Name : wavedata",
-}
+BUFFER = 1 << 16  # bytes, or samples, read at a time
 WAV = ("WAV", "WAVEX")
-UNKNOWN_BYTES = (1 << 31, 1 << 32)
 BLOCK_CUT = "*** Warning : short read ("
 BLOCK_LOGGED = r"Samples/Block *: (\d+)"
-PCM_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
-MPEG_PADDING = 1 << 13  # samples that are decoded, and not given, at most
 LONGEST_BLOCK = 320  # of those that do not log it
 GSM_BLOCK, GSM_BYTES = 320, 65  # samples, and bytes, of those in WAV
 SDS_LOGGED = r"Frames +: (\d+)"
 
 
 class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
-    """A sound file that is not sought in behind the reader's back.
+    """A sound file that seeks only when told to.
 
     `soundfile.SoundFile` seeks after every read of a seekable file, which
     costs MP3 its exactness and FLAC the samples before a damaged place.
@@ -74,7 +54,7 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
 
     @property
     def is_own(self) -> bool:
-        """Whether this process opened it: its place in the file is shared by those forked since."""
+        """Whether this process opened it; forked ones share, and move, its place in the file."""
         return self._process == os.getpid()
 
     def seekable(self) -> bool:
@@ -93,12 +73,12 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
         return self._remote is not None and self._remote.error is not None
 
     def check_remote(self) -> None:
-        """Raise what reading a remote file has failed with."""
+        """Raise the error that reading a remote file has failed with."""
         if self._remote is not None and (error := self._remote.error) is not None:
             raise error
 
     def decode(self, samples: Samples) -> bool:
-        """Read all of `samples`; if that fails they are NaN."""
+        """Fill `samples`, and say whether that went well; if not, they are NaN."""
         with suppress(soundfile.LibsndfileError):
             if len(self.read(out=samples)) == len(samples):
                 return True
@@ -109,7 +89,7 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
     def fill(self, samples: Samples, start: int) -> None:
         """Read from sample `start` on, where the file is; what cannot be read is NaN."""
         samples[...] = np.nan
-        if self.ended:  # MPEG may go on behind damage, but not at the place where it was
+        if self.ended:  # MPEG may go on behind damage, but elsewhere than it should
             return
         self.ended = len(samples) > 0
         with suppress(soundfile.LibsndfileError):
@@ -121,7 +101,7 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
 
     @property
     def frames(self) -> int:
-        """Samples in each channel; the byte that a chunk of GSM is padded with is no block."""
+        """Samples in each channel; of GSM without the block that libsndfile makes of a pad byte."""
         return int(super().frames) - (GSM_BLOCK if self._is_padded else 0)
 
     @property
@@ -132,7 +112,7 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
         return found is not None and int(found[1]) % (2 * GSM_BYTES) == GSM_BYTES
 
     def _whole_blocks(self) -> int:
-        """Samples up to a block that is cut, which libsndfile fills up with what was before."""
+        """Samples before a block that is cut, which libsndfile would fill up with older ones."""
         there = int(self.frames)
         if self.format == "SDS" and (found := re.search(SDS_LOGGED, self.extra_info)):
             there = min(there, int(found[1]))
@@ -146,98 +126,57 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class _Quiet(io.BufferedReader):
-    """A remote file for libsndfile, to which nothing can be raised through C."""
+    """A remote file for libsndfile; it ends where reading fails, as C cannot take an error."""
 
     def readinto(self, buffer: Any) -> int:
         try:
             return super().readinto(buffer)
-        except OSError:  # kept by the remote file
+        except OSError:  # the remote file remembers it
             return 0
-
-
-class _Extended(io.RawIOBase):
-    """A file that says it is as long as its header says.
-
-    Zeros are where nothing is; as a damaged header may have libsndfile search
-    through all of them, it ends after so many reads.
-    """
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file = file
-        self._size, self._place, self._left = size, 0, 10_000
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._place = (0, self._place, self._size)[whence] + offset
-        return self._place
-
-    def tell(self) -> int:
-        return self._place if self._left > 0 else self._size
-
-    def readinto(self, buffer: Any) -> int:
-        self._left -= 1
-        if self._left < 0 or not 0 <= self._place < self._size:
-            return 0
-        self._file.seek(self._place)
-        wanted = min(len(buffer), self._size - self._place)
-        buffer[:wanted] = self._file.read(wanted).ljust(wanted, b"\0")
-        self._place += wanted
-        return wanted
 
 
 def open_sequential(path: AnyPath) -> SequentialFile:
-    """Open a file; MPEG through a pipe, where libsndfile does not guess its length.
+    """Open a file for decoding; OSError or soundfile.LibsndfileError if it cannot be opened.
 
-    Parameters
-    ----------
-    path : path
-        Of a file that libsndfile reads.
-
-    Returns
-    -------
-    SequentialFile
-
-    Raises
-    ------
-    OSError, soundfile.LibsndfileError
-        If it cannot be opened.
+    MPEG goes through a pipe, in which libsndfile does not guess the length.
     """
-    if path.suffix.lower() == ".raw":  # of which soundfile wants to be told all
+    if path.suffix.lower() == ".raw":  # soundfile would ask for its rate and format
         raise OSError("it has no header that says what it is")
-    file, remote = _open(path)
+    file, remote = open_bytes(path)
     start = find_start(file)
     if start is not None:
         file.seek(start)
         with suppress(soundfile.LibsndfileError):
             return _open_piped(file, remote)
-        file, remote = _open(path)
+        file, remote = open_bytes(path)
     if remote is None:
         file.close()
         opened = SequentialFile(path)
     else:
         file.seek(0)
         opened = SequentialFile(file, remote)
-    if opened.format == "MP3":  # libsndfile goes to the first frame that it can decode
+    if opened.format == "MP3":  # libsndfile has passed over frames that it cannot decode
         opened.close()
         raise OSError("the first of its MPEG frames is damaged or missing")
     return opened
 
 
-def _open(path: AnyPath) -> tuple[BinaryIO, RemoteFile | None]:
-    """Open a file, and what tells of a remote one how reading it went."""
+def open_bytes(path: AnyPath) -> tuple[BinaryIO, RemoteFile | None]:
+    """Open a file as libsndfile can use it, and, of a remote one, what knows its errors."""
     if not isinstance(path, RemotePath):
         return open(path, "rb"), None
     remote = RemoteFile(path)
-    return _Quiet(remote, PIECE), remote
+    return _Quiet(remote, BUFFER), remote
 
 
 def _open_piped(file: BinaryIO, remote: RemoteFile | None) -> SequentialFile:
-    """Open MPEG frames through a pipe, from where a file is."""
+    """Open the MPEG frames of a file, from where it is, through a pipe that a thread feeds."""
     with _forking:
         out, into = os.pipe()
         _ends.update((out, into))
 
     def feed() -> None:
-        # What a remote file fails with is asked for when the pipe has ended.
+        # A remote file's error is asked for when the pipe has ended.
         lost = OSError if remote else BrokenPipeError
         try:
             with file, suppress(lost), open(into, "wb", buffering=0, closefd=False) as pipe:
@@ -250,7 +189,7 @@ def _open_piped(file: BinaryIO, remote: RemoteFile | None) -> SequentialFile:
     return SequentialFile(out, remote, out)
 
 
-# The open ends of pipes, and what is held while one is opened or closed, or the process forks.
+# The ends of pipes that are open; the lock is held while one is opened or closed, and by a fork.
 _ends: set[int] = set()
 _forking = threading.RLock()
 
@@ -262,9 +201,10 @@ def _close_end(pipe: int) -> None:
 
 
 def _leave_pipes() -> None:
-    """In a child, put nothing in the place of pipes: who has them open keeps the parent waiting.
+    """Close the parent's pipes in a child, or the parent would wait for their end.
 
-    And free what soundfile locks while it opens a file, as another thread may have.
+    They become the null device, so that what still refers to them reads nothing. A lock of
+    soundfile that another thread may have held goes, too.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
     for end in _ends:
@@ -281,175 +221,6 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-def count_announced(file: SequentialFile, path: AnyPath) -> int:
-    """Samples that a file should hold.
-
-    Parameters
-    ----------
-    file : SequentialFile
-        At its beginning; where nothing says how long it is, it is decoded.
-    path : path
-        Of the same file.
-
-    Returns
-    -------
-    int
-        In each channel, those that are not there included.
-    """
-    if file.format == "MP3":
-        return _count_mpeg(file, path)
-    if file.format == "OGG":
-        known = file.frames < np.iinfo(np.int64).max
-        n_samples = int(file.frames) + count_cut_off(file, path) if known else _count(file)
-        return n_samples + _samples(file, granules_joined(path))
-    if file.frames >= np.iinfo(np.int64).max:
-        return _count(file)
-    return max(int(file.frames), _announced(file, path)) + _count_untold(file, path)
-
-
-def _count_untold(file: SequentialFile, path: AnyPath) -> int:
-    """Samples that would be in the bytes behind the end that the header of a WAV file tells."""
-    if file.format not in WAV:
-        return 0
-    with open_binary(path) as opened:
-        told, more = untold(opened, path.stat().st_size)
-    if told > 0:
-        return int(file.frames) * more // told
-    width = PCM_BYTES.get(file.subtype, 1) * file.channels
-    return more // width if file.frames == 0 else 0
-
-
-def _samples(file: SequentialFile, granules: int) -> int:
-    """Samples of so many granules of Ogg; Opus counts at 48 kHz, whatever it is decoded to."""
-    return granules * file.samplerate // 48000 if file.subtype == "OPUS" else granules
-
-
-def _count(file: SequentialFile) -> int:
-    """Samples that a file holds, by decoding it."""
-    piece, n_samples = empty_piece(file), 0
-    with suppress(soundfile.LibsndfileError):
-        while got := len(file.read(out=piece)):
-            n_samples += got
-    file.check_remote()
-    return n_samples
-
-
-def _count_mpeg(file: SequentialFile, path: AnyPath) -> int:
-    """Samples of all MPEG frames, in place of those that are decoded if these are far fewer."""
-    n_samples = int(file.frames)
-    with open_binary(path) as opened:
-        start = find_start(opened)
-        if n_samples >= np.iinfo(np.int64).max:
-            n_samples = _count(file)
-        elif start is None or ends_as_announced(opened, start, path.stat().st_size):
-            return n_samples
-        opened.seek(start or 0)
-        there = count_samples(opened)
-    return there if there > n_samples + MPEG_PADDING else n_samples
-
-
-def _announced(file: SequentialFile, path: AnyPath) -> int:
-    """Samples that the header announces, where there are fewer; 0 where it does not say.
-
-    libsndfile goes by what is there, and notes in its log what should be.
-    How many samples that makes it is asked again, of a file of that length.
-    """
-    size = path.stat().st_size
-    if file.format == "NIST":
-        with open_binary(path) as text:
-            found = re.search(rb"sample_count -i (\d+)", text.read(1024))
-        n_samples = int(found[1]) if found else 0
-    elif file.format in SAMPLES_LOGGED:
-        found_text = re.search(SAMPLES_LOGGED[file.format], file.extra_info, re.MULTILINE)
-        n_samples = int(found_text[1]) if found_text else 0
-    else:
-        missing = _missing_bytes(file, size)
-        if not missing or file.subtype.startswith("DWVW"):  # it has no constant rate
-            return 0
-        opened, remote = _open(path)
-        with (
-            opened,
-            suppress(soundfile.LibsndfileError),
-            SequentialFile(_Extended(opened, size + missing), remote) as whole,
-        ):
-            return int(whole.frames)
-        return 0
-    _believe(n_samples * file.channels, size, "samples", file)
-    return n_samples
-
-
-def _believe(announced: int, there: int, what: str, file: SequentialFile) -> None:
-    """Refuse what a damaged number announces.
-
-    Raises
-    ------
-    OSError
-        If too little of it is there.
-    """
-    minute = 60 * file.samplerate * file.channels * (8 if what == "bytes" else 1)
-    if not is_believable(announced, there, minute):
-        raise OSError(
-            f"its header announces {announced} {what}, but it has {there} bytes; correct the header"
-        )
-
-
-def count_cut_off(file: SequentialFile, path: AnyPath) -> int:
-    """Samples before the first page of Ogg that is whole.
-
-    Where the first is damaged or missing, the decoder counts from 0 all the same.
-
-    Parameters
-    ----------
-    file : SequentialFile
-        Any.
-    path : path
-        Of the same file.
-
-    Returns
-    -------
-    int
-        In each channel; 0 of other formats.
-    """
-    if file.format != "OGG" or begins_whole(path):
-        return 0
-    n_samples = last_granule(path)
-    if file.subtype == "OPUS":  # its count includes what is skipped at the beginning
-        with open_binary(path) as opened:
-            head = opened.read(PIECE)
-        place = head.find(b"OpusHead")
-        skipped = int.from_bytes(head[place + 10 : place + 12], "little") if place >= 0 else 0
-        n_samples = _samples(file, n_samples - skipped)
-    return max(0, n_samples - int(file.frames))
-
-
-def _missing_bytes(file: SequentialFile, size: int) -> int:
-    """How much longer a file should be, by the log of libsndfile.
-
-    A writer that cannot go back, as to a pipe, does not know the length, and
-    gives the highest that there can be: 4 GiB or 2 GiB, less a header, a block
-    or 16 MiB. That says nothing; such a file is as long as it is.
-    """
-    missing = 0
-    for pattern in BYTES_LOGGED:
-        for found in re.finditer(pattern, file.extra_info, re.MULTILINE):
-            low, high = sorted(map(int, found.groups()))
-            unknown = any(-(1 << 24) <= high - limit <= 1 << 16 for limit in UNKNOWN_BYTES)
-            if not unknown:
-                _believe(high, size, "bytes", file)
-                missing = max(missing, high - low)
-    return missing
-
-
 def empty_piece(file: SequentialFile) -> Samples:
-    """Room for some samples, and for few of them where there are many channels.
-
-    Parameters
-    ----------
-    file : SequentialFile
-        That is to be read.
-
-    Returns
-    -------
-    numpy.ndarray of float32, shape (sample, channel)
-    """
-    return np.empty((max(1, PIECE // file.channels), file.channels), np.float32)
+    """Room for some samples of a file, and for few of them where there are many channels."""
+    return np.empty((max(1, BUFFER // file.channels), file.channels), np.float32)

@@ -1,6 +1,7 @@
-"""Readers of sound files: the same bits wherever a read begins, NaN where nothing can be read.
+"""Readers of sound files, by format: where a seek is exact, and how damage is kept out.
 
-What libsndfile does not seek in exactly is decoded on the way.
+The same bits come wherever a read begins, and NaN where nothing can be read. Where
+libsndfile does not seek exactly, what lies before is decoded.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from contextlib import suppress
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
+from pipeline.audio.header import Samples
+from pipeline.audio.lengths import count_cut_off
 from pipeline.audio.ogg import find_gaps
-from pipeline.audio.sound_files import SequentialFile, count_cut_off, empty_piece, open_sequential
+from pipeline.audio.sound_files import WAV, SequentialFile, empty_piece, open_sequential
 from pipeline.paths import AnyPath
-
-Samples = npt.NDArray[np.float32]
 
 # Seeking was compared, read by read, with decoding from the start; only these
 # proved exact. FLAC and the PCM of PAF differ from what their subtype says.
@@ -33,19 +33,7 @@ MPEG_REMARK = "there its MPEG frames are damaged or missing, or another recordin
 def reader_class(
     file: SequentialFile,
 ) -> type[_SeekingReader | _FlacReader | _PrerollReader | ForwardReader]:
-    """What reads a file of its format.
-
-    Parameters
-    ----------
-    file : SequentialFile
-        At its beginning.
-
-    Returns
-    -------
-    type
-        Made of the file and its path; `ForwardReader` where it must be decoded
-        from its beginning.
-    """
+    """The reader for the format of a file."""
     if file.format == "FLAC":
         return _FlacReader
     if file.subtype.startswith(EXACT_SUBTYPES) and file.format != "PAF":
@@ -54,7 +42,7 @@ def reader_class(
 
 
 class _SoundReader:
-    """What readers of sound files have in common; samples that are decoded are numbers."""
+    """What the readers have in common; `has` is false, as decoders yield numbers or nothing."""
 
     @property
     def remark(self) -> str:
@@ -75,10 +63,10 @@ class _SeekingReader(_SoundReader):
 
     @property
     def remark(self) -> str:
-        known = self._file.format in ("WAV", "WAVEX") and "should be" not in self._file.extra_info
-        return WAV_REMARK if known else ""
+        told = self._file.format in WAV and "should be" not in self._file.extra_info
+        return WAV_REMARK if told else ""
 
-    _place = 0
+    _place = 0  # of the next sample that the file would decode, here and below
 
     def read(self, start: int, stop: int) -> Samples:
         samples = np.full((stop - start, self._file.channels), np.nan, np.float32)
@@ -98,13 +86,13 @@ class _SeekingReader(_SoundReader):
 
 
 class _FlacReader(_SoundReader):
-    """FLAC: seeks are exact where they succeed, and damage is told by read.
+    """FLAC: seeks are exact where they succeed, and a read tells of damage.
 
-    A damaged frame comes as zeros, with an error after the whole read: a read
-    is cut into short ones, and one that fails gives nothing. The first frame
-    is decoded as the file is opened, where damage is not told; it is when it
-    is sought. Where the header is damaged, a seek may fail among frames that
-    are whole; they are decoded from the beginning.
+    A damaged frame comes as zeros, and the error only after the whole read: so
+    reads are short, and one that fails yields nothing. The first frame is decoded
+    as the file is opened, which tells of no damage; a seek to it does. Where the
+    header is damaged, seeks may fail among frames that are whole; these are
+    decoded from the beginning.
     """
 
     _place = -1
@@ -123,7 +111,7 @@ class _FlacReader(_SoundReader):
         return samples
 
     def _read_up_to_damage(self, start: int, samples: Samples) -> None:
-        """Read the samples that come before a damaged one, which is searched for."""
+        """Read the samples before the first damaged one, found by halving: one decode a step."""
         good, bad = 0, len(samples)
         while bad - good > 1:
             middle = (good + bad) // 2
@@ -138,6 +126,7 @@ class _FlacReader(_SoundReader):
         self._reopen()
 
     def _go_to(self, start: int) -> bool:
+        """Go to a sample, if nothing before it is damaged where seeking fails."""
         try:
             self._file.seek_to(start)
             return True
@@ -150,7 +139,7 @@ class _FlacReader(_SoundReader):
         return True
 
     def _reopen(self) -> None:
-        """Begin afresh, as a handle that met damage reads no more."""
+        """Open the file anew, as a handle that met damage reads no more."""
         self._file.close()
         self._file, self._place = open_sequential(self._path), -1
 
@@ -168,12 +157,12 @@ def _count_whole(path: AnyPath, size: int, modified: int) -> int:
 
 
 class _PrerollReader(_SoundReader):
-    """Ogg: one seek from a fresh handle, some time ahead, then forwards.
+    """Ogg: one seek by a fresh handle, to some seconds before, and forwards from there.
 
-    A second seek, or one into the last page, may land elsewhere. Vorbis is
-    exact one block after a seek; Opus forgets its past within seconds. Behind
-    a damaged page the decoder counts on as if there were none: what it lost is
-    left out, and behind it reading begins afresh.
+    A second seek, or one into the last page, may land elsewhere. Vorbis is exact
+    one block after a seek; Opus forgets its past within seconds. Behind a damaged
+    page the decoder counts on as if nothing were missing: so the gaps are found
+    from the pages, left out, and reading begins anew behind each.
     """
 
     @property
@@ -190,7 +179,7 @@ class _PrerollReader(_SoundReader):
         self._lost = [self._samples_lost(*gap) for gap in find_gaps(*_identity(path))]
 
     def _samples_lost(self, first: int, _: int, behind: int) -> tuple[int, int, int]:
-        """Where a gap begins, where decoding may begin behind it, and where it is exact.
+        """Where a gap begins, from where on one may seek behind it, and where reading is exact.
 
         A seek into the first page behind a gap would begin before the gap.
         """
@@ -213,7 +202,7 @@ class _PrerollReader(_SoundReader):
         return samples
 
     def _read_clean(self, start: int, clean_from: int, out: Samples) -> None:
-        """Read what has no damage between `clean_from` and its end."""
+        """Read samples with no damage between `clean_from` and their end."""
         if not len(out):
             return
         if not clean_from <= self._place <= start:
@@ -233,9 +222,9 @@ class _PrerollReader(_SoundReader):
 class ForwardReader(_SoundReader):
     """Formats that must be decoded from their beginning, MP3 above all.
 
-    Each thread keeps the last one open: blocks are mostly read in order, and
-    a file is then decoded once a thread instead of once a block. It keeps the
-    last samples, too, for the next read may overlap with them.
+    Each thread keeps its last one open: blocks are mostly read in order, and a
+    file is then decoded once a thread instead of once a block. The last samples
+    are kept, too, for the next read may overlap with them.
     """
 
     def __init__(self, file: SequentialFile, path: AnyPath) -> None:
@@ -245,7 +234,7 @@ class ForwardReader(_SoundReader):
         self._identity = _identity(path)
 
     def is_of(self, path: AnyPath) -> bool:
-        """Whether it reads this file, as it now is, and in this process."""
+        """Whether it reads this file as it is now, and was opened by this process."""
         lost = self._file.lost or not self._file.is_own
         return not lost and self._identity == _identity(path)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.checks import reject_unknown
+from pipeline.checks import reject_unknown, whole
 from pipeline.process import cores
 from pipeline.yaml_files import load_yaml
 
@@ -122,13 +122,9 @@ def _parse(name: str, entry: object) -> Cluster:
     threads, scale = entry.get("threads"), entry.get("scale")
     if threads == "auto":
         threads = cores()
-    for key, number in (
-        ("threads", threads),
-        ("scale", None if isinstance(scale, dict) else scale),
-    ):
-        whole = isinstance(number, int) and not isinstance(number, bool)
-        if number is not None and not (whole and number >= 1):
-            raise ValueError(f"{key} is {number!r}; it must be a whole number of at least 1")
+    for key, number in (("threads", threads), ("scale", scale)):
+        if number is not None and not isinstance(number, dict):
+            whole(key, number, 1, "of at least 1")
     for key, (types, what) in KINDS.items():
         if key in entry and not isinstance(entry[key], types):
             raise ValueError(f"{key} is {entry[key]!r}; it must be {what}")

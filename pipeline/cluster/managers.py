@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.checks import reject_unknown
+from pipeline.checks import reject_unknown, whole
 from pipeline.cluster.entry import Cluster
 from pipeline.cluster.security import as_configuration, is_loopback
 from pipeline.cluster.walltime import lifetime_arguments, walltime_seconds
@@ -171,10 +171,8 @@ def _check_workers(cluster: Cluster, manager: Manager) -> None:
 
 def _check_whole(values: dict[str, Any], names: Iterable[str], least: int = 0) -> None:
     for name in names:
-        value = values.get(name, least)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if value is not None and not (whole and value >= least):
-            raise ValueError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+        if (value := values.get(name)) is not None:
+            whole(name, value, least, f"of at least {least}")
 
 
 def make_job(options: dict[str, Any], manager: Manager) -> Any:

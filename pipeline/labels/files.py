@@ -17,17 +17,9 @@ Array = npt.NDArray[Any]
 
 
 def read_label(path: AnyPath) -> Array | None:
-    """The labels stored with a recording: HDF5 ``label``, or ``NAME-lbl.npy``.
+    """The labels stored with a recording, if any: HDF5 ``label``, or ``NAME-lbl.npy``.
 
-    Returns
-    -------
-    numpy.ndarray of shape (window,) or (window, class), or None
-        None if there are none.
-
-    Raises
-    ------
-    OSError
-        If they cannot be read.
+    OSError says why they cannot be read.
     """
     with as_os_error(path):
         if path.suffix.lower() in HDF5_SUFFIXES:
@@ -42,23 +34,9 @@ def read_label(path: AnyPath) -> Array | None:
 def load_labels(path: AnyPath) -> Array | list[str] | LabelsByPath:
     """Read a file of labels, one for each window.
 
-    Parameters
-    ----------
-    path : path
-        ``.npy``; HDF5 with a dataset ``label``; or text with one label a row:
-        a single column, or a CSV file with a column ``label``. If that has a
-        column ``path``, too, it says which recording a label is of.
-
-    Returns
-    -------
-    numpy.ndarray of shape (window,) or (window, class), list of str, or LabelsByPath
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ValueError
-        If there are no labels in it.
+    It is ``.npy``; HDF5 with a dataset ``label``; or text with one label a row: a single
+    column, or CSV with a column ``label``. If that has a column ``path``, too, this says
+    which recording a label is of.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give a file of labels")
@@ -78,7 +56,7 @@ def load_labels(path: AnyPath) -> Array | list[str] | LabelsByPath:
 
 
 def _text_labels(path: AnyPath, rows: list[list[str]]) -> list[str] | LabelsByPath:
-    """The labels of a text file; rows without any cell end it, or are between recordings."""
+    """The labels of the rows; empty ones may end them, or stand between recordings."""
     while rows and not any(rows[-1]):
         rows.pop()
     header = [name.lower() for name in rows[0]] if rows else []

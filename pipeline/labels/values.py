@@ -1,4 +1,4 @@
-"""Labels: from what people keep beside their recordings to y, one for each window."""
+"""Labels, one for each window: numbers, truth values, or names made into numbers."""
 
 from __future__ import annotations
 
@@ -10,21 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# Numbers as programs write them. What else Python takes for one may be a name: 007, 1_1, nan.
+# Numbers as programs write them. What else Python reads as a number may be a name: 007, 1_1, nan.
 WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 REAL = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """One label for each window.
+    """One label for each window, and the names of the classes.
 
-    Parameters
-    ----------
-    values : numpy.ndarray, shape (window,) or (window, class)
-        Numbers, or truth values.
-    classes : tuple of str, optional
-        Names of the classes; ``values`` of shape (window,) index into them.
+    Values are numbers or truth values, of shape (window,) or (window, class); the former are
+    indices into `classes`, if these are given.
     """
 
     values: npt.NDArray[Any]
@@ -40,41 +36,20 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class LabelsByPath:
-    """Labels as a table has them that names the recording of each.
-
-    Parameters
-    ----------
-    table : str
-        Path of the table.
-    labels : mapping of str to sequence of str
-        Of each recording, by its path, in the order of its windows.
-    """
+    """Labels of a table that names the recording of each: by path, in the order of windows."""
 
     table: str
     labels: Mapping[str, Sequence[str]]
 
 
 def make_labels(values: Sequence[Any] | npt.NDArray[Any]) -> Labels:
-    """Labels from one value a window.
+    """Labels from one value a window: numbers, truth values or text.
 
-    Parameters
-    ----------
-    values : sequence or numpy.ndarray
-        Numbers or truth values, of shape (window,) or (window, class), or
-        text: all whole numbers, or all numbers, or names.
-
-    Returns
-    -------
-    Labels
-        Text becomes int64, float64, or int64 indices into the sorted names.
-
-    Raises
-    ------
-    ValueError
-        If the values are of another kind.
+    Text is all whole numbers, which become int64, all numbers, which become float64, or else
+    names, which become indices into the names in order.
     """
     text = values
-    # NumPy would make all text as long as the longest.
+    # A list of text stays one: NumPy would make all words as long as the longest.
     if not (isinstance(values, list) and all(type(value) is str for value in values) and values):
         try:
             text = array = np.asarray(values)
@@ -96,7 +71,7 @@ def make_labels(values: Sequence[Any] | npt.NDArray[Any]) -> Labels:
 
 
 def _numbers(text: Collection[str]) -> list[int] | list[float] | None:
-    """What text says, if all of it is whole numbers of 64 bits, or all of it is numbers."""
+    """The text as numbers, if all of it is whole numbers of 64 bits, or all of it is numbers."""
     if all(map(WHOLE.fullmatch, text)):
         fits = all(len(word) <= 20 and -(2**63) <= int(word) < 2**63 for word in text)
         return [int(word) for word in text] if fits else None
@@ -107,21 +82,9 @@ def _numbers(text: Collection[str]) -> list[int] | list[float] | None:
 
 
 def check_count(n_labels: int, n_windows: int, what: str, of: str, without: str = "") -> None:
-    """Refuse labels that are not one a window.
+    """Refuse labels of `what` that are not as many as the windows of `of`.
 
-    Parameters
-    ----------
-    n_labels, n_windows : int
-        How many there are.
-    what, of : str
-        What has the labels, and what has the windows.
-    without : str
-        What has no windows though it may have labels.
-
-    Raises
-    ------
-    ValueError
-        If the counts differ; it names both.
+    `without` names recordings that have no windows, though they may have labels.
     """
     if n_labels != n_windows:
         raise ValueError(

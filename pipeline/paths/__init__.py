@@ -1,4 +1,4 @@
-"""Bytes under a name, on a disk or in a bucket: the door to obstore."""
+"""Bytes under a name, on a disk or in a bucket: the only door to obstore."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Buckets: clients of object stores and web servers, whose errors are those of the system."""
+"""Buckets: clients of object stores and web servers, with the errors that files have."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
-# So long a server that is gone is waited for before a request has failed.
-RETRY_SECONDS = 20.0
+RETRY_SECONDS = 20.0  # so long a request is tried again while the server does not answer
 DENIED = "permission denied; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that allow it"
 
 
@@ -24,29 +23,14 @@ class ChangedError(OSError):
 
 
 def open_bucket(root: str, prefix: str | None = None) -> ObjectStore:
-    """The client of a bucket or of a web server, one for all threads.
+    """The client of a bucket (``s3://bucket``) or web server, the same for all threads.
 
-    Keys and endpoints come from the environment, as ``AWS_...``, and are kept
-    nowhere else.
-
-    Parameters
-    ----------
-    root : str
-        Such as ``s3://bucket``.
-    prefix : str, optional
-        What all keys that are asked for begin with, and a slash.
-
-    Returns
-    -------
-    obstore.store.ObjectStore
-
-    Raises
-    ------
-    RuntimeError
-        In place of hanging, if there were clients before this process was forked: they have
-        threads, which do not survive that.
+    All keys that it is asked for begin with `prefix` and a slash. Secrets and endpoints come
+    from the environment, as ``AWS_...``, and are kept nowhere else. In a process that was
+    forked when there were clients, it raises RuntimeError: it would hang, as their threads
+    are gone.
     """
-    if _cut_off:
+    if _forked_with_clients:
         raise RuntimeError(
             "a remote store or source was read or written before this process was forked, which "
             "its library does not survive; start processes by 'spawn' (torch: "
@@ -75,12 +59,12 @@ def _client(root: str, prefix: str | None) -> ObjectStore:
     return store.HTTPStore.from_url(root, client_options=client, retry_config=retry)
 
 
-_cut_off = False
+_forked_with_clients = False
 
 
 def _forked() -> None:
-    global _cut_off
-    _cut_off = _cut_off or _client.cache_info().currsize > 0
+    global _forked_with_clients
+    _forked_with_clients = _forked_with_clients or _client.cache_info().currsize > 0
 
 
 if hasattr(os, "register_at_fork"):
@@ -89,20 +73,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Raise what the system raises of files, in place of what obstore does.
-
-    Parameters
-    ----------
-    url : str
-        What is worked on.
-
-    Raises
-    ------
-    ChangedError
-        If a condition was not met.
-    OSError
-        In place of any other error.
-    """
+    """Raise, for errors of obstore, those of files: OSError, or ChangedError for a condition."""
     from obstore import exceptions
 
     try:
@@ -116,7 +87,7 @@ def translated(url: str) -> Iterator[None]:
 
 
 def _as_os_error(error: Exception, url: str) -> OSError:
-    """What a client says, in our words: without the answer of the server, which may hold keys."""
+    """The error in our words, without the answer of the server, which may hold keys."""
     said = str(error).partition("\n")[0].partition("<")[0]
     found = re.search(r"status code: (\d+)", said)
     code, kind = int(found[1]) if found else 0, type(error).__name__

@@ -1,4 +1,4 @@
-"""Remote files: read as files are, by ranges that are kept for a while."""
+"""Ranges of remote files: read as files are, in pieces that are kept for a while."""
 
 from __future__ import annotations
 
@@ -9,21 +9,14 @@ from typing import Any
 
 from pipeline.paths.remote import AnyPath, RemotePath, Version
 
-# A header is in the first; the rest is asked for in pieces that last for some
-# blocks of audio, which are kept for the next block, and shared by threads.
+# Bytes of the first piece, which holds a header, and of the others, which hold some blocks of
+# audio; and how many pieces are kept, for all threads.
 FIRST, PIECE, KEPT = 1 << 16, 1 << 20, 64
 KEPT_BYTES = KEPT * PIECE
 
 
 class RemoteFile(io.RawIOBase):
-    """A remote file, open for reading.
-
-    Parameters
-    ----------
-    path : RemotePath
-        What to read; it is refused if it changes meanwhile.
-
-    """
+    """A remote file, open for reading; once it has changed, that fails."""
 
     def __init__(self, path: RemotePath) -> None:
         self._failure: tuple[Any, ...] | None = None
@@ -32,9 +25,9 @@ class RemoteFile(io.RawIOBase):
 
     @property
     def error(self) -> OSError | None:
-        """What reading has failed with: libraries that call back from C swallow it.
+        """The error of reading, which libraries in C swallow.
 
-        A new one each time, for what is raised holds on to all that was open then.
+        It is made anew each time: one that was raised keeps all alive that was open then.
         """
         return None if self._failure is None else OSError(*self._failure)
 
@@ -60,8 +53,8 @@ class RemoteFile(io.RawIOBase):
         try:
             piece = _piece(self._path, low, min(high, size), self._status.version)
         except OSError as error:
-            args = error.args if error.filename is None else (*error.args[:2], error.filename)
-            self._failure = args
+            named = error.filename is not None
+            self._failure = (*error.args[:2], error.filename) if named else error.args
             raise
         part = piece[self._place - low : self._place - low + len(view)]
         view[: len(part)] = part
@@ -77,7 +70,7 @@ def open_binary(path: AnyPath) -> io.BufferedReader:
 
 
 def open_whole(path: AnyPath) -> io.BufferedIOBase:
-    """Open a file that is read to its end; a remote one by one request, which holds all of it."""
+    """Open a file to be read to its end; a remote one is held in memory, by one request."""
     return io.BytesIO(path.read_bytes()) if isinstance(path, RemotePath) else open(path, "rb")
 
 

@@ -1,4 +1,4 @@
-"""Remote paths: what is used here of `pathlib.Path`, for buckets and web servers."""
+"""Remote paths: objects in buckets and files of web servers, used as `pathlib.Path` is."""
 
 from __future__ import annotations
 
@@ -11,49 +11,33 @@ from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from stat import S_IFREG
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, cast
 from urllib.parse import quote, unquote
 
 from pipeline.paths.buckets import ChangedError, open_bucket, translated
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta, PutMode
-    from obstore.store import ObjectStore
 
 SCHEMES = ("s3", "gs", "https", "http")
-TOGETHER = 1 << 20  # bytes sent at a time of what comes in lines
-AT_ONCE = 1000  # objects removed by one request
+SENT_BYTES = 1 << 20  # at a time, of lines
+REMOVED_AT_ONCE = 1000  # objects, by one request
 
 
 class Version(NamedTuple):
-    """What an object must be for it to be replaced, or a part of it read."""
+    """Which version of an object is meant: it alone is replaced, or read in parts."""
 
     e_tag: str | None
-    number: str | None = None  # of Google, which goes by it
+    number: str | None = None  # Google goes by this
 
 
 class RemoteStatus(NamedTuple):
-    """What `os.stat` tells of a file, of a remote one.
-
-    Parameters
-    ----------
-    st_size : int
-        Bytes.
-    st_mtime_ns : int
-        No time, but a number that changes when the file does: of its ETag, or
-        of the time of its change where the server gives none.
-    st_ino : int
-        A number of its own, also when it is made anew.
-    st_mtime : float
-        When it was changed, by the clock of the server.
-    version : Version
-        What it is asked for by.
-    """
+    """What `os.stat` tells of a file, for a remote one."""
 
     st_size: int
-    st_mtime_ns: int
-    st_ino: int
-    st_mtime: float
+    st_mtime_ns: int  # no time, but a number that changes with the ETag, or else with the time
+    st_ino: int  # the same if it is made anew
+    st_mtime: float  # by the clock of the server
     version: Version
     st_mode: int = S_IFREG
     st_dev: int = 0
@@ -66,21 +50,10 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
 
 @dataclass(frozen=True, order=True)
 class RemotePath(os.PathLike[str]):
-    """An object, or what begins with its name and a slash, or a file of a web server.
+    """An object, or all whose names begin with this one and a slash, or a file of a web server.
 
-    Objects appear whole or not at all; they are not written to, but replaced.
-
-    Parameters
-    ----------
-    url : str
-        ``s3://bucket/name``, ``gs://bucket/name`` or ``https://host/path``.
-
-    Raises
-    ------
-    ValueError
-        If it is none of these, or holds what may be secret.
-    ImportError
-        If obstore is not installed.
+    The URL is ``s3://bucket/name``, ``gs://bucket/name`` or ``https://host/path``, without
+    secrets. Objects appear whole or not at all; they are not written to, but replaced.
     """
 
     url: str
@@ -149,7 +122,7 @@ class RemotePath(os.PathLike[str]):
 
     @property
     def parent(self) -> RemotePath:
-        """What the last part of the key is in."""
+        """The same without the last part of the key."""
         if not self.key:
             return self
         return RemotePath(self.url.rpartition("/")[0])
@@ -159,17 +132,8 @@ class RemotePath(os.PathLike[str]):
         return self.parent / (quote(name) if self.is_web else name)
 
     def stat(self) -> RemoteStatus:
-        """Size and version of the object.
-
-        Raises
-        ------
-        FileNotFoundError, PermissionError, OSError
-            If there is none, it may not be read, or the server cannot be reached.
-        """
-        import obstore
-
-        with translated(self.url):
-            return _status(self, obstore.head(self._store(), self.key))
+        """Size and version of the object; an OSError, such as FileNotFoundError, if it has none."""
+        return _status(self, self._ask("head", self.key))
 
     def is_file(self) -> bool:
         """Whether there is an object of this name."""
@@ -200,108 +164,65 @@ class RemotePath(os.PathLike[str]):
 
         skip = len(self.key) + 1 if self.key else 0
         with translated(self.root):
-            for some in obstore.list(self._store(), self.key or None):
+            for some in obstore.list(open_bucket(self.root), self.key or None):
                 for item in some:
                     yield item["path"][skip:], item["size"]
 
     def iterdir(self) -> Iterator[RemotePath]:
         """What is directly below: objects, and common beginnings of several."""
-        import obstore
-
-        with translated(self.root):
-            found = obstore.list_with_delimiter(self._store(), self.key or None)
+        found = self._ask("list_with_delimiter", self.key or None)
         keys = [*found["common_prefixes"], *(item["path"] for item in found["objects"])]
         return (RemotePath(f"{self.root}/{key}") for key in sorted(keys))
 
     def read_span(self, start: int, stop: int, version: Version) -> bytes:
-        """Bytes start to stop - 1 of the object, if it is still this version.
-
-        Raises
-        ------
-        ChangedError
-            If it is another.
-        OSError
-            As of `stat`.
-        """
-        import obstore
-
+        """Bytes start to stop - 1 of the object; ChangedError if it is another version."""
         options: GetOptions = {"range": (start, stop)}
         if version.e_tag and not version.e_tag.startswith("W/"):  # weak ones match nothing
             options["if_match"] = version.e_tag
-        with translated(self.url):
-            return bytes(obstore.get(self._store(), self.key, options=options).bytes())
+        return self._get(options)[0]
 
     def read_spans(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Parts of the object, each from its first byte to the one after its last."""
-        import obstore
-
         starts, ends = zip(*spans, strict=True)
-        with translated(self.url):
-            found = obstore.get_ranges(self._store(), self.key, starts=starts, ends=ends)
+        found = self._ask("get_ranges", self.key, starts=starts, ends=ends)
         return [bytes(part) for part in found]
 
     def read_end(self, size: int) -> bytes:
         """The last bytes of the object."""
-        import obstore
-
-        options: GetOptions = {"range": {"suffix": size}}
-        with translated(self.url):
-            return bytes(obstore.get(self._store(), self.key, options=options).bytes())
+        return self._get({"range": {"suffix": size}})[0]
 
     def read_bytes(self) -> bytes:
-        """What the object holds."""
-        return self.read_versioned()[0]
+        """The bytes of the object."""
+        return self._get()[0]
 
     def read_versioned(self) -> tuple[bytes, RemoteStatus]:
-        """What the object holds, and its status at that moment."""
-        import obstore
-
-        with translated(self.url):
-            found = obstore.get(self._store(), self.key)
-            return bytes(found.bytes()), _status(self, found.meta)
+        """The bytes of the object, and its status at that moment."""
+        data, meta = self._get()
+        return data, _status(self, meta)
 
     def read_text(self) -> str:
-        """What the object holds, as text."""
+        """The bytes of the object, as text."""
         return self.read_bytes().decode()
 
     def write_bytes(self, data: bytes | memoryview) -> None:
         """Put an object in place, whole, by one request."""
-        import obstore
-
-        with translated(self.url):
-            obstore.put(self._store(), self.key, data, use_multipart=False)
+        self._ask("put", self.key, data, use_multipart=False)
 
     def write_lines(self, lines: Iterable[bytes | memoryview]) -> None:
         """Put an object in place, whole; it may be larger than memory."""
-        import obstore
-
-        with translated(self.url):
-            obstore.put(self._store(), self.key, _joined(lines))
+        self._ask("put", self.key, _joined(lines))
 
     def replace(self, data: bytes, version: Version | None) -> Version:
-        """Put an object in place of this version of it, or where there is none.
+        """Put an object in place of this version of it, or of none, and return the new version.
 
-        Returns
-        -------
-        Version
-            What it is now.
-
-        Raises
-        ------
-        ChangedError
-            If it is another version, or none.
-        OSError
-            As of `stat`.
+        ChangedError if there is another version, or none.
         """
-        import obstore
-
         mode: PutMode = "create"
         if version is not None:
             known = {"e_tag": version.e_tag and version.e_tag.strip('"'), "version": version.number}
             mode = cast("PutMode", {name: value for name, value in known.items() if value})
         try:
-            with translated(self.url):
-                done = obstore.put(self._store(), self.key, data, mode=mode, use_multipart=False)
+            done = self._ask("put", self.key, data, mode=mode, use_multipart=False)
         except ChangedError:
             there, status = self.read_versioned()
             if there != data:
@@ -315,37 +236,39 @@ class RemotePath(os.PathLike[str]):
 
     def unlink(self, missing_ok: bool = True) -> None:
         """Remove the object, if there is one."""
-        import obstore
-
-        with translated(self.url):
-            try:
-                obstore.delete(self._store(), self.key)
-            except FileNotFoundError:
-                if not missing_ok:
-                    raise
+        try:
+            self._ask("delete", self.key)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
 
     def unlink_below(self, last: RemotePath | None = None) -> None:
         """Remove all objects below, one of them last."""
-        import obstore
-
-        names = (name for name, _ in self.walk())
-        keys = (f"{self.key}/{name}" for name in names)
+        keys = (f"{self.key}/{name}" for name, _ in self.walk())
         others = (key for key in keys if last is None or key != last.key)
-        while some := [*islice(others, AT_ONCE)]:
-            with translated(self.url):
-                obstore.delete(self._store(), some)
+        while some := [*islice(others, REMOVED_AT_ONCE)]:
+            self._ask("delete", some)
         if last is not None:
             last.unlink()
 
     def copy(self, target: RemotePath) -> None:
         """Copy the object to another name of the bucket."""
+        self._ask("copy", self.key, target.key)
+
+    def _ask(self, request: str, *arguments: Any, **options: Any) -> Any:
+        """The answer of the server to a request, which is a function of obstore."""
         import obstore
 
         with translated(self.url):
-            obstore.copy(self._store(), self.key, target.key)
+            return getattr(obstore, request)(open_bucket(self.root), *arguments, **options)
 
-    def _store(self) -> ObjectStore:
-        return open_bucket(self.root)
+    def _get(self, options: GetOptions | None = None) -> tuple[bytes, ObjectMeta]:
+        """Bytes and metadata of the object; that it changes, or ends, may be seen on the way."""
+        import obstore
+
+        with translated(self.url):
+            found = obstore.get(open_bucket(self.root), self.key, options=options)
+            return bytes(found.bytes()), found.meta
 
 
 AnyPath: TypeAlias = Path | RemotePath
@@ -353,7 +276,7 @@ PathT = TypeVar("PathT", Path, RemotePath)
 
 
 def as_path(path: str | os.PathLike[str]) -> AnyPath:
-    """A path as what it is: one of this machine's, or a remote one."""
+    """A path of this machine, or a remote one where it is a URL."""
     path = os.fspath(path)
     return RemotePath(path) if is_remote(path) else Path(path)
 
@@ -371,7 +294,7 @@ def _joined(lines: Iterable[bytes | memoryview]) -> Iterator[bytes]:
     piece = bytearray()
     for line in lines:
         piece += line
-        if len(piece) >= TOGETHER:
+        if len(piece) >= SENT_BYTES:
             yield bytes(piece)
             piece.clear()
     yield bytes(piece)

@@ -14,13 +14,7 @@ SEPARATORS = {";": "semicolons", "\t": "tabs"}
 
 
 def read_rows(path: AnyPath) -> Iterator[list[str]]:
-    """Rows of a CSV file, without the blanks around their cells.
-
-    Raises
-    ------
-    csv.Error, UnicodeDecodeError
-        If it is none.
-    """
+    """Rows of a CSV file, without blanks around their cells; csv.Error or UnicodeDecodeError."""
     with open_binary(path) as raw, TextIOWrapper(raw, "utf-8-sig", newline="") as file:
         for number, row in enumerate(csv.reader(file), 1):
             if any("\0" in cell for cell in row):  # no name can hold one; UTF-16 does
@@ -29,7 +23,7 @@ def read_rows(path: AnyPath) -> Iterator[list[str]]:
 
 
 def separated_by(header: Sequence[str], column: str) -> str | None:
-    """What is between the columns in place of commas, where one of them is the one asked for."""
+    """What separates the columns in place of commas, if one of them is the one asked for."""
     if len(header) == 1:
         for mark, name in SEPARATORS.items():
             names = [cell.strip(' "').lower() for cell in header[0].split(mark)]
@@ -41,10 +35,7 @@ def separated_by(header: Sequence[str], column: str) -> str | None:
 def locate(table: AnyPath, path: str) -> str:
     """Where a path is that a table names: relative to the table, absolute, or a URL.
 
-    Raises
-    ------
-    ValueError
-        If a table on a server names a file of this machine.
+    A table on a server may name no file of this machine.
     """
     if is_remote(path):
         return path

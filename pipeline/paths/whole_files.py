@@ -1,4 +1,4 @@
-"""Files: written aside and put in place whole, and known again by a checksum."""
+"""Whole files: written aside, put in place at once, and known again by a checksum."""
 
 from __future__ import annotations
 
@@ -16,21 +16,14 @@ import google_crc32c
 from pipeline.paths.ranges import open_whole
 from pipeline.paths.remote import AnyPath, PathT, RemotePath
 
-PIECE = 1 << 18  # what stays in the cache between reading it and adding it up
+READ_BYTES = 1 << 18  # at a time, which the cache holds until they are added up
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """One file of the store as it was when it was written.
+    """A file of a store as it was written: its name in the store, bytes and CRC-32C.
 
-    Parameters
-    ----------
-    name : str
-        Within the store.
-    size : int
-        Bytes.
-    crc32c : int
-        CRC-32C of the file, or, where it holds its own, of those: see `pipeline.store.shards`.
+    The checksum of a file that holds checksums is that of these: see `pipeline.store.shards`.
     """
 
     name: str
@@ -39,17 +32,17 @@ class StoredFile:
 
 
 def stored_file(path: AnyPath, name: str) -> StoredFile:
-    """Size and CRC-32C of a file as it now is on disk, under its name in the store."""
+    """A file as it is now, under its name in the store."""
     size = crc = 0
     with open_whole(path) as file:
-        while piece := file.read(PIECE):
+        while piece := file.read(READ_BYTES):
             size += len(piece)
             crc = google_crc32c.extend(crc, piece)
     return StoredFile(name, size, crc)
 
 
 def in_place(locate: Callable[[str], Path], files: Iterable[StoredFile]) -> bool:
-    """Whether files are where, and as long as, they were."""
+    """Whether all files are there, and as long as they were."""
     try:
         return all(locate(file.name).stat().st_size == file.size for file in files)
     except OSError:
@@ -57,32 +50,23 @@ def in_place(locate: Callable[[str], Path], files: Iterable[StoredFile]) -> bool
 
 
 def aside_of(path: PathT) -> PathT:
-    """Where to make what is to be at a path; no other thread, process or host has the same."""
+    """A name beside the target to make it under; no other thread, process or host has it."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
 
 
 @contextmanager
 def put_in_place(path: Path, beside: Path | None = None) -> Iterator[Path]:
-    """Make a file or folder aside; it appears at `path`, whole, when the block ends.
+    """Make a file or folder aside, at the path that is yielded; it replaces the target at the end.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        Where it will be.
-    beside : pathlib.Path, optional
-        What it is made beside, to be swept up together; `path` itself if not given.
-
-    Yields
-    ------
-    pathlib.Path
-        Where to make it. Nothing is left there if the block fails.
+    If the block fails, nothing is left of it. It is made beside the target, or beside another
+    path, to be swept up together with what is left there.
     """
     aside = aside_of(beside or path)
     try:
         yield aside
         _replace(aside, path)
     except BaseException:
-        with suppress(OSError):  # what is left is swept up; why it failed is to be said
+        with suppress(OSError):  # the first error is the one to be raised
             remove(aside)
         raise
 
@@ -92,7 +76,7 @@ def _replace(aside: Path, path: Path) -> None:
     try:
         os.replace(aside, path)
     except FileNotFoundError:
-        # A file server that is asked twice, as its answer was lost, finds nothing the second time.
+        # A file server whose answer was lost is asked again, and finds that it is done already.
         if not path.exists() or path.stat().st_ino != made.st_ino:
             raise
 
@@ -109,7 +93,7 @@ def put_lines(
 
 
 def flush(paths: Iterable[AnyPath]) -> None:
-    """Wait until files, and their names, are on the disk and survive a loss of power."""
+    """Wait until files and their names are on the disk, where they survive a loss of power."""
     folders = set()
     for path in paths:
         if isinstance(path, Path):  # an object is safe when it has been put
@@ -128,9 +112,9 @@ def _flush(path: Path) -> None:
 
 
 def remove(path: AnyPath) -> None:
-    """Remove a file or a folder; nothing if there is none."""
+    """Remove a file or a folder, if there is one."""
     if isinstance(path, Path) and path.is_dir() and not path.is_symlink():
-        # Threads of a library that has failed may still be at work in it.
+        # Threads of a library that has failed may still be writing to it.
         shutil.rmtree(path, ignore_errors=True)
         if path.exists():
             shutil.rmtree(path)
@@ -139,13 +123,13 @@ def remove(path: AnyPath) -> None:
 
 
 def sweep(folder: Path, name: str | None = None) -> None:
-    """Remove what killed writers have left in a folder, of `aside_of` at a name or at any."""
+    """Remove what killed writers have left in a folder, for one target or for all."""
     for path in folder.glob(f".{glob.escape(name) if name else '*'}.*.partial"):
         remove(path)
 
 
 def walk(folder: Path, but: set[Path]) -> Iterator[str]:
-    """Names, relative to a folder, of the files below it, but for those below others."""
+    """Names, relative to a folder, of all files below it, but not below the folders `but`."""
     for where, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if Path(where, name) not in but]
         inside = os.path.relpath(where, folder)

@@ -1,4 +1,4 @@
-"""The process we run in, and its host: cores, memory, BLAS, interrupts, versions, numerics."""
+"""Our process and its host: cores, memory, BLAS threads, interrupts, versions, numerics."""
 
 import lazy_loader
 

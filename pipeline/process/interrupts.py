@@ -12,16 +12,13 @@ from time import monotonic
 from types import FrameType
 
 INTERRUPTED = 130
-PATIENCE = 1.0  # seconds after which it is said that something is waited for
-ONCE = 0.5  # seconds in which a terminal and a program between may send the same twice
+PATIENCE = 1.0  # seconds until it is said that something is being finished
+ONCE = 0.5  # seconds in which one Ctrl-C may arrive twice, from a terminal and a program between
 PROGRAM = "audio-pipeline"
 
 
 def await_command() -> None:
-    """Let Ctrl-C end this process without a word, if it is about to run a command.
-
-    What it imports first takes most of a second.
-    """
+    """Let Ctrl-C end a command without a traceback while it still imports what it needs."""
     own = sys.argv[:1] == ["-m"] or PROGRAM in map(os.path.basename, sys.orig_argv[1:2])
     if own and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))

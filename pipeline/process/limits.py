@@ -1,4 +1,4 @@
-"""Limits: how much memory this process may use, and who says so."""
+"""Limits: how much memory this process may use, and what sets that limit."""
 
 from __future__ import annotations
 
@@ -14,23 +14,20 @@ FILES = ("memory.max", "memory.high", "memory.limit_in_bytes")  # two of version
 
 
 class MemoryLimit(NamedTuple):
-    """Bytes of memory, and the words that go before them: "the machine has", say."""
+    """Bytes of memory, and the words before them in a sentence, such as "the machine has"."""
 
     n_bytes: int
     words: str
 
 
 def memory_limit() -> MemoryLimit:
-    """The least of what the machine, the control groups and ``ulimit`` leave this process."""
+    """The lowest limit of the machine, the control groups and ``ulimit``."""
     machine = MemoryLimit(psutil.virtual_memory().total, "the machine has")
-    return min(machine, *_of_groups(), *_of_ulimit())
+    return min([machine, *_of_groups(), *_of_ulimit()])
 
 
 def _of_groups() -> Iterator[MemoryLimit]:
-    """Those of the control groups that it is in, as cgroups(7) has them.
-
-    Batch systems and containers make such groups, one in the other.
-    """
+    """Limits of its control groups (cgroups(7)), which batch systems and containers make."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:  # another system
@@ -57,7 +54,7 @@ def _of_ulimit() -> Iterator[MemoryLimit]:
     except ImportError:  # another system
         return
     has = psutil.Process().memory_info()
-    counted = {  # what each of them counts of this process, used or not
+    counted = {  # bytes of this process that each of them counts, used or not
         resource.RLIMIT_AS: has.vms,
         resource.RLIMIT_DATA: getattr(has, "data", has.rss),
         resource.RLIMIT_RSS: has.rss,

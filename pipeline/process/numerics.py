@@ -1,4 +1,4 @@
-"""The numerics class: which arithmetic computes here, on which the last bits of a result hang."""
+"""The numerics class: the libraries and instructions that decide the last bits of a result."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-# Levels of NumPy's dispatch, from the highest, and by which names older versions know them.
+# Levels of NumPy's dispatch, the highest first, by their names and those of older versions.
 LEVELS = {
     "X86_V4": ({"X86_V4"}, {"AVX512_SKX"}),
     "X86_V3": ({"X86_V3"}, {"AVX2", "FMA3"}),
     "X86_V2": ({"X86_V2"}, {"SSE42"}),
 }
-ANY = "any"  # of a store whose regions several classes may have computed
+ANY = "any"  # the class of a store whose regions several may have computed
 HOW_TO_AGREE = (
     "start all of them with the same OPENBLAS_CORETYPE and NPY_DISABLE_CPU_FEATURES (cluster.yaml "
     "says where), or allow it by --numerics any"
@@ -26,9 +26,9 @@ HOW_TO_AGREE = (
 def numerics_class() -> str:
     """The class of this process, such as ``x86_64, openblas 0.3.31 Haswell, numpy X86_V3, ...``.
 
-    Processes of one class give the same bits. Others choose other instructions for a
-    product of matrices or a logarithm, or decode and resample by other versions, and
-    differ in the last bits.
+    Processes of one class compute the same bits. Those of another may differ in the last
+    ones: by other instructions for matrix products and logarithms, or other versions that
+    decode and resample.
     """
     import soundfile
     import soxr
@@ -44,7 +44,7 @@ def numerics_class() -> str:
 
 
 def other_numerics(theirs: str) -> str:
-    """That this process is of another class than the one that a job is computed by."""
+    """The end of a sentence that says that this process is of another class than a job."""
     return (
         f"computes by {numerics_class()}, and the job by {theirs}, which differs in the last bits; "
         f"{HOW_TO_AGREE}"
@@ -56,7 +56,7 @@ def _blas() -> str:
     from threadpoolctl import threadpool_info
 
     found = [info for info in threadpool_info() if info["user_api"] == "blas"]
-    # SciPy's wheels bring another, which may be loaded, too.
+    # SciPy's wheels bring another BLAS, which may be loaded, too.
     own = [info for info in found if "numpy" in str(Path(info["filepath"]).parent)] or found
     if not own:  # one that threadpoolctl does not know, as that of macOS
         built: Any = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
@@ -66,7 +66,7 @@ def _blas() -> str:
 
 
 def _level() -> str:
-    """What NumPy's own loops are compiled for, of that which this processor can do."""
+    """The level of instructions that NumPy's own loops use on this processor."""
     simd: Any = np.show_config(mode="dicts")["SIMD Extensions"]
     can = {*simd.get("baseline", ()), *simd.get("found", ())}
     for level, names in LEVELS.items():

@@ -1,4 +1,4 @@
-"""The process that we run in: its cores, its BLAS threads, and how it gets memory."""
+"""Resources: cores, BLAS threads, and memory that is used again."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
-# Of glibc, as its mallopt(3) names them, and as high as it lets them grow by itself.
+# Parameters of glibc's mallopt(3), and the highest values that it would choose by itself.
 M_TRIM_THRESHOLD, TRIM = -1, 64 * 1024**2
 M_MMAP_THRESHOLD, MMAP = -3, 32 * 1024**2
 
 
 @cache
 def boot() -> str:
-    """By what this host's running, since it was last started, is told from others; or nothing."""
+    """A name of this host's run since it was started; empty where the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
     except OSError:  # another system
@@ -34,20 +34,24 @@ def boot() -> str:
 
 
 def cores() -> int:
-    """Cores that this process may use, as far as the system limits them."""
+    """Cores that this process may use."""
     from dask.system import cpu_count
 
     return cpu_count()
 
 
 class _Blas:
-    """Has one thread as long as anything that computes is within."""
+    """Keeps BLAS to one thread as long as any caller has entered and not left.
+
+    Only the thread that sets a limit may lift it (threadpoolctl): so a thread of its own sets
+    it for the first that enters, waits for the last to leave, and lifts it.
+    """
 
     def __init__(self) -> None:
         self.forked()
 
     def forked(self) -> None:
-        """Nothing is within in a process that was forked: threads do not go with it."""
+        """Begin anew in a forked process, which has no threads that could have entered."""
         self._lock, self._within = Lock(), 0
 
     def enter(self) -> None:
@@ -55,7 +59,6 @@ class _Blas:
             self._within += 1
             if self._within == 1:
                 begun, self._ended = Event(), Event()
-                # Only the thread that has set a limit may lift it, says threadpoolctl.
                 self._keeper = Thread(target=_limit, args=(begun, self._ended), daemon=True)
                 self._keeper.start()
                 begun.wait()
@@ -70,7 +73,7 @@ class _Blas:
 
 def _limit(begun: Event, ended: Event) -> None:
     try:
-        # A library of BLAS comes with a module that needs it.
+        # A new module may have brought another library of BLAS.
         with _libraries(len(sys.modules)).limit(limits=1, user_api="blas"):
             begun.set()
             ended.wait()
@@ -80,7 +83,7 @@ def _limit(begun: Event, ended: Event) -> None:
 
 @lru_cache(maxsize=1)
 def _libraries(modules: int) -> ThreadpoolController:
-    """Those of BLAS; to look for them takes as long as the features of a few windows."""
+    """The libraries of BLAS; to find them takes as long as the features of a few windows."""
     return ThreadpoolController()
 
 
@@ -93,8 +96,8 @@ if hasattr(os, "register_at_fork"):
 def one_blas_thread() -> Iterator[None]:
     """Keep BLAS to one thread until all such blocks have ended.
 
-    For threads of ours that compute side by side: those of BLAS would fight them. It has
-    one number of threads for all of the process, so the caller's own work has one meanwhile.
+    Our own threads compute side by side, and those of BLAS would compete with them. As the
+    number holds for the whole process, the caller's own work has one thread meanwhile, too.
     """
     _blas.enter()
     try:
@@ -105,11 +108,10 @@ def one_blas_thread() -> Iterator[None]:
 
 @cache
 def keep_freed_memory() -> None:
-    """Let this process use again what it has freed.
+    """Let this process keep the memory that it frees, and use it again.
 
-    A process gives memory back to the system at first, and Dask has its workers always
-    do so. Each block of features would then be made of fresh pages, which costs as much
-    as computing it.
+    It would give it back to the system, as Dask has its workers do. Each block of features
+    would then lie in fresh pages, which cost as much as computing it.
     """
     with suppress(OSError, AttributeError, TypeError):  # another C library
         library = ctypes.CDLL(None)
@@ -118,13 +120,13 @@ def keep_freed_memory() -> None:
 
 
 class _Watched(np.ndarray[Any, Any]):
-    """An array that tells when it, and all that show a part of it, are gone."""
+    """An array that lives as long as any view of it, for a finalizer to watch."""
 
 
 class Recycled:
-    """Makes arrays of the memory of those that it made before and nobody uses any more.
+    """Makes arrays in the memory of earlier ones that nobody uses any more.
 
-    There is as much of it as was in use at one time.
+    It holds as much memory as was ever in use at one time.
     """
 
     def __init__(self) -> None:
@@ -139,7 +141,7 @@ class Recycled:
             memory = _mapped(size)
         if len(memory) < size:
             memory = _mapped(size)
-        # Views refer to what they are views of as long as that is of another class than they.
+        # A view of a plain array would refer to that array's own base, past the one watched.
         watched = _Watched(size, np.uint8, memory)
         weakref.finalize(watched, self._free.append, memory).atexit = False
         return np.ndarray(shape, dtype, watched)
@@ -149,9 +151,9 @@ class Recycled:
 
 
 def _mapped(size: int) -> mmap.mmap:
-    if not hasattr(mmap, "MAP_ANONYMOUS"):  # another system, which does not fork either
+    if not hasattr(mmap, "MAP_ANONYMOUS"):  # Windows, which does not fork either
         return mmap.mmap(-1, size)
-    # Not shared with processes that are forked, as it would be by itself.
+    # A forked process gets a copy: by default it would share the memory.
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(AttributeError, OSError):  # another system
         memory.madvise(mmap.MADV_HUGEPAGE)

@@ -1,4 +1,4 @@
-"""Versions: of all that decides the stored bits, here and on a worker."""
+"""Versions of all that decides the stored bits, in this process and on a worker."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ SPOKEN = ("dask", "distributed", "cloudpickle")
 
 @cache
 def installed_versions() -> dict[str, str]:
-    """Versions in this process, of Python, of this package and of those it builds on.
-
-    That of this package goes by its code, too: one that was changed after it was
-    installed is another.
-    """
+    """Versions of Python, of this package with a digest of its code, and of what it builds on."""
     code = hashlib.sha256()
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         code.update(path.read_bytes())
@@ -29,7 +25,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def difference(theirs: dict[str, str]) -> str | None:
-    """The first version in which this process and another differ; both are named."""
+    """The first version in which this process differs from a client, in words."""
     for name, own in installed_versions().items():
         if theirs.get(name) != own:
             return f"{name} {own} where the client has {theirs.get(name, 'none')}"

@@ -5,12 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import numpy.typing as npt
 
+from pipeline.audio import Samples
 from pipeline.grid import WindowGrid
-from pipeline.recordings.recordings import Recording, Recordings
-
-Samples = npt.NDArray[np.float32]
+from pipeline.recordings.recording import Recording
+from pipeline.recordings.recordings import Recordings
 
 
 def read_windows(

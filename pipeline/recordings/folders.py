@@ -1,8 +1,8 @@
-"""Folders: what a search of them finds, and what it passes over.
+"""Folders: the audio files in them, and what a search passes over.
 
-A link to a folder is searched where it is named, as a source or by a glob. Where
-a search comes upon one, below a folder or below ``**``, it passes it over: what
-is behind it may be the folder itself.
+A link to a folder is searched if it is named, as a source or by a glob. One that
+is met on the way, below a folder or below ``**``, is passed over: it may lead back
+to the folder itself.
 """
 
 from __future__ import annotations
@@ -14,49 +14,23 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 
-STORES = (".zarr", ".parts")
+STORES = (".zarr", ".parts")  # of features
+LABELS = "-lbl.npy"
 # Endings of audio, and of films with it, that are not read.
-OTHER_AUDIO = frozenset(
-    f".{name}"
-    for name in (
-        *(
-            "3gp",
-            "aac",
-            "ac3",
-            "amr",
-            "ape",
-            "avi",
-            "dff",
-            "dsf",
-            "m4a",
-            "m4b",
-            "mka",
-            "mkv",
-            "mov",
-        ),
-        *("mp4", "mpc", "mts", "ra", "shn", "spx", "tta", "w4v", "wac", "webm", "wma", "wv"),
-    )
-)
+OTHER_AUDIO = {
+    *(".3gp", ".aac", ".ac3", ".amr", ".ape", ".avi", ".dff", ".dsf", ".m4a", ".m4b", ".mka"),
+    *(".mkv", ".mov", ".mp4", ".mpc", ".mts", ".ra", ".shn", ".spx", ".tta", ".w4v", ".wac"),
+    *(".webm", ".wma", ".wv"),
+}
 LINKS = "links to folders"
 ANY_DEPTH = re.compile(r"(?:^|/+)\*\*(?:/+\*\*)*(?:/+|$)")
 
 
 def search(folder: str, known: frozenset[str], passed: dict[str, str]) -> Iterator[str]:
-    """Audio files below a folder; stores of features are not looked into.
+    """Files below a folder with endings that are known, and folders that cannot be searched.
 
-    Parameters
-    ----------
-    folder : str
-        Where to search.
-    known : set of str
-        Endings of audio that is read.
-    passed : dict of str to str
-        Takes what is passed over: path, and ending or `LINKS`.
-
-    Yields
-    ------
-    str
-        In order of the whole paths; a folder that cannot be searched itself.
+    They come in the order of their whole paths. `passed` takes what is passed over, by
+    path: its ending, or `LINKS`. Stores of features are not looked into.
     """
     entries = _visible(folder, passed)
     if entries is None:
@@ -67,20 +41,14 @@ def search(folder: str, known: frozenset[str], passed: dict[str, str]) -> Iterat
         if is_folder:
             yield from search(path, known, passed)
         elif suffix in known:
-            if not path.endswith("-lbl.npy"):
+            if not path.endswith(LABELS):
                 yield path
         elif suffix in OTHER_AUDIO:
             passed[path] = suffix
 
 
 def match(pattern: str, passed: dict[str, str]) -> Iterator[str]:
-    """What fits a glob, in order of name, without stores and what is in them.
-
-    Raises
-    ------
-    FileNotFoundError
-        If nothing does.
-    """
+    """What fits a glob, in order of name, but stores and what is in them."""
 
     @cache
     def stored(path: str) -> bool:
@@ -89,7 +57,7 @@ def match(pattern: str, passed: dict[str, str]) -> Iterator[str]:
 
     found = False
     for path in sorted({*_fitting(pattern, passed)}):
-        if not (path.endswith("-lbl.npy") or stored(path)):
+        if not (path.endswith(LABELS) or stored(path)):
             found = True
             yield path
     if not found:
@@ -97,7 +65,11 @@ def match(pattern: str, passed: dict[str, str]) -> Iterator[str]:
 
 
 def _fitting(pattern: str, passed: dict[str, str]) -> Iterator[str]:
-    """What fits a glob; the glob module itself would follow links from ``**`` on, in circles."""
+    """What fits a glob.
+
+    Python's own ``**`` follows links, in circles even: here, each folder below it is walked
+    to, without links, and the rest of the glob is asked for in every one of them.
+    """
     depth = ANY_DEPTH.search(pattern)
     if depth is None:
         yield from glob.iglob(pattern)
@@ -136,10 +108,9 @@ def _folders(folder: str, passed: dict[str, str]) -> Iterator[tuple[str, bool]]:
 
 
 def _visible(folder: str, passed: dict[str, str]) -> list[tuple[str, bool]] | None:
-    """Paths in a folder ("" is the current one), and which of them are folders.
+    """Paths in a folder ("" is the current one), and which are folders; None if it is closed.
 
-    They are in the order of whole paths: what lies in a folder sorts as its
-    name with a slash does. None if the folder cannot be searched.
+    They are in the order of whole paths: a folder sorts as its name with a slash does.
     """
     try:
         with os.scandir(folder or ".") as found:
@@ -173,7 +144,7 @@ def _is_store(path: str) -> bool:
 
 
 def why_unsearched(folder: str) -> str:
-    """Why a folder is among what was found in place of audio files."""
+    """Why a folder stands among the files that were found."""
     try:
         os.scandir(folder).close()
     except OSError as error:
@@ -187,7 +158,7 @@ def count_passed(kinds: Iterable[str]) -> tuple[tuple[str, int], ...]:
 
 
 def no_audio(source: str, kinds: Iterable[str]) -> ValueError:
-    """What to say of a folder without audio where such kinds were passed over."""
+    """The error for a folder without audio in which such kinds were passed over."""
     counted = count_passed(kinds)
     if not counted:
         return ValueError(f"{source} is a folder with no audio in it; give one that has some")

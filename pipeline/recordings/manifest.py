@@ -9,23 +9,9 @@ from pipeline.paths import AnyPath, locate, read_rows, separated_by
 
 
 def read_manifest(path: AnyPath) -> Iterator[str]:
-    """The paths that a manifest names.
+    """The paths that a manifest names, relative to where it is.
 
-    Parameters
-    ----------
-    path : path
-        Of the manifest; what it names is relative to where it is. If it has a
-        column ``label``, too, it may name a recording in the row of each window.
-
-    Yields
-    ------
-    str
-
-    Raises
-    ------
-    ValueError
-        If it is no manifest, a row names no path, or one on a server a file
-        of this machine.
+    If it has a column ``label``, too, it may name a recording in the row of each window.
     """
     try:
         rows = (row for row in read_rows(path) if any(row))
@@ -50,7 +36,7 @@ def read_manifest(path: AnyPath) -> Iterator[str]:
 
 
 def _path_column(path: AnyPath, header: list[str]) -> tuple[int, bool]:
-    """Which column has the paths, and whether there is one of labels, a row for each window."""
+    """Which column has the paths, and whether another has labels."""
     columns = [name.lower() for name in header]
     if "path" in columns:
         return columns.index("path"), "label" in columns

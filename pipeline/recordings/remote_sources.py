@@ -11,64 +11,39 @@ from itertools import islice, takewhile
 
 from pipeline.audio import HDF5_SUFFIXES
 from pipeline.paths import RemotePath
-from pipeline.recordings.folders import OTHER_AUDIO, STORES, no_audio
+from pipeline.recordings.folders import LABELS, OTHER_AUDIO, STORES, no_audio
 from pipeline.recordings.manifest import read_manifest
 
 
 def expand_remote(source: str, known: frozenset[str], passed: dict[str, str]) -> Iterator[str]:
-    """The files that a URL names.
+    """The files that a URL names, in order of name; `known` and `passed` as in `search`.
 
-    Parameters
-    ----------
-    source : str
-        Of an object, of the beginning of the names of several (a "folder"), a
-        glob of them, or a manifest; on a web server, of a file or a manifest.
-    known : set of str
-        Endings of audio that is read.
-    passed : dict of str to str
-        Takes what is passed over: URL and ending.
-
-    Yields
-    ------
-    str
-        URLs in order of name.
-
-    Raises
-    ------
-    OSError
-        If there is no such file, or nothing fits a glob.
-    ValueError
-        If there is no audio in a folder.
+    It is that of an object, of the beginning of the names of several (a "folder"), a glob,
+    or a manifest; on a web server, of a file or a manifest.
     """
     path = RemotePath(source)
     if path.key and not source.endswith("/") and path.is_file():
-        if path.suffix.lower() == ".csv":
-            yield from read_manifest(path)
-        else:
-            yield path.url
+        yield from read_manifest(path) if path.suffix.lower() == ".csv" else [path.url]
         return
     if path.is_web:
         raise FileNotFoundError(
             f"{source} does not exist; give a file or a manifest, for what else is on a web "
             f"server cannot be searched"
         )
-    found = seen = False
-    before = len(passed)
     pattern = path.key.split("/") if glob.has_magic(path.key) else []
-    above = 0 if pattern else len(_parts(path.key))
+    folder, before = _parts(path.key), len(passed)
+    seen = found = False
     for parts in _walk(path, pattern):
         seen = True
-        matched = _matched(parts, pattern) if pattern else above
-        if matched is None or any(part in STORES for part in map(_suffix, parts[above:-1])):
+        named = _matched(parts, pattern) if pattern else len(folder)
+        if named is None or _is_left_out(parts, named, 0 if pattern else named):
             continue
-        if any(part.startswith(".") for part in parts[matched:]):
-            continue
-        suffix = _suffix(parts[-1]).lower()
-        if _is_audio(path.root, parts, known if matched < len(parts) else None):
+        url, suffix = "/".join([path.root, *parts]), _suffix(parts[-1]).lower()
+        if _is_audio(url, suffix, known if named < len(parts) else None):
             found = True
-            yield "/".join([path.root, *parts])
+            yield url
         elif suffix in OTHER_AUDIO:
-            passed["/".join([path.root, *parts])] = suffix
+            passed[url] = suffix
     if pattern and not found:
         raise FileNotFoundError(f"nothing fits the glob {source}; give another")
     if not seen:
@@ -112,15 +87,20 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     return fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
 
 
-def _is_audio(root: str, parts: Sequence[str], known: frozenset[str] | None) -> bool:
-    """Whether a key is taken: any that a glob fits, or of audio in a folder."""
-    name, suffix = parts[-1], _suffix(parts[-1]).lower()
-    if not name or name.endswith("-lbl.npy") or (known is not None and suffix not in known):
+def _is_left_out(parts: Sequence[str], named: int, above: int) -> bool:
+    """Whether a key is in a store, or in what is hidden below the parts that are named."""
+    stored = any(_suffix(part) in STORES for part in parts[above:-1])
+    return stored or any(part.startswith(".") for part in parts[named:])
+
+
+def _is_audio(url: str, suffix: str, known: frozenset[str] | None) -> bool:
+    """Whether an object is taken: any that a glob fits, or of audio in a folder."""
+    if url.endswith(("/", LABELS)) or (known is not None and suffix not in known):
         return False
-    return suffix not in HDF5_SUFFIXES or not _has_parts("/".join([root, *parts]))
+    return suffix not in HDF5_SUFFIXES or not _has_parts(url)
 
 
 @lru_cache(maxsize=1024)
 def _has_parts(url: str) -> bool:
-    """Whether an HDF5 file is a store, whose parts are beside it."""
+    """Whether an HDF5 file is a store, with parts beside it."""
     return RemotePath(f"{url}.parts").is_dir()

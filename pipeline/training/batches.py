@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.checks import whole
 from pipeline.process import Recycled, cores, keep_freed_memory
 from pipeline.store import Store, open_finished
 from pipeline.training.order import Indices, Order
@@ -93,10 +94,10 @@ class Batches:
     ) -> None:
         self.batch_size = check_batch_size(batch_size)
         self.shuffle, self.drop_last = shuffle, drop_last
-        self.seed = check_whole("seed", seed, 0, "from 0")
+        self.seed = whole("seed", seed, 0, "from 0")
         what = "of shards above 0, and goes with shuffle"
-        self.mix = None if mix is None else check_whole("mix", mix, 1 if shuffle else inf, what)
-        self.prefetch_bytes = check_whole("prefetch_bytes", prefetch_bytes, 0, "of bytes from 0")
+        self.mix = None if mix is None else whole("mix", mix, 1 if shuffle else inf, what)
+        self.prefetch_bytes = whole("prefetch_bytes", prefetch_bytes, 0, "of bytes from 0")
         self._store, self.path = open_finished(path), os.fspath(path)
         valid = self._store.get("valid")
         assert valid is not None
@@ -112,7 +113,7 @@ class Batches:
 
         A loop that has begun keeps the order that it began with.
         """
-        epoch = check_whole("epoch", epoch, 0, "from 0")
+        epoch = whole("epoch", epoch, 0, "from 0")
         shard = 1 if self.mix is None else self._store.shard
         self._order = Order(len(self.valid), self.shuffle, self.seed, epoch, self.mix, shard)
 
@@ -272,11 +273,4 @@ def split(batch: Batch, batch_size: int | None) -> Iterator[Batch]:
 def check_batch_size(batch_size: int | None) -> int | None:
     """A number of windows, or None; ValueError for all else."""
     what = "of windows above 0, or None"
-    return None if batch_size is None else check_whole("batch_size", batch_size, 1, what)
-
-
-def check_whole(name: str, value: object, least: float, allowed: str) -> int:
-    """A whole number, of Python or NumPy; ValueError if it is none, or too small."""
-    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least:
-        return int(value)
-    raise ValueError(f"{name} is {value!r}; it must be a whole number {allowed}")
+    return None if batch_size is None else whole("batch_size", batch_size, 1, what)

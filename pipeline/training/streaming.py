@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.checks import whole
 from pipeline.features import Feature, Spectrogram
 from pipeline.inputs import Inputs, LabelsLike
 from pipeline.process import cores, keep_freed_memory, one_blas_thread
 from pipeline.recordings import PathLike, read_windows, why_unreadable
 from pipeline.settings import Settings
-from pipeline.training.batches import Batch, check_batch_size, check_whole, split
+from pipeline.training.batches import Batch, check_batch_size, split
 from pipeline.windows import compute_features
 
 Computed = tuple[npt.NDArray[Any], dict[int, str]]
@@ -57,7 +58,7 @@ def stream(
     """
     batch_size = check_batch_size(batch_size)
     if threads is not None:
-        threads = check_whole("threads", threads, 1, "above 0, or None")
+        threads = whole("threads", threads, 1, "above 0, or None")
     checked = Settings.from_mapping(settings)
     inputs = Inputs.find(sources, features, labels, checked)
     for path, reason in inputs.recordings.unreadable:

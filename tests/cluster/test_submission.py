@@ -50,9 +50,7 @@ JOBQUEUE = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What one thread stores."""
-    place = make_place(tmp_path_factory.mktemp("whole"))
-    assert place.extract("x.zarr").wait().code == 0
-    return stored(place.folder / "x.zarr")
+    return make_place(tmp_path_factory.mktemp("whole")).undisturbed("x.zarr")
 
 
 def make_place(folder: Path) -> Workplace:

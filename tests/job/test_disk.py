@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 from commands import REGIONS, WINDOWS, Ended, Workplace, wait_for, write_recording
-from conftest import SUFFIXES, done_regions, record_folder, record_lines, stored
+from conftest import done_regions, record_folder, record_lines, stored
 
 from pipeline.job.verification import verify
 from pipeline.process.resources import boot
@@ -39,17 +39,10 @@ def gate(owner, name):
 """
 
 
-@pytest.fixture(scope="module", params=SUFFIXES)
-def suffix(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, suffix: str) -> dict[str, str]:
     """What an uninterrupted job stores."""
-    place = Workplace(tmp_path_factory.mktemp("whole"))
-    assert place.extract("x" + suffix).wait().code == 0
-    return stored(place.folder / f"x{suffix}")
+    return Workplace(tmp_path_factory.mktemp("whole")).undisturbed("x" + suffix)
 
 
 @pytest.fixture

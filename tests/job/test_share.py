@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Command, Ended, Workplace, wait_for, write_recording
-from conftest import SUFFIXES, Cli, Write, record_lines, stored
+from commands import ELSEWHERE, LEASE, Command, Ended, Workplace, wait_for, write_recording
+from conftest import Cli, Write, record_lines, stored
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,14 +25,7 @@ from pipeline.store.store import open_store
 
 WINDOWS, REGIONS = 30_000, 8
 # Both must agree on it, as those of one version do.
-LEASE = "pipeline.locks.lock.LEASE_SECONDS = 1.5\n"
-ELSEWHERE = LEASE + "import socket; socket.gethostname = lambda: 'elsewhere'\n"
 BROKEN = "import ramp; ramp.Ramp.__call__ = lambda self, windows: 1 / 0"
-
-
-@pytest.fixture(scope="module", params=SUFFIXES)
-def suffix(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def make_place(folder: Path) -> Workplace:
@@ -45,9 +38,7 @@ def make_place(folder: Path) -> Workplace:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, suffix: str) -> dict[str, str]:
     """What one thread stores."""
-    place = make_place(tmp_path_factory.mktemp("whole"))
-    assert place.extract("x" + suffix).wait().code == 0
-    return stored(place.folder / f"x{suffix}")
+    return make_place(tmp_path_factory.mktemp("whole")).undisturbed("x" + suffix)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from pipeline.inputs import Inputs
 from pipeline.job.plan import Plan
 from pipeline.labels.files import load_labels, read_label
 from pipeline.labels.values import Labels, check_count, make_labels
-from pipeline.recordings.recordings import scan
+from pipeline.recordings.scanning import scan
 from pipeline.settings import Settings
 
 Write = Callable[..., Path]

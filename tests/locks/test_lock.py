@@ -10,28 +10,17 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import REGIONS, Ended, Workplace, start
-from conftest import SUFFIXES, done_regions, stored
+from commands import ELSEWHERE, LEASE, REGIONS, Ended, Workplace, start
+from conftest import done_regions, stored
 
 from pipeline.job.verification import verify
 from pipeline.locks.lease import FileLeases
-
-# Both jobs must agree on it, as those of one version do.
-LEASE = "pipeline.locks.lock.LEASE_SECONDS = 1.5\n"
-ELSEWHERE = LEASE + "import socket; socket.gethostname = lambda: 'elsewhere'\n"
-
-
-@pytest.fixture(scope="module", params=SUFFIXES)
-def suffix(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, suffix: str) -> dict[str, str]:
     """What a job stores that nothing disturbs."""
-    place = Workplace(tmp_path_factory.mktemp("whole"))
-    assert place.extract("x" + suffix).wait().code == 0
-    return stored(place.folder / f"x{suffix}")
+    return Workplace(tmp_path_factory.mktemp("whole")).undisturbed("x" + suffix)
 
 
 @pytest.fixture

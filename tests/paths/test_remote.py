@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import soundfile
 import xarray
-from commands import REGIONS, Command, Workplace, start, wait_for
+from commands import ELSEWHERE, LEASE, REGIONS, Command, Workplace, start, wait_for
 from conftest import FEATURE, ROOT, Cli, Write, save_hdf5, save_npy, sound, stored
 from s3 import Bucket, digests
 
@@ -41,8 +41,6 @@ from pipeline.record.record import Record
 from pipeline.recordings import read_windows
 from pipeline.store.store import open_store
 
-QUICK = "pipeline.locks.lock.LEASE_SECONDS = 1.5\n"
-ELSEWHERE = QUICK + "import socket; socket.gethostname = lambda: 'elsewhere'\n"
 _number = count()
 
 
@@ -60,8 +58,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 @pytest.fixture(scope="module")
 def whole(place: Workplace) -> dict[str, str]:
     """What a job stores in a folder."""
-    assert place.extract("whole.zarr").wait().code == 0
-    return stored(place.folder / "whole.zarr")
+    return place.undisturbed("whole.zarr")
 
 
 def done_regions(out: str) -> int:
@@ -174,7 +171,7 @@ def test_a_second_job_is_refused_and_the_lock_of_the_dead_is_taken(
     place: Workplace, s3: Bucket, out: str, whole: dict[str, str]
 ) -> None:
     running = held(place, s3, out, ELSEWHERE)
-    second = place.extract(out, before=s3.before + QUICK).wait()
+    second = place.extract(out, before=s3.before + LEASE).wait()
     words = f"another job (process {running.pid} on elsewhere) is writing to {out}"
     assert (second.code, words in second.err) == (2, True), second.err
     assert [str(holder) for holder in holders(RemotePath(out))] == [words[13:].partition(")")[0]]
@@ -182,7 +179,7 @@ def test_a_second_job_is_refused_and_the_lock_of_the_dead_is_taken(
     running.wait()
     place.release()
     began = time.monotonic()
-    assert place.extract(out, before=s3.before + QUICK).wait().code == 0
+    assert place.extract(out, before=s3.before + LEASE).wait().code == 0
     assert time.monotonic() - began > 1.5
     is_whole(out, whole)
 

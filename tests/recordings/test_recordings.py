@@ -21,12 +21,15 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pipeline.recordings.recordings
+import pipeline.recordings.scanning
 from pipeline.audio.readers import Header
 from pipeline.grid import WindowGrid
 from pipeline.recordings import read_windows
-from pipeline.recordings.recordings import Recording, Recordings, scan
-from pipeline.recordings.sources import Paths, find_files
+from pipeline.recordings.file_names import Paths
+from pipeline.recordings.recording import Recording
+from pipeline.recordings.recordings import Recordings
+from pipeline.recordings.scanning import scan
+from pipeline.recordings.sources import find_files
 
 Samples = npt.NDArray[np.float32]
 Write = Callable[..., Path]
@@ -119,7 +122,7 @@ def test_sources_of_all_kinds_keep_their_order(write_wav: Write, tmp_path: Path)
     assert names(scan(sources), tmp_path) == expected
 
 
-TWO_RATES = r"a\.wav has 8000 Hz, .*fast\.wav has 44100 Hz; .* give --samplerate to resample"
+TWO_RATES = r"a\.wav has 8000 Hz, .*fast\.wav has 44100 Hz; .* pass --samplerate to resample"
 
 
 def make_folder(tmp_path: Path) -> None:
@@ -155,7 +158,7 @@ def make_folder(tmp_path: Path) -> None:
             r"none of the files found, 1 in all, .*x\.wav: libsndfile: .*\); give others",
         ),
         (["st.wav"], {"channel": 5}, ValueError, r"channel 5 .*st\.wav has 2; .*0 to 1, or mix"),
-        (["a.wav"], {"channel": 1}, ValueError, r"channel 1 .*a\.wav has 1; give --channel 0, "),
+        (["a.wav"], {"channel": 1}, ValueError, r"channel 1 .*a\.wav has 1; pass --channel 0, "),
         (["a.wav", "a.wav"], {}, ValueError, r"a\.wav is among the sources 2 times; name each"),
         (["bad", "bad"], {}, ValueError, r"x\.wav is among the sources 2 times; name each file"),
         (["twice.csv"], {}, ValueError, r"a\.wav is among the sources 2 times; name each file"),
@@ -166,7 +169,7 @@ def make_folder(tmp_path: Path) -> None:
         (["blank.csv"], {}, ValueError, r"blank\.csv names no path in row 2; name one in each row"),
         (["rowless.csv"], {}, ValueError, r"rowless\.csv names no path at all; name one in each"),
         (["a.wav", "st.wav", "fast.wav"], {}, ValueError, TWO_RATES),
-        (["a.wav", "x.npy"], {}, ValueError, r"x\.npy is a NumPy array, .*; give --samplerate"),
+        (["a.wav", "x.npy"], {}, ValueError, r"x\.npy is a NumPy array, .*; pass --samplerate"),
         (["nothing.csv"], {}, ValueError, r"nothing\.csv is no manifest: .*'path'; add one"),
         (["other.csv"], {}, ValueError, r"other\.csv .* it has file, label, but no column 'path'"),
         (["binary.csv"], {}, ValueError, r"binary\.csv is not a CSV file .*; give one with a"),
@@ -198,7 +201,7 @@ def test_a_channel_or_rate_that_no_recording_can_have_is_refused_before_files_ar
     settings: Any, message: str, write_wav: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_wav("x.wav", channels=2)
-    monkeypatch.delattr("pipeline.recordings.recordings.probe")
+    monkeypatch.delattr("pipeline.recordings.scanning.probe")
     with pytest.raises(ValueError, match=message):
         scan(path, **settings)
 
@@ -483,19 +486,19 @@ def test_few_files_are_probed_ahead_and_the_first_error_ends_the_scan(
     path = write_wav("in/0000.wav", seconds=0.1)
     for i in range(1, 1500):
         os.link(path, tmp_path / "in" / f"{i:04}.wav")
-    probed, true_probe = [], pipeline.recordings.recordings.probe
+    probed, true_probe = [], pipeline.recordings.scanning.probe
 
     def probe(path: Path, samplerate: int | None) -> Header:
         probed.append(path.name)
         header = true_probe(path, samplerate)
         return replace(header, channels=2) if path.name == "0000.wav" else header
 
-    monkeypatch.setattr(pipeline.recordings.recordings, "probe", probe)
+    monkeypatch.setattr(pipeline.recordings.scanning, "probe", probe)
     recordings = scan(tmp_path / "in", channel=0)
     assert names(recordings, tmp_path / "in") == [f"{i:04}.wav" for i in range(1500)]
     assert [item.header.channels for item in recordings[:3]] == [2, 1, 1]
     probed.clear()
-    with pytest.raises(ValueError, match=r"channel 1 was asked for, but .*0001\.wav has 1; give"):
+    with pytest.raises(ValueError, match=r"channel 1 was asked for, but .*0001\.wav has 1; pass"):
         scan(tmp_path / "in", channel=1)
     assert len(probed) < 1000
 
@@ -506,12 +509,12 @@ def test_what_no_header_can_say_makes_a_file_unreadable_and_others_are_read(
     for name in "abcd":
         write_wav(f"{name}.wav")
     claims = {"a": Header(8000, 1, 2**62), "b": Header(10**12, 1, 9), "c": Header(8000, 2**40, 9)}
-    true_probe = pipeline.recordings.recordings.probe
+    true_probe = pipeline.recordings.scanning.probe
 
     def probe(path: Path, samplerate: int | None) -> Header:
         return claims.get(path.stem) or true_probe(path, samplerate)
 
-    monkeypatch.setattr(pipeline.recordings.recordings, "probe", probe)
+    monkeypatch.setattr(pipeline.recordings.scanning, "probe", probe)
     recordings = scan(tmp_path)
     assert names(recordings, tmp_path) == ["d.wav"]
     assert [Path(path).stem for path, _ in recordings.unreadable] == ["a", "b", "c"]

@@ -1,0 +1,194 @@
+"""A recording: one readable file, opened as mono samples at one rate."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
+from typing import Literal
+
+import numpy as np
+
+from pipeline.audio import MARGIN, Header, Reader, Samples, open_reader, resample_part
+from pipeline.paths import as_path, open_binary
+
+Channel = int | Literal["mix"]
+READ_BYTES = READ_SAMPLES = 1 << 20  # at a time, where a whole file is read
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One readable file, as the job uses it.
+
+    Parameters
+    ----------
+    path : str
+        As given.
+    header : Header
+        What the file says of itself.
+    channel : int or "mix"
+        The channel that is used, or the mean of all.
+    samplerate : int
+        Rate in Hz that samples are delivered at.
+    size, modified : int
+        Bytes, and modification time in ns, when it was scanned; in place of
+        the time, a number of the version of a remote file.
+    location : str
+        The absolute path, for workers that run in another folder, or the URL.
+    lost : bool
+        Whether it is no longer there, and the job goes on without it.
+    """
+
+    path: str
+    header: Header
+    channel: Channel
+    samplerate: int
+    size: int
+    modified: int
+    location: str
+    lost: bool = False
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples at `samplerate`."""
+        native = self.header.samplerate
+        # As soxr: rounded, halves up.
+        return (2 * self.header.n_samples * self.samplerate + native) // (2 * native)
+
+    @contextmanager
+    def open(self) -> Iterator[OpenRecording]:
+        """Open the file; OSError if it cannot be opened, or has changed since it was scanned."""
+        with self._named_in_errors():
+            self._check_unchanged()
+            reader = open_reader(as_path(self.location))
+        try:
+            yield OpenRecording(self, reader)
+        finally:
+            reader.close()
+
+    def check_bytes(self) -> None:
+        """Read all bytes of the file, once a process; OSError if it has changed, or they fail.
+
+        Readers give NaN for damage, which stays, and for errors of the disk or
+        the network, which pass. What is NaN after this was called is damage.
+        """
+        with self._named_in_errors():
+            self._check_unchanged()
+            with _lock_of(self):
+                _read_through(self)
+
+    def decodable(self) -> int:
+        """Number of samples before the first that cannot be read; found once a process.
+
+        For files that are decoded from their beginning.
+        """
+        with _lock_of(self), ThreadPoolExecutor(1) as fresh:  # a reader is kept by its thread
+            return fresh.submit(_count_decodable, self).result()
+
+    def _check_unchanged(self) -> None:
+        status = as_path(self.location).stat()
+        if (status.st_size, status.st_mtime_ns) != (self.size, self.modified):
+            raise OSError("it has changed since it was scanned")
+
+    @contextmanager
+    def _named_in_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            # How a class that a library derives from it is made, nobody knows.
+            kind = type(error) if type(error).__module__ == "builtins" else OSError
+            named = kind(f"{self.path}: {error.strerror or error}")
+            named.errno = error.errno
+            raise named from error
+
+
+# Threads that need the same of a file wait for the first, which remembers it for all.
+_locks: list[Lock] = []
+
+
+def _renew_locks() -> None:
+    _locks[:] = [Lock() for _ in range(64)]
+
+
+_renew_locks()
+if hasattr(os, "register_at_fork"):  # in a child, the thread that holds one does not exist
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
+def _lock_of(recording: Recording) -> Lock:
+    return _locks[hash(recording) % len(_locks)]
+
+
+@lru_cache(maxsize=1024)
+def _read_through(recording: Recording) -> None:
+    """Read all bytes of a file; an error is not remembered."""
+    n_bytes = 0
+    with open_binary(as_path(recording.location)) as file:
+        while piece := file.read(READ_BYTES):
+            n_bytes += len(piece)
+    if n_bytes != recording.size:
+        raise OSError("it has changed since it was scanned")
+
+
+@lru_cache(maxsize=1024)
+def _count_decodable(recording: Recording) -> int:
+    with recording.open() as audio:
+        for start in range(0, recording.n_samples, READ_SAMPLES):
+            samples = audio.read(start, min(start + READ_SAMPLES, recording.n_samples))
+            bad = np.flatnonzero(~np.isfinite(samples))
+            if len(bad):
+                return start + int(bad[0])
+    return recording.n_samples
+
+
+class OpenRecording:
+    """A recording that is open for reading, forwards."""
+
+    def __init__(self, recording: Recording, reader: Reader) -> None:
+        self.recording, self._reader = recording, reader
+
+    def read(self, start: int, stop: int) -> Samples:
+        """Mono samples start to stop - 1, at the rate of the recording; NaN where there is damage.
+
+        They are the same numbers whatever is read with them, also where they are resampled.
+        """
+        native, rate = self.recording.header.samplerate, self.recording.samplerate
+        if native == rate:
+            return self._read_native(start, stop)
+        ends = self.recording.header.n_samples, self.recording.n_samples
+        return resample_part(self._read_native, start, stop, (native, rate), ends)
+
+    def why(self, start: int, stop: int) -> str:
+        """Which of these samples is the first that is not finite, and why; empty if all are."""
+        bad = np.flatnonzero(~np.isfinite(self.read(start, stop)))
+        if not len(bad):
+            return ""
+        first, rate = start + int(bad[0]), self.recording.samplerate
+        place = f"sample {first} ({first / rate:.3f} s)"
+        sample = self._first_bad(first, stop)
+        if sample is None or not self._reader.has(sample):
+            remark = self._reader.remark
+            return f"it cannot be read from {place} on" + (f": {remark}" if remark else "")
+        beyond = np.isinf(self._reader.read(sample, sample + 1)).any()
+        return f"{place} is {'beyond float32' if beyond else 'not a number'}"
+
+    def _first_bad(self, start: int, stop: int) -> int | None:
+        """The first sample of the file that is not finite, about those at another rate."""
+        native, rate = self.recording.header.samplerate, self.recording.samplerate
+        reach = 0 if native == rate else 2 * MARGIN * max(native, rate) // rate
+        begin = max(0, start * native // rate - reach)
+        end = min(self.recording.header.n_samples, -(-stop * native // rate) + reach)
+        bad = np.flatnonzero(~np.isfinite(self._read_native(begin, end)))
+        return begin + int(bad[0]) if len(bad) else None
+
+    def _read_native(self, start: int, stop: int) -> Samples:
+        samples = self._reader.read(start, stop)
+        if samples.shape[1] != self.recording.header.channels:
+            samples = np.full((stop - start, self.recording.header.channels), np.nan, np.float32)
+        if self.recording.channel == "mix":
+            return np.asarray(samples.mean(axis=1, dtype=np.float64), np.float32)
+        return samples[:, self.recording.channel]
