@@ -60,13 +60,7 @@ def time_axis(values: Any) -> Axis:
 
 
 def axes_of(feature: Any) -> tuple[Axis, ...]:
-    """The axes of a feature: its `axes`, or those that its `frequencies` and `times` make.
-
-    Raises
-    ------
-    ValueError
-        If they are none.
-    """
+    """The axes of a feature: its `axes`, or those that its `frequencies` and `times` make."""
     if (axes := getattr(feature, "axes", None)) is not None:
         if not all(isinstance(axis, Axis) for axis in axes):
             raise ValueError(f"its axes are {axes!r:.80}; give a pipeline.Axis for each dimension")

@@ -50,13 +50,7 @@ class Feature(Protocol):
 
 
 def check_feature(feature: object, what: str = "features") -> None:
-    """Refuse what is no feature, and say what it lacks.
-
-    Raises
-    ------
-    ValueError
-        If it is a class, or lacks what a `Feature` has.
-    """
+    """Refuse what is no feature, and say what it lacks."""
     name = f"{what} is {feature!r:.80}"
     if isinstance(feature, type):
         raise ValueError(
@@ -81,23 +75,7 @@ def _has(feature: object, name: str) -> bool:
 
 
 def bind(feature: Feature, samplerate: int, window: float) -> Feature:
-    """Give a feature the rate and window length of the recordings it is for.
-
-    Parameters
-    ----------
-    feature : Feature
-        A dataclass with fields ``samplerate`` or ``window`` has those that
-        are None filled in; anything else is returned as it is.
-    samplerate : int
-        In Hz.
-    window : float
-        Length of a window in seconds.
-
-    Raises
-    ------
-    ValueError
-        If the feature was made for another rate or window.
-    """
+    """A feature for such recordings: fields of a dataclass that are None are filled in."""
     if not dataclasses.is_dataclass(feature) or isinstance(feature, type):
         return feature
     names = {field.name for field in dataclasses.fields(feature)}
@@ -115,13 +93,7 @@ def bind(feature: Feature, samplerate: int, window: float) -> Feature:
 
 
 def shape_of(feature: Feature) -> tuple[int, ...]:
-    """The shape of one window's features, if the axes fit it.
-
-    Raises
-    ------
-    ValueError
-        If it is no shape, or the axes do not fit it.
-    """
+    """The shape of one window's features, if the axes fit it."""
     name = type(feature).__name__
     try:
         shape = tuple(feature.shape)
@@ -148,14 +120,7 @@ def shape_of(feature: Feature) -> tuple[int, ...]:
 
 
 def check_values(feature: Feature, dtype: npt.DTypeLike) -> None:
-    """Refuse a feature whose values a dtype cannot hold, as far as it says.
-
-    Raises
-    ------
-    ValueError
-        If its floor is no number that the dtype has, or it is linear and the
-        dtype is float16.
-    """
+    """Refuse a feature whose values a dtype cannot hold, as far as it says."""
     name, dtype = type(feature).__name__, np.dtype(dtype)
     floor: Any = getattr(feature, "floor", 0.0)
     number = isinstance(floor, int | float | np.integer | np.floating)

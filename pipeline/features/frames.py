@@ -77,13 +77,7 @@ class Frames:
         return weights
 
     def check(self, because: str = "") -> None:
-        """Refuse what leaves nothing of a frame, or cuts it; `because` is why it is so long.
-
-        Raises
-        ------
-        ValueError
-            If detrending or the taper leaves nothing, or the DFT is shorter.
-        """
+        """Refuse what leaves nothing of a frame, or cuts it; `because` is why it is so long."""
         length, left = self.frame_length, DETRENDED[self.detrend]
         if length <= left:  # all that is left of a frame is rounding
             raise ValueError(

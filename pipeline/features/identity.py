@@ -33,17 +33,9 @@ VERSION = "give it an attribute version, a text or a whole number to change with
 
 @dataclass(frozen=True)
 class Code:
-    """By what the code of a feature is known.
+    """By what the code of a feature is known: this package, its version or its source's SHA-256."""
 
-    Parameters
-    ----------
-    by : {"package", "version", "source"}
-        This package for ours; what it declares; or its source.
-    value : str or int
-        The version, or the SHA-256 of the source in hexadecimal.
-    """
-
-    by: str
+    by: str  # "package", "version" or "source"
     value: str | int = ""
 
     def __str__(self) -> str:
@@ -58,19 +50,7 @@ class Code:
 
 @dataclass(frozen=True)
 class FeatureIdentity:
-    """What a feature is.
-
-    Parameters
-    ----------
-    name : str
-        "spectrogram", or ``package.module:Name``.
-    parameters : dict
-        All of them, as plain values.
-    defaults : dict
-        Those that its code gives where nothing else is given.
-    code : Code
-        By what its code is known.
-    """
+    """What a feature is: its name in the registry or module, and plain values."""
 
     name: str
     parameters: dict[str, Any]
@@ -105,14 +85,7 @@ def is_same(one: Any, other: Any) -> bool:
 
 
 def identify(feature: Feature) -> FeatureIdentity:
-    """What a feature is.
-
-    Raises
-    ------
-    ValueError
-        If its code or a parameter cannot be told from others, and it declares
-        no version.
-    """
+    """What a feature is, unless neither its code nor a version tells it from others."""
     code, name = code_of(feature), registered_name(feature) or name_of(_kind(feature))
     parameters = _parameters(feature, name, vouched=code.by == "version")
     return FeatureIdentity(name, parameters, _defaults(feature), code)
@@ -155,13 +128,7 @@ def _kind(feature: Feature) -> Any:
 
 
 def code_of(feature: Feature) -> Code:
-    """By what the code of a feature is known, as it was when first asked in this process.
-
-    Raises
-    ------
-    ValueError
-        If it is not ours, has no version, and its source cannot be had.
-    """
+    """By what the code of a feature is known, as it was when first asked in this process."""
     if registered_name(feature):
         return Code("package")
     version = getattr(feature, "version", None)

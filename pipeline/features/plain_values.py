@@ -30,21 +30,7 @@ class UnknownError(ValueError):
 
 
 def plain(value: Any, above: tuple[int, ...] = ()) -> Any:
-    """A value as JSON can hold it.
-
-    Parameters
-    ----------
-    value : object
-        Numbers, text, collections, paths, enums, arrays, functions, classes, and
-        objects of these.
-    above : tuple of int
-        The objects that it is part of, by their ``id``.
-
-    Raises
-    ------
-    UnknownError
-        If it is none of these, or a part of itself.
-    """
+    """A value as JSON can hold it; `above` are the objects that it is part of, by ``id``."""
     for kinds, convert in SIMPLE:
         if isinstance(value, kinds):
             return convert(value)
@@ -83,13 +69,7 @@ def is_found(code: Any) -> bool:
 
 
 def state_of(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass; of other objects the attributes, or what they are pickled by.
-
-    Raises
-    ------
-    UnknownError
-        If it has none that are to be seen.
-    """
+    """The fields of a dataclass; of other objects the attributes, or what they are pickled by."""
     if dataclasses.is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     kind = type(value)

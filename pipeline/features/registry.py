@@ -24,24 +24,7 @@ def registered_name(feature: object) -> str | None:
 
 
 def make_feature(name: str, parameters: Mapping[str, Any]) -> Feature:
-    """A feature by name, with parameters.
-
-    Parameters
-    ----------
-    name : str
-        "spectrogram", or ``package.module:Name`` of your own.
-    parameters : mapping
-        Its keyword arguments.
-
-    Returns
-    -------
-    Feature
-
-    Raises
-    ------
-    ValueError
-        If there is no such feature, or it refuses the parameters.
-    """
+    """A feature by name, ours or ``package.module:Name``, with parameters."""
     factory = FEATURES.get(name) or _import(name)
     if dataclasses.is_dataclass(factory):
         fields = [field.name for field in dataclasses.fields(factory) if field.init]

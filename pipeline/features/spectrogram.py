@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.checks import number, whole
 from pipeline.features.axes import Axis, frequency_axis, time_axis
 from pipeline.features.frames import DEFAULT_TAPER, Detrend, Frames, Taper
 from pipeline.features.kernels import (
@@ -103,32 +104,24 @@ class Spectrogram:
         object.__setattr__(self, "taper", _as_tuple(self.taper))
         for name in ("n_fft", "frame_length", "hop_length", "samplerate"):
             value = getattr(self, name)
-            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            if not (whole and 1 <= value < LARGEST) and (value is not None or name == "n_fft"):
-                raise ValueError(
-                    f"{name} is {value!r}; it must be a whole number of at least 1, below {LARGEST}"
-                )
-            object.__setattr__(self, name, None if value is None else int(value))
-        for name, allowed in (
+            if value is not None or name == "n_fft":
+                allowed = f"of at least 1, below {LARGEST}"
+                object.__setattr__(self, name, whole(name, value, 1, allowed, LARGEST - 1))
+        for name, words in (
             ("scaling", ("density", "spectrum")),
             ("detrend", ("constant", "linear", None)),
             ("normalize", (True, False)),
         ):
-            if getattr(self, name) not in allowed:
+            if getattr(self, name) not in words:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; allowed are "
-                    + ", ".join(repr(word) for word in allowed)
+                    + ", ".join(repr(word) for word in words)
                 )
         object.__setattr__(self, "normalize", bool(self.normalize))
         for name in ("log_offset", "window"):
-            value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (number and FINEST <= value <= 1 / FINEST):
-                raise ValueError(
-                    f"{name} is {value!r}; it must be a number above 0, or None, and from "
-                    f"{FINEST:g} to {1 / FINEST:g}"
-                )
-            object.__setattr__(self, name, None if value is None else float(value))
+            if (value := getattr(self, name)) is not None:
+                allowed = f"above 0, or None, and from {FINEST:g} to {1 / FINEST:g}"
+                object.__setattr__(self, name, number(name, value, FINEST, allowed, 1 / FINEST))
         self._check_geometry()
 
     def _check_geometry(self) -> None:

@@ -81,13 +81,7 @@ def describe(
 
 
 def check_axes(feature: Feature) -> None:
-    """Refuse axes that have the name of another variable.
-
-    Raises
-    ------
-    ValueError
-        If one does.
-    """
+    """Refuse axes that have the name of another variable."""
     taken = ("window", *NAMES)
     for axis in axes_of(feature):
         if axis.name in taken:
