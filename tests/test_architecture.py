@@ -56,7 +56,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("connection", "engine"),
     ),
     "job": (
-        *("lost", "identity", "plan", "projection", "begun", "preflight", "setup", "regions"),
+        *("identity", "plan", "projection", "begun", "preflight", "setup", "regions"),
         *("retry", "report", "execution", "extraction", "verification", "status"),
     ),
     "training": ("order", "batches", "streaming"),
