@@ -52,7 +52,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "locks": ("processes", "lease", "object_lease", "lock"),
     "cluster": (
-        *("entry", "walltime", "security", "managers", "capacity", "workers", "submissions"),
+        *("entry", "walltime", "security", "managers", "capacity", "workers"),
         *("connection", "engine"),
     ),
     "job": (

@@ -1,4 +1,4 @@
-"""The plan: what a job will do, as a value; also of a job begun, whose recordings may be lost."""
+"""The plan: what a job will do, as a value; recordings lost since it began are included."""
 
 from __future__ import annotations
 
