@@ -52,11 +52,11 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "locks": ("processes", "lease", "object_lease", "lock"),
     "cluster": (
-        *("entry", "walltime", "security", "managers", "capacity", "workers", "submissions"),
+        *("entry", "walltime", "security", "managers", "capacity", "workers"),
         *("connection", "engine"),
     ),
     "job": (
-        *("lost", "identity", "plan", "projection", "begun", "preflight", "setup", "regions"),
+        *("identity", "plan", "projection", "begun", "preflight", "setup", "regions"),
         *("retry", "report", "execution", "extraction", "verification", "status"),
     ),
     "training": ("order", "batches", "streaming"),

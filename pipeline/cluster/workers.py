@@ -1,10 +1,11 @@
-"""Workers: how many there are, and others in the place of those that are lost."""
+"""Workers: the jobs submitted for them, how many there are, and others for those lost."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Event, Thread
@@ -12,11 +13,13 @@ from typing import Any
 
 from distributed import Adaptive, Client, Scheduler, SchedulerPlugin, SpecCluster
 from distributed.comm.core import connect
+from distributed.deploy.spec import ProcessInterface
 
 from pipeline.cluster.capacity import Capacity, dask_worker
 
 INTERVAL = 1.0  # seconds between two counts
 PATIENCE = 5.0  # seconds without a worker after which that is said
+PAUSES = (1.0, 2.0, 0.0)  # seconds after each attempt to submit a job: its system may be busy
 ANSWER = "2s"  # in which the nanny of a lost worker answers, if there still is one
 
 
@@ -137,3 +140,72 @@ class Watch:
                     "before they get here, which their own logs would say"
                 )
                 said = True
+
+
+class Submissions:
+    """Follows the jobs of a cluster, and says so when one could not be submitted.
+
+    Dask itself logs that, and goes on as if the job were in the queue. Where others were
+    submitted, `notice` is called with a sentence; where none was, `none` with the reason.
+    """
+
+    def __init__(self, notice: Callable[[str], None], none: Callable[[str], None]) -> None:
+        self._notice, self._none = notice, none
+        self._under_way = 0
+        self._submitted: set[Any] = set()
+        self._said: set[str] = set()
+
+    def followed(self, job_class: Any) -> Any:
+        """A class of jobs like `job_class` that reports here."""
+        submissions = self
+
+        class Job(job_class):  # type: ignore[misc]
+            async def start(self) -> None:
+                reason = await submissions._submit(super().start)
+                if reason is None:
+                    submissions._submitted.add(self)
+                else:
+                    await ProcessInterface.start(self)  # it is as if it were in the queue
+                    submissions._report(reason)
+
+            async def close(self) -> None:
+                submissions._submitted.discard(self)
+                await super().close()
+
+        Job.__name__ = job_class.__name__
+        return Job
+
+    async def _submit(self, start: Callable[[], Awaitable[None]]) -> str | None:
+        """Why a job could not be submitted; None if it was."""
+        self._under_way += 1
+        try:
+            for pause in PAUSES:
+                try:
+                    await start()
+                    return None
+                except FileNotFoundError as error:
+                    return f"there is no command {error.filename} here"
+                except (OSError, RuntimeError, ValueError) as error:
+                    reason = _reason(error)
+                await asyncio.sleep(pause)
+            return reason
+        finally:
+            self._under_way -= 1
+
+    def _report(self, reason: str) -> None:
+        if not self._submitted and not self._under_way:
+            self._none(reason)
+        elif reason not in self._said:
+            self._said.add(reason)
+            self._notice(f"not all jobs could be submitted: {reason}")
+
+
+def _reason(error: Exception) -> str:
+    """What a batch system says, in one line."""
+    found = re.search(
+        r"Exit code: (.*?)\nCommand:\n(.*?)\nstdout:\n(.*?)\nstderr:\n(.*)", str(error), re.DOTALL
+    )
+    if found is None:
+        return " ".join(str(error).split())
+    code, command, out, err = (" ".join(text.split()) for text in found.groups())
+    return f"'{command}' ended with exit code {code}" + (f" ({err or out})" if err or out else "")

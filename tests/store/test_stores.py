@@ -246,7 +246,7 @@ def test_each_unit_divides_the_next_and_memory_is_bounded(
     if done is not None:
         assert layout.length_of(done) == n_windows
         done[-1] = False
-        assert layout.length_of(done) == n_windows - layout.length(layout.n_regions - 1)
+        assert layout.length_of(done) == layout.bounds(layout.n_regions - 1)[0]
 
 
 @given(n_windows=st.integers(1, 10**12))
