@@ -1,10 +1,8 @@
-"""Leases: rights that last as long as their holder shows signs of life; here, as files."""
+"""Leases: rights that last as long as their holder shows signs of life; here as files."""
 
 from __future__ import annotations
 
-import glob
 import os
-import secrets
 import socket
 import time
 from contextlib import suppress
@@ -47,58 +45,6 @@ class Lease(Protocol):
 
     def owner(self) -> str:
         """Who holds it, for people."""
-
-
-class Leases(Protocol):
-    """All leases of one store."""
-
-    def lock(self) -> Lease:
-        """Held by the job that has the store for itself."""
-
-    def setup_lock(self) -> Lease:
-        """Held by the one share that makes, fixes or finishes the store."""
-
-    def share(self, share: str) -> Lease:
-        """A new one, for a share such as "0/4"."""
-
-    def shares(self) -> list[Lease]:
-        """Those of all shares that are there."""
-
-
-class FileLeases:
-    """Leases as files beside a store."""
-
-    def __init__(self, path: Path, seconds: float) -> None:
-        self._path, self._seconds = path, seconds
-
-    def lock(self) -> FileLease:
-        return self._lease(f".{self._path.name}.lock")
-
-    def setup_lock(self) -> FileLease:
-        return self._lease(f".{self._path.name}.turn")
-
-    def share(self, share: str) -> FileLease:
-        return self._lease(f".{self._path.name}.{new_share_name(share)}")
-
-    def shares(self) -> list[Lease]:
-        pattern = f".{glob.escape(self._path.name)}.*-*-????????.share"
-        return [self._lease(file.name) for file in sorted(self._path.parent.glob(pattern))]
-
-    def _lease(self, name: str) -> FileLease:
-        return FileLease(self._path.with_name(name), self._seconds)
-
-
-def new_share_name(share: str) -> str:
-    """A name for the lease of a share, which nobody else has."""
-    return f"{share.replace('/', '-')}-{secrets.token_hex(4)}.share"
-
-
-def share_of(lease: Lease) -> str | None:
-    """The share that a lease is for, if any."""
-    if not lease.name.endswith(".share"):
-        return None
-    index, count, _ = lease.name.split(".")[-2].split("-")
-    return f"{index}/{count}"
 
 
 class FileLease:

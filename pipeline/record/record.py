@@ -17,9 +17,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
-from pipeline.paths import AnyPath, RemotePath, open_binary, put_lines
+from pipeline.paths import AnyPath, open_binary, put_lines
 from pipeline.record.entries import (
     CommonFiles,
     Done,
@@ -77,13 +78,11 @@ class Record:
 
     def stamp(self) -> tuple[int, int]:
         """What changes when another job begins here."""
-        if isinstance(self._job, RemotePath):
-            found = self._job.stat()
-            return found.st_ino, found.st_mtime_ns
-        # NFS answers from its cache until the file is opened; which fails where the parts of
-        # a store have taken all the files that a process may open.
-        with suppress(OSError), open(self._job, "rb"):
-            pass
+        if isinstance(self._job, Path):
+            # NFS answers from its cache until the file is opened; which fails where the parts
+            # of a store have taken all the files that a process may open.
+            with suppress(OSError), open(self._job, "rb"):
+                pass
         status = self._job.stat()
         return status.st_ino, status.st_mtime_ns
 
@@ -95,11 +94,11 @@ class Record:
 
     def damaged(self) -> list[AnyPath]:
         """Which of its files are damaged, the logs excepted, whose lines tell by themselves."""
-        found: list[AnyPath] = []
         try:
             job = self.job()
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError):
             return [self._job]
+        found: list[AnyPath] = []
         try:
             self.read_finished()
         except ValueError:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
-from pipeline.layout import Layout
 from pipeline.paths import RemotePath, aside_of, open_bucket, translated
 from pipeline.record import SameJob
-from pipeline.store.schema import Variable
+from pipeline.store.schema import Contents
 from pipeline.store.shards import Piece, Shards
 from pipeline.store.zarr_group import ZarrGroup
 
@@ -42,14 +41,12 @@ class RemoteStore(ZarrGroup[RemotePath]):
         return not self._mark.is_file() and self.path.is_dir()
 
     @contextmanager
-    def creating(
-        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-    ) -> Iterator[RemoteStore]:
+    def creating(self, contents: Contents) -> Iterator[RemoteStore]:
         # In its place: the first line of its record, put last, makes it appear.
         self.sweep()
         self._mark.touch()
         try:
-            self.create_group(layout, variables, attrs)
+            self.create_group(contents)
             yield self
         except BaseException:
             with suppress(OSError):
@@ -58,11 +55,9 @@ class RemoteStore(ZarrGroup[RemotePath]):
         self._mark.unlink()
 
     @contextmanager
-    def remaking(
-        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-    ) -> Iterator[RemoteStore]:
+    def remaking(self, contents: Contents) -> Iterator[RemoteStore]:
         made = RemoteStore(self._aside() / aside_of(self.path).name)
-        made.create_group(layout, variables, attrs)
+        made.create_group(contents)
         yield made
         names = [*made.files()]
         for name in names:
@@ -89,9 +84,6 @@ class RemoteStore(ZarrGroup[RemotePath]):
             else:
                 self.path.unlink_below(last=self._mark)
         self._aside().unlink_below()
-
-    def files(self) -> Iterator[str]:
-        return (name for name, _ in self.path.walk() if not name.startswith(".record/"))
 
     def names_below(self, name: str) -> Iterator[str]:
         return (file for file, _ in (self.path / name).walk())

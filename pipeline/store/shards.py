@@ -21,9 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.paths import AnyPath, RemotePath
-from pipeline.store.encoding import Encoding
+from pipeline.store.encoding import Array, Encoding
 
-Array = npt.NDArray[Any]
 Bytes = bytes | npt.NDArray[np.uint8]
 Piece = bytes | memoryview
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,19 +14,17 @@ import numpy.typing as npt
 from pipeline.layout import Layout
 from pipeline.paths import AnyPath, StoredFile, stored_file
 from pipeline.record import SameJob
-from pipeline.store.encoding import Encoding
-from pipeline.store.schema import Variable
-
-Array = npt.NDArray[Any]
+from pipeline.store.encoding import Array, Encoding
+from pipeline.store.schema import Contents
 
 
-class Region(Protocol):
-    """Writes the features of one region, and knows what it stored."""
+@dataclass(frozen=True)
+class Region:
+    """Writes the features of one region, block by block, and knows what it stored."""
 
+    # Encoded features of windows from the first on: whole shards, or up to the last window.
+    write: Callable[[int, Array], None]
     files: list[StoredFile]
-
-    def write(self, start: int, block: Array) -> None:
-        """Store encoded features of windows from `start` on: whole shards, or up to the last."""
 
 
 class Store(ABC):
@@ -56,15 +55,11 @@ class Store(ABC):
         """Whether anything of it is there."""
 
     @abstractmethod
-    def creating(
-        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-    ) -> AbstractContextManager[Store]:
+    def creating(self, contents: Contents) -> AbstractContextManager[Store]:
         """Make the store aside; it appears at `path`, whole, when the block ends."""
 
     @abstractmethod
-    def remaking(
-        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-    ) -> AbstractContextManager[Store]:
+    def remaking(self, contents: Contents) -> AbstractContextManager[Store]:
         """Make the common files anew, aside; they replace the old ones when the block ends."""
 
     @abstractmethod

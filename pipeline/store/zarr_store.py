@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from pipeline.layout import Layout
 from pipeline.paths import aside_of, put_in_place, put_lines, remove, sweep, walk
-from pipeline.store.schema import Variable
+from pipeline.store.schema import Contents
 from pipeline.store.shards import Piece
 from pipeline.store.zarr_group import ZarrGroup
 
@@ -31,22 +29,18 @@ class ZarrStore(ZarrGroup[Path]):
         return self.path.exists()
 
     @contextmanager
-    def creating(
-        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-    ) -> Iterator[ZarrStore]:
+    def creating(self, contents: Contents) -> Iterator[ZarrStore]:
         with put_in_place(self.path) as aside, _quiet_failure(aside):
             made = ZarrStore(aside)
-            made.create_group(layout, variables, attrs)
+            made.create_group(contents)
             yield made
 
     @contextmanager
-    def remaking(
-        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-    ) -> Iterator[ZarrStore]:
+    def remaking(self, contents: Contents) -> Iterator[ZarrStore]:
         aside = aside_of(self.path)
         try:
             made = ZarrStore(aside)
-            made.create_group(layout, variables, attrs)
+            made.create_group(contents)
             yield made
             names = [*made.files()]
             for name in names:
@@ -65,9 +59,6 @@ class ZarrStore(ZarrGroup[Path]):
     def sweep(self) -> None:
         sweep(self.path.parent, self.path.name)
         sweep(self.path)
-
-    def files(self) -> Iterator[str]:
-        return walk(self.path, {self.record_folder})
 
     def names_below(self, name: str) -> Iterator[str]:
         return walk(self.path / name, set())
