@@ -7,7 +7,7 @@ import socket
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pipeline.locks.processes import is_stopped, namespace
 
@@ -15,36 +15,6 @@ if TYPE_CHECKING:
     from filelock import SoftFileLease
 
 LOOK_SECONDS = 0.25  # how often somebody who waits looks again
-
-
-class Lease(Protocol):
-    """One right, which one process at a time holds."""
-
-    name: str  # of the file or object
-
-    def acquire(self, seconds: float) -> None:
-        """Take it when it is free, or its holder dead; a TimeoutError after `seconds`.
-
-        The time for which a holder showed no sign of life adds up over several calls.
-        """
-
-    def release(self) -> None:
-        """Give it back."""
-
-    def lost(self) -> bool:
-        """Whether another took it, while this process was stopped for too long."""
-
-    def exists(self) -> bool:
-        """Whether there may be a holder, alive or dead."""
-
-    def lives(self) -> bool:
-        """Whether there is a holder, who has shown a sign of life lately."""
-
-    def is_local(self) -> bool:
-        """Whether the holder is a process of this host, which is seen when it dies."""
-
-    def owner(self) -> str:
-        """Who holds it, for people."""
 
 
 class FileLease:
@@ -64,6 +34,10 @@ class FileLease:
         self._empty: tuple[tuple[int, ...], float] | None = None  # what was seen, since when
 
     def acquire(self, seconds: float) -> None:
+        """Take it when it is free, or its holder dead; a TimeoutError after `seconds`.
+
+        The time for which a holder showed no sign of life adds up over several calls.
+        """
         until = time.monotonic() + seconds
         while True:
             try:
@@ -92,20 +66,24 @@ class FileLease:
                 self._file.unlink()
 
     def release(self) -> None:
+        """Give it back."""
         self._lease.release()
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
     def lost(self) -> bool:
+        """Whether another took it, while this process was stopped for too long."""
         # The lease itself notices when it next touches the file. Who takes over removes
         # the file, which the handle leads to also when a folder above it was renamed.
         return self._lease.compromise is not None or not os.fstat(self._handle).st_nlink
 
     def exists(self) -> bool:
+        """Whether there may be a holder, alive or dead."""
         return self._file.exists()
 
     def lives(self) -> bool:
+        """Whether there is a holder, who has shown a sign of life lately."""
         try:
             age = time.time() - self._file.stat().st_mtime
         except FileNotFoundError:
@@ -117,6 +95,7 @@ class FileLease:
         return stopped is not None and (stopped or age <= self._seconds)
 
     def is_local(self) -> bool:
+        """Whether the holder is a process of this host, which is seen when it dies."""
         owner = self._lease.owner
         if owner is None:
             return False
@@ -126,5 +105,6 @@ class FileLease:
         return bool(same) and host == socket.gethostname()
 
     def owner(self) -> str:
+        """Who holds it, for people."""
         owner = self._lease.owner
         return f"process {owner.pid} on {owner.hostname.partition('?')[0]}" if owner else "unknown"

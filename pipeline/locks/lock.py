@@ -10,16 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pipeline.locks.lease import LOOK_SECONDS, FileLease, Lease
+from pipeline.locks.lease import LOOK_SECONDS, FileLease
 from pipeline.locks.object_lease import ObjectLease
 from pipeline.paths import AnyPath, RemotePath
 
 # A job shows a sign of life three times in this time. One of another host that shows none
-# for so long is taken for dead; one of this host is seen when it dies.
+# for so long is taken for dead; of one of this host it is seen at once that it died.
 LEASE_SECONDS = 30.0
-# So long a job of this host that wants the store for itself holds the lock at most before it
-# gives it back, if a share is at work.
+# A job of this host that asks for the whole store while a share is at work holds the lock for
+# less than this, and is then refused.
 PAUSE_SECONDS = 2.0
+Lease = FileLease | ObjectLease
 
 
 @dataclass(frozen=True)

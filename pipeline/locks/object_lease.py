@@ -104,7 +104,9 @@ class ObjectLease:
                 self._path.unlink()
 
     def lost(self) -> bool:
-        if time.monotonic() - self._beaten > self._seconds / 2:  # this process or the server stood
+        if (
+            time.monotonic() - self._beaten > self._seconds / 2
+        ):  # this process or the server was stopped
             self._beat()
         return self._lost
 

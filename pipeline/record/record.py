@@ -52,7 +52,7 @@ class Record:
         """Write what the job is, before anything of it is done.
 
         `identity` determines the stored bytes: its digest is the fingerprint. Each of
-        `inputs` is a file's path, by what it is known again, and what its header said.
+        `inputs` is the row of a file: its path, size and time, and what its header said.
         """
         self._logs.mkdir(parents=True, exist_ok=True)
         put_lines(self._inputs, map(json_line, inputs))
@@ -93,7 +93,7 @@ class Record:
                 yield json.loads(line)
 
     def damaged(self) -> list[AnyPath]:
-        """Which of its files are damaged, the logs excepted, whose lines tell by themselves."""
+        """Which of its files are damaged, apart from the logs, whose lines have checksums."""
         try:
             job = self.job()
         except (OSError, ValueError):

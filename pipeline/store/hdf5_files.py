@@ -116,16 +116,14 @@ def create_features(
 
 def replace_virtual(file: h5py.File, stored: Stored) -> h5py.Dataset:
     """A dataset for all features in place of the virtual one, with its attributes and scales."""
-    attrs = dict(file["features"].attrs)
+    attrs = {key: value for key, value in file["features"].attrs.items() if key not in HIDDEN}
     dims = tuple(dim.label for dim in file["features"].dims)
     for dim in file["features"].dims:
         for scale in list(dim.values()):
             dim.detach_scale(scale)
     del file["features"]
     features = create_features(file, stored, stored.shape[0])
-    for key, value in attrs.items():
-        if key not in HIDDEN:
-            features.attrs[key] = value
+    features.attrs.update(attrs)
     features.attrs["region"] = stored.shape[0]
     _attach(file, "features", dims)
     return features
@@ -173,8 +171,8 @@ def _is_bare(dataset: h5py.Dataset) -> bool:
 class _DeferringFile(FileIO):
     """A file that takes all that is written, and tells afterwards what the system refused.
 
-    HDF5 crashes the process, when that ends at the latest, if the system refuses what is
-    written as a file is closed: its disk is full, or gone.
+    If the system refuses what HDF5 writes as it closes a file, as on a disk that is full or
+    gone, HDF5 crashes the process, at the latest when that ends.
     """
 
     def __init__(self, path: Path, mode: str) -> None:

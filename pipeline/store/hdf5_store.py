@@ -39,7 +39,7 @@ from pipeline.record import SameJob
 from pipeline.store.encoding import Array, Encoding
 from pipeline.store.hdf5_files import Stored, create_features, fill_master, values_of, written
 from pipeline.store.schema import Contents
-from pipeline.store.store import Region, Store
+from pipeline.store.store import Holds, Region, Store
 
 MASTER = "master"
 OPEN_PARTS = 64
@@ -127,9 +127,7 @@ class Hdf5Store(Store):
     def owns(self, name: str) -> bool:
         return name != MASTER
 
-    def in_place(
-        self, layout: Layout, regions: npt.NDArray[np.bool_]
-    ) -> Callable[[tuple[StoredFile, ...]], bool]:
+    def in_place(self, layout: Layout, regions: npt.NDArray[np.bool_]) -> Holds:
         return partial(in_place, self.locate)
 
     def windows_of(self, name: str, layout: Layout) -> tuple[int, int] | None:
@@ -154,16 +152,15 @@ class Hdf5Store(Store):
     def region(self, start: int, stop: int) -> Iterator[Region]:
         part = self.locate(self.file_of(start))
         with put_in_place(part) as aside, written(aside, "w", libver="latest") as (file, check):
-            fill_value = self.encoding.fill_value
-            features = create_features(file, self.stored, stop - start, fill_value)
+            features = create_features(file, self.stored, stop - start, self.encoding.fill_value)
 
             def write(first: int, block: Array) -> None:
                 features[first - start : first - start + len(block)] = block
                 check()
 
-            region = Region(write, [])
-            yield region
-        region.files.append(stored_file(part, part.name))
+            files: list[StoredFile] = []
+            yield Region(write, files)
+        files.append(stored_file(part, part.name))
 
     @contextmanager
     def finishing(self) -> Iterator[Hdf5Store]:

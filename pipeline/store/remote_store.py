@@ -17,7 +17,7 @@ class RemoteStore(ZarrGroup[RemotePath]):
     """Reads and writes a Zarr store in a bucket.
 
     It is there when its record has a first line, which is put last. A mark is put before
-    anything else: while it stands without that line, what is there is only what a killed
+    anything else: while it is there without that line, the rest is only what a killed
     job has left of a store that it was making, or removing.
     """
 
@@ -36,9 +36,7 @@ class RemoteStore(ZarrGroup[RemotePath]):
         return translated(self.path.url)
 
     def exists(self) -> bool:
-        if self._logs.is_dir():
-            return True
-        return not self._mark.is_file() and self.path.is_dir()
+        return self._logs.is_dir() or (not self._mark.is_file() and self.path.is_dir())
 
     @contextmanager
     def creating(self, contents: Contents) -> Iterator[RemoteStore]:
@@ -93,7 +91,3 @@ class RemoteStore(ZarrGroup[RemotePath]):
 
     def put(self, name: str, pieces: list[Piece]) -> None:
         self.locate(name).write_bytes(b"".join(pieces))
-
-    @contextmanager
-    def finishing(self) -> Iterator[RemoteStore]:
-        yield self  # in its place: nobody reads `valid` before the job is finished

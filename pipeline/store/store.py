@@ -17,6 +17,8 @@ from pipeline.record import SameJob
 from pipeline.store.encoding import Array, Encoding
 from pipeline.store.schema import Contents
 
+Holds = Callable[[tuple[StoredFile, ...]], bool]
+
 
 @dataclass(frozen=True)
 class Region:
@@ -32,8 +34,8 @@ class Store(ABC):
 
     path: AnyPath
     record_folder: AnyPath
-    job: SameJob | None  # that it must still be of when features are read
-    written_last: str  # how the names begin of the common files that `finishing` writes
+    job: SameJob | None  # whose store it must still be when features are read
+    written_last: str  # the common files that `finishing` writes have names that begin so
 
     @property
     def packed(self) -> bool:
@@ -95,13 +97,11 @@ class Store(ABC):
         """Whether only this store puts files of such a name there."""
 
     @abstractmethod
-    def in_place(
-        self, layout: Layout, regions: npt.NDArray[np.bool_]
-    ) -> Callable[[tuple[StoredFile, ...]], bool]:
-        """Tells whether files are where, and as long as, they were when they were recorded.
+    def in_place(self, layout: Layout, regions: npt.NDArray[np.bool_]) -> Holds:
+        """A function that says whether files are still there, and as long as was recorded.
 
-        It is asked for the common files, and those of the regions that are marked. A
-        machine that lost its power may keep the line of a region, and lose its data.
+        It is asked about the common files, and those of the regions that are marked. After a
+        loss of power a region may have its line in the record, but not its data.
         """
 
     def tells_damage(self, name: str) -> bool:

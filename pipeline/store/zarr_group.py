@@ -21,7 +21,7 @@ from pipeline.record import SameJob
 from pipeline.store.encoding import Array, Encoding
 from pipeline.store.schema import NAMES, Contents
 from pipeline.store.shards import Piece, Shards, own_checksum
-from pipeline.store.store import Region, Store
+from pipeline.store.store import Holds, Region, Store
 
 METADATA = "zarr.json"
 
@@ -91,9 +91,7 @@ class ZarrGroup(Store, Generic[PathT]):
             names = [METADATA] if array == "features" else self.names_below(array)
             yield from (f"{array}/{name}" for name in names)
 
-    def in_place(
-        self, layout: Layout, regions: npt.NDArray[np.bool_]
-    ) -> Callable[[tuple[StoredFile, ...]], bool]:
+    def in_place(self, layout: Layout, regions: npt.NDArray[np.bool_]) -> Holds:
         # One listing answers for all. Of a region no more is kept than how many files it
         # has, and their bytes.
         count, size = (np.zeros(layout.n_regions, np.int64) for _ in range(2))
@@ -198,6 +196,9 @@ class ZarrGroup(Store, Generic[PathT]):
 
         with self.translated():
             return shards_of(self.path / "features", self._group()["features"])
+
+    def finishing(self) -> AbstractContextManager[Store]:
+        return nullcontext(self)  # nobody reads `valid` before the job is finished
 
     @contextmanager
     def region(self, start: int, stop: int) -> Iterator[Region]:

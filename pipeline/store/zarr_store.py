@@ -15,7 +15,8 @@ from pipeline.store.schema import Contents
 from pipeline.store.shards import Piece
 from pipeline.store.zarr_group import ZarrGroup
 
-# Of a file system that may be far, so many sizes are asked for at a time, of so many names.
+# How many sizes are asked for at a time, of a file system that may be far away; out of how
+# many names that are held.
 THREADS, LISTED = 16, 4096
 
 
@@ -37,9 +38,8 @@ class ZarrStore(ZarrGroup[Path]):
 
     @contextmanager
     def remaking(self, contents: Contents) -> Iterator[ZarrStore]:
-        aside = aside_of(self.path)
+        made = ZarrStore(aside_of(self.path))
         try:
-            made = ZarrStore(aside)
             made.create_group(contents)
             yield made
             names = [*made.files()]
@@ -49,7 +49,7 @@ class ZarrStore(ZarrGroup[Path]):
             for name in {*self.small_files()} - {*names}:  # of `valid`, which is filled at the end
                 self.locate(name).unlink()
         finally:
-            remove(aside)
+            remove(made.path)
 
     def remove(self) -> None:
         aside = aside_of(self.path)
@@ -59,6 +59,8 @@ class ZarrStore(ZarrGroup[Path]):
     def sweep(self) -> None:
         sweep(self.path.parent, self.path.name)
         sweep(self.path)
+        for left in (self.path / "valid").rglob("*.partial"):  # by zarr
+            left.unlink()
 
     def names_below(self, name: str) -> Iterator[str]:
         return walk(self.path / name, set())
@@ -78,13 +80,6 @@ class ZarrStore(ZarrGroup[Path]):
     def put(self, name: str, pieces: list[Piece]) -> None:
         path = self.locate(name)
         put_lines(path, pieces, beside=path.parent)
-
-    @contextmanager
-    def finishing(self) -> Iterator[ZarrStore]:
-        # In its place: nobody reads `valid` before the job is finished.
-        for left in (self.path / "valid").rglob("*.partial"):
-            left.unlink()
-        yield self
 
 
 @contextmanager
