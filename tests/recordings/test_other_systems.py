@@ -13,7 +13,7 @@ from other_systems import BARE
 
 READ = """
     from pathlib import Path
-    from pipeline.labels import load_labels, read_label
+    from pipeline.labels.files import load_labels, read_label
     from pipeline.process import boot, memory_limit, numerics_class
     recordings = pl.scan(".", samplerate=8000)
     windows = pl.open_windows(recordings, pl.WindowGrid(recordings)).compute(scheduler="threads")
