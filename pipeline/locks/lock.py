@@ -56,10 +56,6 @@ class Lock:
         """
         yield []
 
-    def release(self) -> None:
-        """Give the right back."""
-        self._lease.release()
-
 
 class _Leases:
     """All leases of one store: files beside it, or objects below a name beside it."""
@@ -112,7 +108,7 @@ class _Share(Lock):
             others = [other for other in self._leases.shares() if other.name != self._lease.name]
             yield [_holder(other) for other in others if not _is_dead(other)]
             if leaving:
-                self.release()
+                self._lease.release()
         finally:
             setup_lock.release()
 

@@ -72,8 +72,9 @@ class ObjectLease:
         return owner if isinstance(owner, dict) else {}, status.version
 
     def _replace(self, version: Version | None) -> None:
-        self._beats += 1
-        beat = {**_here(), "token": self._token, "beat": self._beats}
+        self._beats, pid = self._beats + 1, os.getpid()
+        here = {"host": socket.gethostname(), "pid": pid, "space": namespace(), "began": began(pid)}
+        beat = {**here, "token": self._token, "beat": self._beats}
         self._version = self._path.replace(json.dumps(beat).encode(), version)
         self._beaten = time.monotonic()
 
@@ -127,11 +128,6 @@ class ObjectLease:
     def owner(self) -> str:
         owner, _ = self._read()
         return f"process {owner.get('pid')} on {owner.get('host')}" if owner else "unknown"
-
-
-def _here() -> dict[str, Any]:
-    pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "space": namespace(), "began": began(pid)}
 
 
 def _is_local(owner: Mapping[str, Any]) -> bool:

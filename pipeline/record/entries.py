@@ -16,10 +16,6 @@ STORED_AS = {"common": "made"}  # fields that JSON has under another name
 ELEMENTS: dict[str, Any] = {"files": StoredFile._make, "unreadable": tuple, "regions": int}
 
 
-def _here() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
 @dataclass(frozen=True)
 class Done:
     """A region is stored."""
@@ -29,7 +25,7 @@ class Done:
     files: tuple[StoredFile, ...]
     unreadable: tuple[Unreadable, ...] = ()  # a run of windows of one recording each
     seconds: float = 0.0
-    worker: str = field(default_factory=_here)  # host and process
+    worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     numerics: str = ""  # the numerics class of the worker
     boot: str = ""  # since when its host runs; empty if the files were flushed to the disk
     time: float = field(default=0.0, compare=False)  # in seconds since 1970

@@ -38,7 +38,8 @@ def create_group(store: Any, contents: Contents) -> None:
 
 
 def _create_array(group: zarr.Group, name: str, variable: Variable, layout: Layout) -> None:
-    options: dict[str, Any]
+    length = max(1, min(COORDINATE_CHUNK, variable.shape[0]))
+    options: dict[str, Any] = {"chunks": (length, *variable.shape[1:]), "compressors": CHECKED}
     if name == "features":
         options = {
             "chunks": (layout.chunk, *layout.shape),
@@ -46,9 +47,6 @@ def _create_array(group: zarr.Group, name: str, variable: Variable, layout: Layo
             "compressors": _compressors(layout.compression, variable.dtype.itemsize),
             "fill_value": Encoding.of(layout).fill_value,
         }
-    else:
-        length = max(1, min(COORDINATE_CHUNK, variable.shape[0]))
-        options = {"chunks": (length, *variable.shape[1:]), "compressors": CHECKED}
     array = group.create_array(
         name,
         shape=variable.shape,

@@ -213,19 +213,17 @@ class ZarrGroup(Store, Generic[PathT]):
         with ThreadPoolExecutor(1) as sender:
 
             def write(first: int, block: Array) -> None:
-                self._check_whole_shards(first, first + len(block))
+                last = first + len(block)
+                if first % self.shard or (last % self.shard and last != self.shards.n_windows):
+                    raise ValueError(
+                        f"windows {first} to {last} were to be written; a block must be whole "
+                        f"shards of {self.shard} windows"
+                    )
                 finish()
                 sending.append(sender.submit(self._put_shards, first, block))
 
             yield Region(write, files)
             finish()
-
-    def _check_whole_shards(self, start: int, stop: int) -> None:
-        if start % self.shard or (stop % self.shard and stop != self.shards.n_windows):
-            raise ValueError(
-                f"windows {start} to {stop} were to be written; a block must be whole shards of "
-                f"{self.shard} windows"
-            )
 
     def _put_shards(self, start: int, block: Array) -> list[StoredFile]:
         """Put the files of a block in place; known to the last byte, they are not read back."""
