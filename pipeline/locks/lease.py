@@ -7,12 +7,8 @@ import socket
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.locks.processes import is_stopped, namespace
-
-if TYPE_CHECKING:
-    from filelock import SoftFileLease
 
 LOOK_SECONDS = 0.25  # how often somebody who waits looks again
 
@@ -29,7 +25,7 @@ class FileLease:
         from filelock import SoftFileLease
 
         self.name, self._file, self._seconds = file.name, file, seconds
-        self._lease: SoftFileLease = SoftFileLease(file, lease_duration=seconds)
+        self._lease = SoftFileLease(file, lease_duration=seconds)
         self._handle = -1
         self._empty: tuple[tuple[int, ...], float] | None = None  # what was seen, since when
 

@@ -1,4 +1,4 @@
-"""The arrays of a Zarr group, made by zarr; how those of features are stored, by its metadata."""
+"""The arrays of a Zarr group, made by zarr, and `Shards` as the metadata describe them."""
 
 from __future__ import annotations
 
