@@ -10,7 +10,7 @@ from contextlib import suppress
 from threading import Event, Thread
 from typing import Any
 
-from distributed import Adaptive, Client, SpecCluster
+from distributed import Adaptive, Client, Scheduler, SchedulerPlugin, SpecCluster
 from distributed.comm.core import connect
 
 from pipeline.cluster.capacity import Capacity, dask_worker
@@ -32,41 +32,50 @@ class Replacing(Adaptive):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._nannies: dict[Any, set[str]] = {}
+        self._nannies: dict[Any, str | None] = {}  # of all workers that have come, by name
+        if isinstance(self.cluster.scheduler, Scheduler):  # else it is in another process
+            self.cluster.scheduler.add_plugin(_Arrivals(self._nannies))
 
     async def recommendations(self, target: int) -> dict[str, Any]:
         """Forget lost jobs; the target then asks for others."""
         if lost := await self._lost():
             await self.cluster.scale_down(lost)
-            for job in lost:
-                del self._nannies[job]  # the next one may have its name
+            for members in lost.values():
+                for name in members:
+                    self._nannies.pop(name, None)  # the next one may have its name
         found: dict[str, Any] = await super().recommendations(target)
         return found
 
-    async def _lost(self) -> list[Any]:
+    async def _lost(self) -> dict[Any, list[Any]]:
+        """Names of the workers of each job that is lost."""
         there = {each["name"]: each for each in self.cluster.scheduler_info["workers"].values()}
-        missing = []
+        self._nannies |= {name: each["nanny"] for name, each in there.items()}
+        missing = {}
         for job, spec in self.cluster.worker_spec.items():
             members = [f"{job}{suffix}" for suffix in spec.get("group", ())] or [job]
-            if nannies := {there[name]["nanny"] for name in members if name in there}:
-                self._nannies[job] = nannies - {None}
-            elif job in self._nannies:
-                missing.append(job)
-        self._nannies = {
-            job: nannies
-            for job, nannies in self._nannies.items()
-            if job in self.cluster.worker_spec
-        }
-        alive = await asyncio.gather(*(self._answers(job) for job in missing))
-        return [job for job, answers in zip(missing, alive, strict=True) if not answers]
+            if not there.keys() & members and self._nannies.keys() & members:
+                missing[job] = members
+        alive = await asyncio.gather(*(self._answers(members) for members in missing.values()))
+        return {job: missing[job] for job, one in zip(missing, alive, strict=True) if not one}
 
-    async def _answers(self, job: Any) -> bool:
-        for nanny in self._nannies[job]:
+    async def _answers(self, members: list[Any]) -> bool:
+        for nanny in {self._nannies.get(name) for name in members} - {None}:
             with suppress(OSError):
                 security = self.cluster.security.get_connection_args("client")
                 (await connect(nanny, timeout=ANSWER, **security)).abort()
                 return True
         return False
+
+
+class _Arrivals(SchedulerPlugin):
+    """Notes each worker that comes, also one that is gone before anybody looks."""
+
+    def __init__(self, nannies: dict[Any, str | None]) -> None:
+        self._nannies = nannies
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        state = scheduler.workers[worker]
+        self._nannies[state.name] = state.nanny
 
 
 class Watch:
