@@ -48,7 +48,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "store": (
         *("encoding", "schema", "shards", "store"),
         *("zarr_arrays", "zarr_group", "zarr_store", "remote_store"),
-        *("hdf5_file", "hdf5_datasets", "hdf5_store", "opening", "packing"),
+        *("hdf5_files", "hdf5_store", "opening", "packing"),
     ),
     "locks": ("processes", "lease", "object_lease", "lock"),
     "cluster": (

@@ -18,6 +18,7 @@ from pipeline.record import CommonFiles, Finished, Record, State
 from pipeline.store import (
     COORDINATE_CHUNK,
     FORMAT,
+    Contents,
     Store,
     Variable,
     coordinate_values,
@@ -32,7 +33,7 @@ def create(plan: Plan, store: Store, overwrite: bool) -> CommonFiles:
         store.remove()
     store.path.parent.mkdir(parents=True, exist_ok=True)
     attrs = _attrs(plan)
-    with store.creating(plan.layout, _variables(plan), attrs) as aside:
+    with store.creating(Contents(plan.layout, _variables(plan), attrs)) as aside:
         _fill(plan, aside)
         record = Record(aside.record_folder)
         _begin(plan, record, attrs)
@@ -47,7 +48,7 @@ def remake(plan: Plan, store: Store, record: Record) -> CommonFiles:
         attrs = store.attrs()
     if plan.numerics is None:
         attrs["numerics"] = ANY
-    with store.remaking(plan.layout, _variables(plan), attrs) as aside:
+    with store.remaking(Contents(plan.layout, _variables(plan), attrs)) as aside:
         _fill(plan, aside)
     _begin(plan, record, attrs)
     record.reopen()
