@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from pipeline.options import JobCommand, feature_parameters
+from pipeline.options import SOURCES, JobCommand, feature_parameters
 from pipeline.process import INTERRUPTED, interruptible
 from pipeline.terminal import (
     looking_bar,
@@ -137,7 +137,7 @@ def demo(hours: float, out: str) -> None:
             click.echo(line)
 
 
-@commands.command(cls=JobCommand)
+@commands.command(cls=JobCommand, epilog=SOURCES)
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **passed: Any) -> None:
@@ -150,8 +150,7 @@ def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **passed: 
     job = _load_job(sources, config, passed)
     planned, _, worker = _make_plan(job)
     find_begun(planned, job.overwrite)
-    values = describe_plan(planned, worker.threads, job.share)
-    say_values(values, as_json)
+    say_values(describe_plan(planned, worker.threads, job.share), as_json)
 
 
 @commands.command()
@@ -164,15 +163,12 @@ def cluster(entry: str) -> None:
     from pipeline.cluster import job_script, load_cluster
 
     loaded = load_cluster(entry)
-    script = job_script(loaded)
-    if script is not None:
-        click.echo(script.rstrip())
-        return
     where = f"threads: {loaded.threads}" if loaded.threads else loaded.manager or loaded.address
-    click.echo(f"{loaded.name}: {where}; the entry is right, and nothing is submitted for it")
+    right = f"{loaded.name}: {where}; the entry is right, and nothing is submitted for it"
+    click.echo((job_script(loaded) or right).rstrip())
 
 
-@commands.command(cls=JobCommand)
+@commands.command(cls=JobCommand, epilog=SOURCES)
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
 @click.option(
     "--overwrite",
@@ -183,11 +179,12 @@ def cluster(entry: str) -> None:
 @click.option("--quiet", is_flag=True, default=None, help="Show no progress and no report.")
 @click.option(
     "--performance-report",
+    type=Path,
     metavar="HTML",
     help="Write Dask's own report of the run to this file; not with threads.",
 )
 def extract(
-    sources: tuple[str, ...], config: str | None, performance_report: str | None, **passed: Any
+    sources: tuple[str, ...], config: str | None, performance_report: Path | None, **passed: Any
 ) -> int:
     """Compute the features and store them, or go on doing so.
 
@@ -196,8 +193,7 @@ def extract(
     from pipeline.job import run
 
     job = _load_job(sources, config, passed)
-    report_path = Path(performance_report) if performance_report else None
-    planned, cluster, _ = _make_plan(job, report_path, job.quiet)
+    planned, cluster, _ = _make_plan(job, performance_report, job.quiet)
     grid = planned.inputs.grid
     with progress_bar(job.quiet, grid.hop_samples / grid.samplerate) as progress:
         report = run(
@@ -207,7 +203,7 @@ def extract(
             share=job.share,
             progress=progress,
             notice=(lambda _: None) if job.quiet else notice_above_bar,
-            performance_report=report_path,
+            performance_report=performance_report,
         )
     if not job.quiet:
         click.echo(str(report), err=True)
@@ -221,11 +217,7 @@ def status(out: str, as_json: bool) -> None:
     """Say how far a job is, also while it runs, and what failed."""
     from pipeline.job import status_of
 
-    values = status_of(out)
-    if as_json:
-        say_values(values, as_json)
-    else:
-        say_status(values)
+    say_status(status_of(out), as_json)
 
 
 @commands.command()
@@ -308,9 +300,9 @@ def batches(out: str, batch_size: int, shuffle: bool, seed: int, limit: int | No
 @commands.command()
 @click.argument("out")
 @click.option("--window", type=int, required=True, metavar="T", help="Window to show.")
-@click.option("--png", required=True, metavar="FILE", help="Picture to write.")
-def plot(out: str, window: int, png: str) -> None:
+@click.option("--png", type=Path, required=True, metavar="FILE", help="Picture to write.")
+def plot(out: str, window: int, png: Path) -> None:
     """Draw labels, waveform and spectrogram around a window."""
     from pipeline.views import plot_window
 
-    plot_window(out, window, Path(png))
+    plot_window(out, window, png)

@@ -69,11 +69,6 @@ class Layout:
         marked = int(regions.sum())
         return marked * self.region - (lacking if marked and regions[-1] else 0)
 
-    def length(self, region: int) -> int:
-        """Number of windows in a region."""
-        start, stop = self.bounds(region)
-        return stop - start
-
 
 def choose_layout(
     n_windows: int,

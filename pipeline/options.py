@@ -111,9 +111,6 @@ def _feature_options() -> list[click.Option]:
 class JobCommand(click.Command):
     """A verb with the options of a job, which are looked up when the verb is."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **{**options, "epilog": SOURCES})
-
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         groups = job_options().values()
         return [*(option for group in groups for option in group), *super().get_params(ctx)]

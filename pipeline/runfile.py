@@ -15,15 +15,16 @@ from pipeline.settings import Settings
 from pipeline.share import Share
 from pipeline.yaml_files import load_yaml
 
-KINDS = (
-    ("sources", list, "a path or a list of paths"),
-    ("out", str, "a path"),
-    ("labels", str, "a path"),
-    ("cluster", str, "a path"),
-    ("share", str, "I/N, with I from 0 to N-1"),
-    ("overwrite", bool, "true or false"),
-    ("quiet", bool, "true or false"),
-)
+# What each key but `feature` and the settings must be, and how that is said.
+KINDS = {
+    "sources": (list, "a path or a list of paths"),
+    "out": (str, "a path"),
+    "labels": (str, "a path"),
+    "cluster": (str, "a path"),
+    "share": (str, "I/N, with I from 0 to N-1"),
+    "overwrite": (bool, "true or false"),
+    "quiet": (bool, "true or false"),
+}
 
 
 @dataclass(frozen=True)
@@ -41,20 +42,6 @@ class Job:
     share: Share | None = None
 
 
-def _check_kinds(values: Mapping[str, Any]) -> None:
-    """Refuse values of a job that are of another kind than they must be."""
-    for key, kind, what in KINDS:
-        value = values.get(key)
-        if value is not None and not isinstance(value, kind):
-            raise ValueError(f"{key} is {value!r}; it must be {what}")
-    if not all(isinstance(source, str) for source in values["sources"]):
-        raise ValueError(f"sources is {values['sources']!r}; it must be a path or a list of paths")
-
-
-def _expanded(path: str | None) -> str | None:
-    return path and os.path.expanduser(path)
-
-
 def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[str, Any]) -> Job:
     """Read run.yaml, and let flags, and parameters of the feature, override it.
 
@@ -63,13 +50,11 @@ def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[st
     """
     values = load_yaml(path) if path else {}
     names = [field.name for field in dataclasses.fields(Settings)]
-    others = ("sources", "out", "feature", "labels", "cluster", "overwrite", "quiet", "share")
-    reject_unknown(values, [*others, *names], f"key of {path}")
+    reject_unknown(values, [*KINDS, "feature", *names], f"key of {path}")
     feature = values.get("feature") or {}
     feature = {"name": feature} if isinstance(feature, str) else feature
     if not isinstance(feature, dict) or not isinstance(feature.get("name", ""), str):
         raise ValueError(f"feature is {feature!r}; it must be a name, or a name and parameters")
-    feature = dict(feature)
     if "feature" in flags and flags["feature"] != feature.get("name"):
         feature = {"name": flags["feature"]}
     values = {**values, **flags}
@@ -78,14 +63,20 @@ def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[st
             raise ValueError(f"{key} is missing; pass {what}, or '{key}:' in run.yaml")
     if isinstance(values["sources"], str):
         values["sources"] = [values["sources"]]
-    _check_kinds(values)
-    name = feature.pop("name", "spectrogram")
+    for key, (kind, what) in KINDS.items():
+        value = values.get(key)
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"{key} is {value!r}; it must be {what}")
+    sources, labels, cluster = values["sources"], values.get("labels"), values.get("cluster")
+    if not all(isinstance(source, str) for source in sources):
+        raise ValueError(f"sources is {sources!r}; it must be {KINDS['sources'][1]}")
+    parameters = {key: value for key, value in feature.items() if key != "name"} | {**parameters}
     return Job(
-        [os.path.expanduser(source) for source in values["sources"]],
+        [*map(os.path.expanduser, sources)],
         os.path.expanduser(values["out"]),
-        make_feature(name, {**feature, **parameters}),
-        _expanded(values.get("labels")),
-        _expanded(values.get("cluster")),
+        make_feature(feature.get("name", "spectrogram"), parameters),
+        labels and os.path.expanduser(labels),
+        cluster and os.path.expanduser(cluster),
         Settings(**{name: values[name] for name in names if name in values}),
         values.get("overwrite") or False,
         values.get("quiet") or False,

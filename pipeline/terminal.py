@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pipeline.job import Progress
 
 SHOWN = 10  # items of a list
+FILES_BAR = "{n_fmt} of {total_fmt} files looked at, {remaining} left"
+JOB_BAR = "{percentage:3.0f}%|{bar:20}| {n_fmt} of {total_fmt} windows{postfix}, {remaining} left"
 
 
 def say(line: str, to_stderr: bool = False) -> None:
@@ -47,8 +49,11 @@ def _text(name: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def say_status(values: dict[str, Any]) -> None:
+def say_status(values: dict[str, Any], as_json: bool) -> None:
     """Print what `status` found: numbers, then a line for each share, failure and bad recording."""
+    if as_json:
+        say_values(values, as_json)
+        return
     lists = {name: values.pop(name) for name in ("shares", "failed", "masked", "unreadable")}
     say_values(values | {name: len(items) for name, items in lists.items()}, as_json=False)
     for item in lists["shares"]:
@@ -64,7 +69,7 @@ def say_status(values: dict[str, Any]) -> None:
     for path, reason in lists["unreadable"].items():
         say(f"not read: {path}: {reason}")
     if values["damaged_lines"]:
-        say("damaged: the record itself, which verify tells more of")
+        say("damaged: the record itself, of which verify says more")
 
 
 @contextmanager
@@ -72,13 +77,8 @@ def looking_bar(quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A count of the files looked at, on a terminal, where that takes more than a second."""
     from tqdm import tqdm
 
-    with tqdm(
-        disable=True if quiet else None,
-        delay=1,
-        leave=False,
-        bar_format="{n_fmt} of {total_fmt} files looked at, {remaining} left",
-        file=sys.stderr,
-    ) as bar:
+    hidden = True if quiet else None  # by None, only where there is no terminal
+    with tqdm(disable=hidden, delay=1, leave=False, bar_format=FILES_BAR, file=sys.stderr) as bar:
 
         def show(done: int, total: int) -> None:
             if not bar.disable:
@@ -93,13 +93,8 @@ def progress_bar(quiet: bool = False, hop: float = 1.0) -> Iterator[Callable[[Pr
     """A progress bar on a terminal, nothing elsewhere; `hop` is seconds between windows."""
     from tqdm import tqdm
 
-    with tqdm(
-        unit="window",
-        disable=True if quiet else None,
-        bar_format="{percentage:3.0f}%|{bar:20}| {n_fmt} of {total_fmt} windows{postfix}, "
-        "{remaining} left",
-        file=sys.stderr,
-    ) as bar:
+    hidden = True if quiet else None
+    with tqdm(unit="window", disable=hidden, bar_format=JOB_BAR, file=sys.stderr) as bar:
         began: list[float] = []
 
         def show(state: Progress) -> None:

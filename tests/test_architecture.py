@@ -48,15 +48,15 @@ ORDER: dict[str, tuple[str, ...]] = {
     "store": (
         *("encoding", "schema", "shards", "store"),
         *("zarr_arrays", "zarr_group", "zarr_store", "remote_store"),
-        *("hdf5_file", "hdf5_datasets", "hdf5_store", "opening", "packing"),
+        *("hdf5_files", "hdf5_store", "opening", "packing"),
     ),
     "locks": ("processes", "lease", "object_lease", "lock"),
     "cluster": (
-        *("entry", "walltime", "security", "managers", "capacity", "workers", "submissions"),
+        *("entry", "walltime", "security", "managers", "capacity", "workers"),
         *("connection", "engine"),
     ),
     "job": (
-        *("lost", "identity", "plan", "projection", "begun", "preflight", "setup", "regions"),
+        *("identity", "plan", "projection", "begun", "preflight", "setup", "regions"),
         *("retry", "report", "execution", "extraction", "verification", "status"),
     ),
     "training": ("order", "batches", "streaming"),

@@ -19,7 +19,7 @@ PAUSE = 0.8  # of its memory, at which a worker of Dask begins nothing more, by 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What one process that computes has."""
+    """The threads and the memory of one process that computes."""
 
     threads: int = 1  # that share its memory
     memory: int | None = None  # bytes that it may use, if that is known
@@ -29,10 +29,9 @@ class Capacity:
     def check(self, needed: int) -> None:
         """Refuse, by a MemoryError, what needs more bytes than there are."""
         if self.memory is not None and needed > self.memory:
-            one = self.threads == 1
-            threads = f"{self.threads} thread{'' if one else 's'} need{'s' if one else ''}"
+            need = "1 thread needs" if self.threads == 1 else f"{self.threads} threads need"
             raise MemoryError(
-                f"{threads} {_gigabytes(needed)}, but {self.limit}; {self.remedy}, or make "
+                f"{need} {_gigabytes(needed)}, but {self.limit}; {self.remedy}, or make "
                 f"the window or the feature smaller"
             )
 
@@ -87,8 +86,8 @@ def _local(cluster: Cluster, name: str) -> Capacity:
     most = memory_limit()
     if worker.memory is not None and worker.memory * number <= most.n_bytes:
         return worker
-    limit = f"{most.words} {_gigabytes(most.n_bytes)}"
-    limit += f" for {number} workers" if number > 1 else ""
+    shared = f" for {number} workers" if number > 1 else ""
+    limit = f"{most.words} {_gigabytes(most.n_bytes)}{shared}"
     return Capacity(threads, most.n_bytes // number, limit, "start fewer workers or threads")
 
 

@@ -19,7 +19,7 @@ from pipeline.cluster.security import given_security, is_loopback, new_security,
 if TYPE_CHECKING:
     from distributed import Client, Security
 
-    from pipeline.cluster.submissions import Submissions
+    from pipeline.cluster.workers import Submissions
 
 
 class StartError(ConnectionError):
@@ -43,12 +43,11 @@ def connect(
     if cluster.manager is None:
         return _client_at_address(cluster, security, stack)
 
-    def none(reason: str) -> None:
-        lost(StartError(f"cluster {cluster.name!r}: no job could be submitted: {reason}"))
+    from pipeline.cluster.workers import Submissions
 
-    from pipeline.cluster.submissions import Submissions
-
-    manager = _start_manager(cluster, security, stack, Submissions(notice, none))
+    none_submitted = f"cluster {cluster.name!r}: no job could be submitted: "
+    submissions = Submissions(notice, lambda reason: lost(StartError(none_submitted + reason)))
+    manager = _start_manager(cluster, security, stack, submissions)
     client: Client = stack.enter_context(Client(manager, set_as_default=False))
     _scale(cluster, manager)
     return client
@@ -102,7 +101,7 @@ def _security(cluster: Cluster, stack: ExitStack, notice: Callable[[str], None])
         if plain and (cluster.security or not is_loopback(cluster.address)):
             raise ValueError(
                 f"cluster {cluster.name!r}: what is sent to {cluster.address} could be read and "
-                f"commanded by others; start its scheduler with certificates and give tls://, or "
+                f"commanded by others; start its scheduler with certificates and pass tls://, or "
                 f"set 'security: false' where nobody else reaches the network"
             )
         return None
@@ -134,8 +133,13 @@ def _start_manager(
     found = find_manager(cluster)
     options, configuration = prepare(cluster, found, security)
     if submissions is not None and found.kind == "jobqueue":
-        _check_command(cluster, found.make.job_cls.submit_command)  # type: ignore[attr-defined]
-        options["job_cls"] = submissions.followed(found.make.job_cls)  # type: ignore[attr-defined]
+        command = found.job_class.submit_command
+        if command and which(program := command.split()[0]) is None:
+            raise ValueError(
+                f"cluster {cluster.name!r}: its jobs are submitted by {program}, which is not on "
+                f"this machine's PATH; start on a node that has it, or load its module"
+            )
+        options["job_cls"] = submissions.followed(found.job_class)
     # Whether a task whose worker died is tried again is decided here, not there.
     configuration["distributed.scheduler.allowed-failures"] = 0
     # Dask would cancel one that takes longer to come back, but replace none of a group.
@@ -157,15 +161,6 @@ def _start_manager(
             ) from error
 
 
-def _check_command(cluster: Cluster, command: str | None) -> None:
-    """Refuse to start a cluster where its jobs cannot be submitted."""
-    if command and which(program := command.split()[0]) is None:
-        raise ValueError(
-            f"cluster {cluster.name!r}: its jobs are submitted by {program}, which is not on this "
-            f"machine's PATH; start on a node that has it, or load its module"
-        )
-
-
 def _line(error: Exception) -> str:
     return " ".join(str(error.__cause__ or error).split())
 
@@ -176,9 +171,8 @@ def _scale(cluster: Cluster, manager: Any) -> None:
 
     from pipeline.cluster.workers import Replacing
 
-    replacing = {}
-    if isinstance(manager, SpecCluster) and not isinstance(manager, LocalCluster):
-        replacing = {"Adaptive": Replacing}
+    loses_jobs = isinstance(manager, SpecCluster) and not isinstance(manager, LocalCluster)
+    replacing = {"Adaptive": Replacing} if loses_jobs else {}
     if cluster.adapt is not None:
         manager.adapt(**replacing, **cluster.adapt)
     elif cluster.scale is not None:

@@ -94,7 +94,7 @@ class DaskEngine(Engine):
         from pipeline.cluster.workers import Watch
 
         for name, level in QUIET.items():
-            stack.enter_context(_quiet(logging.getLogger(name), level))
+            _quiet(logging.getLogger(name), level, stack)
         self._promised = _Promised()
         self._client = client = connect(cluster, stack, notice, self._promised.end)
         self._is_own = cluster.manager is not None  # else its workers are of others, too
@@ -142,11 +142,9 @@ class DaskEngine(Engine):
         from distributed import KilledWorker
 
         for _ in range(FIRST):
-            try:
+            with suppress(KilledWorker):  # the next one may live
                 self._submit(os.getpid).result()
                 return
-            except KilledWorker:  # the next one may live
-                continue
         raise ValueError(
             f"{FIRST} workers have died, one after the other, before they did anything; their own "
             f"logs may say why; allow them more memory, or other nodes"
@@ -189,18 +187,14 @@ def check_report(cluster: Cluster, report: Path | None) -> None:
         raise ValueError(f"{report} cannot be written, for its folder is not there; make it")
 
 
-@contextmanager
-def _quiet(logger: logging.Logger, level: int) -> Iterator[None]:
-    """Drop what a logger itself, none below it, says up to a level."""
+def _quiet(logger: logging.Logger, level: int, stack: ExitStack) -> None:
+    """Drop what a logger itself, none below it, says up to a level, until `stack` ends that."""
 
     def matters(record: logging.LogRecord) -> bool:
         return record.levelno > level
 
     logger.addFilter(matters)
-    try:
-        yield
-    finally:
-        logger.removeFilter(matters)
+    stack.callback(logger.removeFilter, matters)
 
 
 class _Promised:
@@ -214,10 +208,9 @@ class _Promised:
     def new(self) -> Future[Any]:
         future: Future[Any] = Future()
         with self._lock:
-            if self._error is None:
-                self._futures.add(future)
-                future.add_done_callback(self._futures.discard)
-            else:
+            self._futures.add(future)
+            future.add_done_callback(self._futures.discard)
+            if self._error is not None:
                 future.set_exception(self._error)
         return future
 
@@ -241,14 +234,11 @@ def _pass_on(future: Future[T], remote: Any) -> None:
     whose next worker died, too.
     """
     try:
-        result, error = remote.result(), None
-    except BaseException as raised:
-        result, error = None, raised
+        end = partial(future.set_result, remote.result())
+    except BaseException as error:
+        end = partial(future.set_exception, error)
     with suppress(InvalidStateError):  # it was cancelled, or has ended with all others
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
+        end()
 
 
 def _on_worker(own: bool, function: Callable[..., T], *arguments: Any) -> T:

@@ -12,8 +12,7 @@ from pipeline.checks import reject_unknown, whole
 from pipeline.process import cores
 from pipeline.yaml_files import load_yaml
 
-KEYS = ("threads", "class", "options", "scale", "adapt", "address", "security")
-# What each key may be, and how that is said.
+# What each key but `threads` may be, and how that is said.
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "class": ((str,), "text"),
     "options": ((dict,), "names and values"),
@@ -77,7 +76,7 @@ def load_cluster(where: str | os.PathLike[str] | None) -> Cluster:
 def _parse(name: str, entry: object) -> Cluster:
     if not isinstance(entry, dict):
         raise ValueError("it is empty; set threads, class or address")
-    reject_unknown(entry, KEYS, "key")
+    reject_unknown(entry, ("threads", *KINDS), "key")
     kinds = [key for key in ("threads", "class", "address") if key in entry]
     if len(kinds) != 1:
         given = " and ".join(kinds) or "none"
@@ -96,13 +95,5 @@ def _parse(name: str, entry: object) -> Cluster:
     for key, (types, what) in KINDS.items():
         if key in entry and not isinstance(entry[key], types):
             raise ValueError(f"{key} is {entry[key]!r}; it must be {what}")
-    return Cluster(
-        name,
-        threads,
-        entry.get("class"),
-        entry.get("options", {}),
-        scale,
-        entry.get("adapt"),
-        entry.get("address"),
-        entry.get("security"),
-    )
+    values = {"manager" if key == "class" else key: value for key, value in entry.items()}
+    return Cluster(name, **values | {"threads": threads})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pipeline.checks import reject_unknown, whole
 from pipeline.cluster.entry import Cluster
 from pipeline.cluster.security import as_configuration, is_loopback
-from pipeline.cluster.walltime import lifetime_arguments, walltime_seconds
+from pipeline.cluster.walltime import UNITS, lifetime_arguments, walltime_seconds
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PACKAGES = {"dask": None, "distributed": None, "dask_jobqueue": "jobqueue"}
 PACKAGES |= {"dask_kubernetes": "kubernetes"}
 HERE = "127.0.0.1:0"  # where a dashboard listens
-# Options that are objects of Python, or would name some, or that stand beside `options`.
+# Options that are objects of Python, or would name some, or that are keys beside `options`.
 NOT_IN_YAML = {
     *("self", "args", "kwargs", "job_kwargs", "base_class_kwargs", "worker_kwargs"),
     *("loop", "asynchronous", "scheduler", "security", "job_cls", "scheduler_cls"),
@@ -44,10 +44,14 @@ class Manager(NamedTuple):
     kind: Literal["local", "ssh", "jobqueue", "other"]
 
     @property
-    def system(self) -> str | None:
-        """The batch system, as dask-jobqueue's configuration names it."""
-        name: str | None = getattr(getattr(self.make, "job_cls", None), "config_name", None)
-        return name
+    def job_class(self) -> Any:
+        """The class of its jobs; None if it submits none to a batch system."""
+        return getattr(self.make, "job_cls", None)
+
+    @property
+    def system(self) -> Any:
+        """The batch system, as dask-jobqueue's configuration names it; None if there is none."""
+        return getattr(self.job_class, "config_name", None)
 
     def options(self) -> set[str]:
         """Names of its keyword arguments, those included that it hands on."""
@@ -61,7 +65,7 @@ class Manager(NamedTuple):
 
     def job_options(self) -> set[str]:
         """Names of those that say what a job of a batch system is."""
-        return _parameters(*getattr(self.make, "job_cls", object).__mro__)
+        return _parameters(*(self.job_class or object).__mro__)
 
 
 def _parameters(*parts: Any) -> set[str]:
@@ -76,6 +80,7 @@ def find_manager(cluster: Cluster) -> Manager:
 
     module, _, attribute = (cluster.manager or "").rpartition(".")
     package, found = module.partition(".")[0], None
+    what = f"cluster {cluster.name!r}: {cluster.manager}"
     if package in PACKAGES:
         try:
             with _own_ctrl_c():
@@ -84,21 +89,15 @@ def find_manager(cluster: Cluster) -> Manager:
             extra = PACKAGES[package]
             missing = extra is not None and find_spec(package) is None
             install = f"dask-audio-pipeline[{extra}]" if missing else "the package that has it"
-            raise ValueError(
-                f"cluster {cluster.name!r}: {cluster.manager} cannot be imported ({error}); "
-                f"install {install}"
-            ) from error
+            raise ValueError(f"{what} cannot be imported ({error}); install {install}") from error
     if found is SSHCluster:
         if find_spec("asyncssh") is None:
-            raise ValueError(
-                f"cluster {cluster.name!r}: {cluster.manager} needs the package asyncssh; install "
-                f"dask-audio-pipeline[ssh]"
-            )
+            raise ValueError(f"{what} needs the package asyncssh; install dask-audio-pipeline[ssh]")
         return Manager(SSHCluster, "ssh")
     if not (isinstance(found, type) and issubclass(found, DaskCluster)):
         raise ValueError(
-            f"cluster {cluster.name!r}: {cluster.manager} is not a Dask cluster manager; set the "
-            f"full name of one, such as dask.distributed.LocalCluster"
+            f"{what} is not a Dask cluster manager; set the full name of one, such as "
+            f"dask.distributed.LocalCluster"
         )
     if issubclass(found, LocalCluster):
         return Manager(found, "local")
@@ -163,7 +162,7 @@ def make_job(options: dict[str, Any], manager: Manager) -> Any:
     names = manager.job_options() - {"log_directory"}
     job = {name: value for name, value in options.items() if name in names}
     try:
-        return manager.make.job_cls("tcp://127.0.0.1:1", **job | {"name": "check"})  # type: ignore[attr-defined]
+        return manager.job_class("tcp://127.0.0.1:1", **job | {"name": "check"})
     except (TypeError, ValueError, ArithmeticError) as error:
         reason = str(error).partition(", for example")[0]
         raise ValueError(f"no job can be made of these options: {reason}; fix them") from error
@@ -171,10 +170,9 @@ def make_job(options: dict[str, Any], manager: Manager) -> Any:
 
 def is_exposed(cluster: Cluster, manager: Manager) -> bool:
     """Whether other machines reach the cluster of an entry."""
-    if manager.kind == "local":
-        host, interface = cluster.options.get("host"), cluster.options.get("interface")
-        return not (is_loopback(str(host)) if host else interface in (None, "lo"))
-    return True
+    host, interface = cluster.options.get("host"), cluster.options.get("interface")
+    here = is_loopback(str(host)) if host else interface in (None, "lo")
+    return manager.kind != "local" or not here
 
 
 def prepare(
@@ -187,8 +185,6 @@ def prepare(
     """
     options = dict(cluster.options)
     configuration: dict[str, Any] = {}
-    if manager.kind == "other":
-        return options, configuration
     if manager.kind == "local":
         options.setdefault("dashboard_address", HERE)
     if security is not None:
@@ -200,19 +196,17 @@ def prepare(
         if security is not None:
             configuration = as_configuration(security)
     if manager.kind == "jobqueue":
-        for name in ("scheduler_options", "worker_extra_args"):
-            options[name] = _given(options, manager, name)
-        options["scheduler_options"] = {"dashboard_address": HERE, **options["scheduler_options"]}
-        options["worker_extra_args"] = [
-            *_new(options["worker_extra_args"], ["--no-dashboard"], "--dashboard"),
-            *_new(options["worker_extra_args"], ["--dashboard-address", HERE]),
-            *_lifetime(options, manager),
-            *options["worker_extra_args"],
-        ]
+        scheduler = _configured(options, manager, "scheduler_options")
+        options["scheduler_options"] = {"dashboard_address": HERE, **scheduler}
+        own = _configured(options, manager, "worker_extra_args")
+        no_dashboard = _unless_set(own, ["--no-dashboard"], "--dashboard")
+        address = _unless_set(own, ["--dashboard-address", HERE])
+        lifetime = _lifetime(options, manager)
+        options["worker_extra_args"] = [*no_dashboard, *address, *lifetime, *own]
     return options, configuration
 
 
-def _given(options: dict[str, Any], manager: Manager, name: str) -> Any:
+def _configured(options: dict[str, Any], manager: Manager, name: str) -> Any:
     """An option of a batch system, or else what Dask's configuration says."""
     import dask
 
@@ -222,19 +216,19 @@ def _given(options: dict[str, Any], manager: Manager, name: str) -> Any:
     return dask.config.get(f"jobqueue.{section}.{name.replace('_', '-')}", None)
 
 
-def _new(given: Iterable[object], arguments: list[str], *others: str) -> list[str]:
-    """Arguments, unless the first of them is given already."""
-    names = {str(argument).partition("=")[0] for argument in given}
+def _unless_set(own: Iterable[object], arguments: list[str], *others: str) -> list[str]:
+    """Arguments, unless the entry's own set the first of them, or one of the others."""
+    names = {str(argument).partition("=")[0] for argument in own}
     return [] if names & {arguments[0], *others} else arguments
 
 
 def _lifetime(options: dict[str, Any], manager: Manager) -> list[str]:
-    walltime = _given(options, manager, "walltime")
-    if walltime is None or manager.system not in ("slurm", "pbs", "moab", "sge", "lsf", "oar"):
+    walltime = _configured(options, manager, "walltime")
+    if walltime is None or manager.system not in UNITS:
         return []
     seconds = walltime_seconds(walltime, manager.system)
-    given = _given(options, manager, "worker_extra_args") or []
-    return [] if seconds is None else _new(given, lifetime_arguments(seconds))
+    own = _configured(options, manager, "worker_extra_args") or []
+    return [] if seconds is None else _unless_set(own, lifetime_arguments(seconds))
 
 
 @contextmanager

@@ -81,9 +81,8 @@ def temporary_security(folder: str | None = None) -> Iterator[Security]:
         certificate, key = Path(own).resolve() / "certificate.pem", Path(own).resolve() / "key.pem"
         texts = made.get_tls_config_for_role("worker")
         for path, text in ((certificate, texts["cert"]), (key, texts["key"])):
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(handle, "w") as file:
-                file.write(text)
+            path.touch(0o600, exist_ok=False)
+            path.write_text(text)
         roles = ("client", "scheduler", "worker")
         yield Security(
             require_encryption=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
-# Seconds of a number that stands alone, and of the first of two; of three it is hours.
+# Seconds of a number alone, and of the first of two numbers; the first of three counts hours.
 UNITS = {
     "slurm": (MINUTE, MINUTE),
     "pbs": (1, MINUTE),

@@ -1,22 +1,25 @@
-"""Workers: how many there are, and others in the place of those that are lost."""
+"""Workers: the jobs submitted for them, how many there are, and others for those lost."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Event, Thread
 from typing import Any
 
-from distributed import Adaptive, Client, SpecCluster
+from distributed import Adaptive, Client, Scheduler, SchedulerPlugin, SpecCluster
 from distributed.comm.core import connect
+from distributed.deploy.spec import ProcessInterface
 
 from pipeline.cluster.capacity import Capacity, dask_worker
 
 INTERVAL = 1.0  # seconds between two counts
 PATIENCE = 5.0  # seconds without a worker after which that is said
+PAUSES = (1.0, 2.0, 0.0)  # seconds after each attempt to submit a job: its system may be busy
 ANSWER = "2s"  # in which the nanny of a lost worker answers, if there still is one
 
 
@@ -32,41 +35,50 @@ class Replacing(Adaptive):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._nannies: dict[Any, set[str]] = {}
+        self._nannies: dict[Any, str | None] = {}  # of all workers that have come, by name
+        if isinstance(self.cluster.scheduler, Scheduler):  # else it is in another process
+            self.cluster.scheduler.add_plugin(_Arrivals(self._nannies))
 
     async def recommendations(self, target: int) -> dict[str, Any]:
         """Forget lost jobs; the target then asks for others."""
         if lost := await self._lost():
             await self.cluster.scale_down(lost)
-            for job in lost:
-                del self._nannies[job]  # the next one may have its name
+            for members in lost.values():
+                for name in members:
+                    self._nannies.pop(name, None)  # the next one may have its name
         found: dict[str, Any] = await super().recommendations(target)
         return found
 
-    async def _lost(self) -> list[Any]:
+    async def _lost(self) -> dict[Any, list[Any]]:
+        """Names of the workers of each job that is lost."""
         there = {each["name"]: each for each in self.cluster.scheduler_info["workers"].values()}
-        missing = []
+        self._nannies |= {name: each["nanny"] for name, each in there.items()}
+        missing = {}
         for job, spec in self.cluster.worker_spec.items():
             members = [f"{job}{suffix}" for suffix in spec.get("group", ())] or [job]
-            if nannies := {there[name]["nanny"] for name in members if name in there}:
-                self._nannies[job] = nannies - {None}
-            elif job in self._nannies:
-                missing.append(job)
-        self._nannies = {
-            job: nannies
-            for job, nannies in self._nannies.items()
-            if job in self.cluster.worker_spec
-        }
-        alive = await asyncio.gather(*(self._answers(job) for job in missing))
-        return [job for job, answers in zip(missing, alive, strict=True) if not answers]
+            if not there.keys() & members and self._nannies.keys() & members:
+                missing[job] = members
+        alive = await asyncio.gather(*(self._answers(members) for members in missing.values()))
+        return {job: missing[job] for job, one in zip(missing, alive, strict=True) if not one}
 
-    async def _answers(self, job: Any) -> bool:
-        for nanny in self._nannies[job]:
+    async def _answers(self, members: list[Any]) -> bool:
+        for nanny in {self._nannies.get(name) for name in members} - {None}:
             with suppress(OSError):
                 security = self.cluster.security.get_connection_args("client")
                 (await connect(nanny, timeout=ANSWER, **security)).abort()
                 return True
         return False
+
+
+class _Arrivals(SchedulerPlugin):
+    """Notes each worker that comes, also one that is gone before anybody looks."""
+
+    def __init__(self, nannies: dict[Any, str | None]) -> None:
+        self._nannies = nannies
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        state = scheduler.workers[worker]
+        self._nannies[state.name] = state.nanny
 
 
 class Watch:
@@ -128,3 +140,72 @@ class Watch:
                     "before they get here, which their own logs would say"
                 )
                 said = True
+
+
+class Submissions:
+    """Follows the jobs of a cluster, and says so when one could not be submitted.
+
+    Dask itself logs that, and goes on as if the job were in the queue. Where others were
+    submitted, `notice` is called with a sentence; where none was, `none` with the reason.
+    """
+
+    def __init__(self, notice: Callable[[str], None], none: Callable[[str], None]) -> None:
+        self._notice, self._none = notice, none
+        self._under_way = 0
+        self._submitted: set[Any] = set()
+        self._said: set[str] = set()
+
+    def followed(self, job_class: Any) -> Any:
+        """A class of jobs like `job_class` that reports here."""
+        submissions = self
+
+        class Job(job_class):  # type: ignore[misc]
+            async def start(self) -> None:
+                reason = await submissions._submit(super().start)
+                if reason is None:
+                    submissions._submitted.add(self)
+                else:
+                    await ProcessInterface.start(self)  # it is as if it were in the queue
+                    submissions._report(reason)
+
+            async def close(self) -> None:
+                submissions._submitted.discard(self)
+                await super().close()
+
+        Job.__name__ = job_class.__name__
+        return Job
+
+    async def _submit(self, start: Callable[[], Awaitable[None]]) -> str | None:
+        """Why a job could not be submitted; None if it was."""
+        self._under_way += 1
+        try:
+            for pause in PAUSES:
+                try:
+                    await start()
+                    return None
+                except FileNotFoundError as error:
+                    return f"there is no command {error.filename} here"
+                except (OSError, RuntimeError, ValueError) as error:
+                    reason = _reason(error)
+                await asyncio.sleep(pause)
+            return reason
+        finally:
+            self._under_way -= 1
+
+    def _report(self, reason: str) -> None:
+        if not self._submitted and not self._under_way:
+            self._none(reason)
+        elif reason not in self._said:
+            self._said.add(reason)
+            self._notice(f"not all jobs could be submitted: {reason}")
+
+
+def _reason(error: Exception) -> str:
+    """What a batch system says, in one line."""
+    found = re.search(
+        r"Exit code: (.*?)\nCommand:\n(.*?)\nstdout:\n(.*?)\nstderr:\n(.*)", str(error), re.DOTALL
+    )
+    if found is None:
+        return " ".join(str(error).split())
+    code, command, out, err = (" ".join(text.split()) for text in found.groups())
+    return f"'{command}' ended with exit code {code}" + (f" ({err or out})" if err or out else "")

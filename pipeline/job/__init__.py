@@ -1,4 +1,4 @@
-"""A job from plan to finished store: it knows all that stands above it."""
+"""A job: planned, checked, run region by region, retried, finished, verified, and its status."""
 
 import lazy_loader
 

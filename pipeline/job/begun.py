@@ -22,55 +22,45 @@ def find_begun(plan: Plan, overwrite: bool = False) -> bool:
     With `overwrite`, that of another is to be replaced, and so no error.
     """
     store = new_store(plan.out)
-    record = Record(store.record_folder)
     if not store.exists():
         return False
     open_store(plan.out)
-    if not record.begun():
-        if overwrite:
-            return False
-        raise ValueError(f"{plan.out} is a packed copy; pass another path, or --overwrite")
-    try:
-        recorded = record.job()
-    except (OSError, ValueError):
-        if _fingerprint_elsewhere(store, record) == plan.fingerprint:
-            return True
-        if overwrite:
-            return False
-        raise
-    if recorded["fingerprint"] == plan.fingerprint:
+    record = Record(store.record_folder)
+    if _fingerprint(store, record) == plan.fingerprint:
         return True
     if overwrite:
         return False
+    if not record.begun():
+        raise ValueError(f"{plan.out} is a packed copy; pass another path, or --overwrite")
     raise ValueError(
-        f"{plan.out} holds another job: {_difference(recorded, record, plan)}; pass the "
+        f"{plan.out} holds another job: {_difference(record.job(), record, plan)}; pass the "
         f"same again, another path, or --overwrite"
     )
 
 
-def _fingerprint_elsewhere(store: Store, record: Record) -> str | None:
-    """The fingerprint where the record of the job has lost it, if it can be found."""
+def _fingerprint(store: Store, record: Record) -> str | None:
+    """The fingerprint in the record of a job or, where that is damaged, elsewhere in the store."""
+    if not record.begun():
+        return None
+    with suppress(OSError, ValueError):
+        return str(record.job()["fingerprint"])
     with suppress(ValueError):
         if finished := record.read_finished():
             return finished.fingerprint
-    try:
-        files = record.common_files()
-        if files is None:
-            return None
-        check_small_files(store, files)
-        return str(store.attrs()["fingerprint"])
-    except (OSError, KeyError):
-        return None
+    with suppress(OSError, KeyError):
+        if (files := record.common_files()) is not None:
+            check_small_files(store, files)
+            return str(store.attrs()["fingerprint"])
+    return None
 
 
 def _difference(recorded: dict[str, Any], record: Record, plan: Plan) -> str:
     """The first setting or file in which two jobs differ, for people."""
     theirs, ours = recorded["identity"], json.loads(json.dumps(plan.identity))
 
-    def described(group: str) -> dict[str, Any]:
+    def described(group: str) -> Any:
         """All of it: the identity leaves out what is at its default."""
-        values: dict[str, Any] = json.loads(recorded["attrs"][group])
-        return values
+        return json.loads(recorded["attrs"][group])
 
     comparisons: dict[str, Callable[[], str | None]] = {
         "format": lambda: "it was made by another version of this package",

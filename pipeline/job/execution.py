@@ -17,7 +17,7 @@ from pipeline.job.plan import Plan
 from pipeline.job.preflight import check_workers
 from pipeline.job.regions import Failure, Task
 from pipeline.job.report import Progress, Report
-from pipeline.job.retry import Outcome, attempt_all
+from pipeline.job.retry import Attempts, Outcome
 from pipeline.job.setup import create, finish, remake
 from pipeline.locks import Holder, Lock
 from pipeline.process import ANY, numerics_class, other_numerics
@@ -45,7 +45,7 @@ class Execution:
         self._ours = np.zeros(n, np.bool_)
         self._ours[slice(*self._bounds)] = True
         self._state, self._begun = State.of(n), False
-        self._regions_before = self._regions = self._windows = 0
+        self._regions_before = 0
         self._failed: list[tuple[int, str]] = []
         self._stopped: str | None = None
         self._outlook: str | None = None
@@ -61,31 +61,30 @@ class Execution:
                 self._record.drop_damaged_lines()
         if self._begun:
             self._read_record(self._ours)
-        self._regions_before = self._regions
+        self._regions_before = int(self._done.sum())
         self._notify()
+
+    @property
+    def _done(self) -> npt.NDArray[np.bool_]:
+        """Which of our regions are done."""
+        return self._state.done & self._ours
 
     def _read_record(self, checked: npt.NDArray[np.bool_]) -> None:
         """Take in what the record says; only files of the regions `checked` are looked at."""
-        holds = self._store.in_place(self._plan.layout, checked)
-        doubtful = power_lost(self._record.entries())
+        layout = self._plan.layout
+        holds, doubtful = self._store.in_place(layout, checked), power_lost(self._record.entries())
 
         def in_place(entry: Done | CommonFiles) -> bool:
             if isinstance(entry, CommonFiles):
                 return holds(entry.files)
             if not checked[entry.region]:
                 return True
-            if not holds(entry.files):
-                return False
-            layout = self._plan.layout
-            return not doubtful(entry) or all(
-                is_whole(self._store, file, layout) for file in entry.files
-            )
+            whole = (is_whole(self._store, file, layout) for file in entry.files)
+            return holds(entry.files) and (not doubtful(entry) or all(whole))
 
         self._state = self._record.state(len(self._ours), in_place)
         if self._record.damaged() or not self._small_files_hold():
             self._state.common_files = None  # what makes them anew repairs the record, too
-        done = self._state.done & self._ours
-        self._regions, self._windows = int(done.sum()), self._plan.layout.length_of(done)
 
     def _small_files_hold(self) -> bool:
         """Whether the common files are as they were recorded; the last step looks at the rest."""
@@ -98,8 +97,8 @@ class Execution:
 
     def _notify(self) -> None:
         """Say how far the job is."""
-        n_windows = self._plan.layout.length_of(self._ours)
-        self._progress(Progress(self._regions, int(self._ours.sum()), self._windows, n_windows))
+        done, ours, length_of = self._done, self._ours, self._plan.layout.length_of
+        self._progress(Progress(int(done.sum()), int(ours.sum()), length_of(done), length_of(ours)))
 
     def run(self, starting: AbstractContextManager[Engine], overwrite: bool) -> None:
         """Compute what is not recorded, and finish the store when all is."""
@@ -163,7 +162,7 @@ class Execution:
         self._record.reopen()
         task = partial(_task, self._plan, self._store)
         pending = map(int, np.flatnonzero(self._ours & ~self._state.done))
-        for outcome in attempt_all(engine, pending, task, self._plan.settings.retries):
+        for outcome in Attempts(engine, pending, task, self._plan.settings.retries):
             self._lock.check()
             self._on_outcome(outcome)
             if self._stopped or (self._failed and self._stop_at_once):
@@ -195,7 +194,7 @@ class Execution:
         )
 
     def _on_outcome(self, outcome: Outcome) -> None:
-        region, result = outcome.region, outcome.result
+        result = outcome.result
         if isinstance(result, Failure) and result.fatal:
             self._stopped = result.reason
         elif isinstance(result, Failure):
@@ -205,8 +204,6 @@ class Execution:
         else:
             self._record.add(result)
             self._state.add(result)
-            self._regions += 1
-            self._windows += self._plan.layout.length(region)
             self._notify()
 
     def _on_failure(self, outcome: Outcome, reason: str, trace: str = "") -> None:
@@ -227,7 +224,7 @@ class Execution:
             out=self._plan.out,
             windows=layout.length_of(self._ours),
             regions=int(self._ours.sum()),
-            computed=self._regions - self._regions_before,
+            computed=int(self._done.sum()) - self._regions_before,
             failed=tuple(sorted(self._failed)),
             # Recordings without windows are of no share: who does the whole job reports them.
             unreadable=recordings.unreadable if whole or self._stop_at_once else (),

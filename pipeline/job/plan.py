@@ -1,26 +1,28 @@
-"""The plan: what a job will do, as a value that can be printed, compared and refused."""
+"""The plan: what a job will do, as a value; recordings lost since it began are included."""
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from pipeline.audio import Header
 from pipeline.features import Feature, FeatureIdentity, identify, shape_of
 from pipeline.inputs import Inputs
 from pipeline.job.identity import identity_of
-from pipeline.job.lost import find_again, labels_of
-from pipeline.labels import LabelsLike
+from pipeline.labels import Labels, LabelsLike
 from pipeline.layout import Layout, choose_layout
+from pipeline.paths import is_remote
 from pipeline.process import numerics_class
 from pipeline.record import Record, fingerprint
-from pipeline.recordings import PathLike
+from pipeline.recordings import PathLike, Recording, Recordings, scan
 from pipeline.settings import Settings
 from pipeline.store import Store, check_axes, new_store
 
-Looked = Callable[[int, int], None]
+Looked = Callable[[int, int], None]  # so many files of so many
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +56,11 @@ class Plan:
             )
         inputs = _find_inputs(store, sources, feature, labels, settings, progress)
         check_axes(inputs.feature)
-        audio_bytes = inputs.recordings.bytes_a_sample * inputs.grid.window_samples
         layout = choose_layout(
             len(inputs.grid),
             shape_of(inputs.feature),
             settings.dtype,
-            int(audio_bytes),
+            int(inputs.recordings.bytes_a_sample * inputs.grid.window_samples),
             region_is_file=not is_zarr,
             compression=settings.compression,
         )
@@ -98,5 +99,44 @@ def _find_inputs(
     record = Record(store.record_folder)
     if settings.on_lost == "stop" or not record.begun():
         return Inputs.find(sources, feature, labels, settings, progress)
-    recordings = find_again(sources, record, settings, progress)
-    return Inputs.of(recordings, feature, labels_of(store) if labels is None else labels, settings)
+    recordings = _find_again(sources, record, settings, progress)
+    return Inputs.of(recordings, feature, _labels_of(store) if labels is None else labels, settings)
+
+
+def _find_again(
+    sources: Iterable[PathLike], record: Record, settings: Settings, progress: Looked
+) -> Recordings:
+    """The recordings of a job that was begun, in its order, those included that are lost.
+
+    Sources that are gone are passed over; the record says how long each recording was.
+    """
+    there = [
+        s for s in sources if is_remote(s) or glob.has_magic(os.fspath(s)) or os.path.exists(s)
+    ]
+    channel, samplerate = settings.channel, settings.samplerate
+    scanned = Recordings([])
+    if there:
+        scanned = scan(there, channel=channel, samplerate=samplerate, progress=progress)
+    found = {item.path: item for item in scanned}
+    known = {path: row for path, *row in record.inputs()}
+    items = [
+        found.pop(path) if path in found else _lost(path, row, settings)
+        for path, row in known.items()
+    ]
+    unreadable = [item for item in scanned.unreadable if item[0] not in known]
+    return Recordings([*items, *found.values()], unreadable)
+
+
+def _lost(path: str, row: list[int], settings: Settings) -> Recording:
+    size, modified, native, channels, n_samples, seekable = row
+    header = Header(native, channels, n_samples, bool(seekable))
+    rate = settings.samplerate or native
+    return Recording(path, header, settings.channel, rate, size, modified, path, lost=True)
+
+
+def _labels_of(store: Store) -> Labels | None:
+    """The labels that a store has: those stored with lost recordings are lost with them."""
+    values, classes = store.get("label"), store.get("class")
+    if values is None:
+        return None
+    return Labels(values, None if classes is None else tuple(map(str, classes)))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,18 +23,6 @@ from pipeline.recordings import Recording
 SAMPLE = 8  # recordings that each worker opens
 
 
-@dataclass(frozen=True)
-class Required:
-    """What a worker must have and see to compute what the client would."""
-
-    versions: dict[str, str]
-    feature: bytes  # pickled
-    code: Code
-    recordings: tuple[Recording, ...]  # some of those that are read
-    beside: str | None  # a file that the client has put beside the store
-    numerics: str | None  # class; None for any
-
-
 def check_workers(engine: Engine, plan: Plan) -> None:
     """Refuse workers on which a job cannot go well; wait for one if there is none yet.
 
@@ -47,18 +34,12 @@ def check_workers(engine: Engine, plan: Plan) -> None:
         return
     for worker in workers.values():  # one that is too small would do nothing for ever
         worker.check(memory_bytes(plan, worker.threads))
-    recordings = plan.inputs.recordings
-    sample = np.unique(np.linspace(0, len(recordings) - 1, SAMPLE).astype(int))
+    recordings, code = plan.inputs.recordings, plan.feature_identity.code
+    numbers = np.unique(np.linspace(0, len(recordings) - 1, SAMPLE).astype(int))
+    sample = [recordings[int(i)] for i in numbers]
+    decisive = (installed_versions(), plan.numerics, _pickled(plan), code)
     with _file_beside(plan.out) as beside:
-        required = Required(
-            installed_versions(),
-            _pickled(plan),
-            plan.feature_identity.code,
-            tuple(recordings[int(i)] for i in sample),
-            beside,
-            plan.numerics,
-        )
-        answers = engine.everywhere(_lacks, required)
+        answers = engine.everywhere(_lacks, *decisive, sample, beside)
     for address, answer in answers.items():
         if isinstance(answer, OSError):  # it has gone meanwhile
             continue
@@ -96,27 +77,34 @@ def _file_beside(out: str) -> Iterator[str | None]:
         yield file.name
 
 
-def _lacks(required: Required) -> str | None:
-    """What this worker lacks and what to do, for people."""
-    if found := difference(required.versions):
+def _lacks(
+    versions: dict[str, str],
+    numerics: str | None,
+    pickled: bytes,
+    code: Code,
+    recordings: Iterable[Recording],
+    beside: str | None,
+) -> str | None:
+    """What this worker lacks to compute what the client would, and what to do, for people."""
+    if found := difference(versions):
         return f"has {found}; install the same there, or run the client with those of the workers"
-    if required.numerics not in (None, numerics_class()):
-        return other_numerics(str(required.numerics))
+    if numerics not in (None, numerics_class()):
+        return other_numerics(str(numerics))
     try:
-        feature = pickle.loads(required.feature)
+        feature = pickle.loads(pickled)
     except Exception as error:
         return (
             f"cannot load the feature ({type(error).__name__}: {error}); install its module there, "
             f"or put its folder on the workers' PYTHONPATH"
         )
-    if found := other_code(feature, required.code):
+    if found := other_code(feature, code):
         return f"has {found}; install the same there, and start it anew"
-    if required.beside is not None and not Path(required.beside).exists():
+    if beside is not None and not Path(beside).exists():
         return (
-            f"does not see {Path(required.beside).parent}, where the store is to be; pass a path "
+            f"does not see {Path(beside).parent}, where the store is to be; pass a path "
             f"that all workers share"
         )
-    for recording in required.recordings:
+    for recording in recordings:
         try:
             with recording.open():
                 pass

@@ -32,9 +32,8 @@ def memory_bytes(plan: Plan, threads: int) -> int:
     """Peak memory of a worker with so many threads, in bytes."""
     recordings, grid, layout = plan.inputs.recordings, plan.inputs.grid, plan.layout
     audio = (recordings.bytes_a_sample + 4) * grid.window_samples
-    copies = COPIES[new_store(plan.out).path.suffix]
-    if layout.compression != "none":
-        copies = COPIES_COMPRESSED
+    plain = layout.compression == "none"
+    copies = COPIES[new_store(plan.out).path.suffix] if plain else COPIES_COMPRESSED
     block = layout.shard * (copies * layout.window_bytes + audio)
     window = KERNEL_WINDOWS * 4 * math.prod(layout.shape)  # a kernel works in float32
     kernel = max(KERNEL_BYTES, window + KERNEL_BYTES_A_SAMPLE * grid.window_samples)
@@ -65,17 +64,15 @@ def check_fits(plan: Plan, worker: Capacity) -> None:
     worker.check(memory_bytes(plan, worker.threads))
     if is_remote(plan.out):  # a bucket has room; whether it can be reached is seen by looking
         return
-    folder = Path(plan.out).absolute().parent
-    while not folder.exists():
-        folder = folder.parent
+    folder = next(parent for parent in Path(plan.out).absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise PermissionError(
             f"{plan.out} cannot be made, for {folder} is not a folder that may be written to; "
             f"pass another path"
         )
     compressed = plan.layout.compression != "none"
-    room, least = shutil.disk_usage(folder).free, feature_bytes(plan)
-    least //= SMALLEST if compressed else 1
+    room = shutil.disk_usage(folder).free
+    least = feature_bytes(plan) // (SMALLEST if compressed else 1)
     if not Path(plan.out).exists() and least > room:
         smaller = ", or --dtype float16" if plan.layout.dtype == "float32" else ""
         if Path(plan.out).suffix == ".zarr" and not compressed:

@@ -1,4 +1,4 @@
-"""Regions: the unit of work, computed and stored on whatever worker it is given to."""
+"""Regions: the unit of work, each computed and stored by one worker."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Failure:
     reason: str  # for people
     passing: bool = False  # whether it may go well another time
     fatal: bool = False  # whether no other region can be stored, either
-    trace: str = ""  # where a feature failed, as Python tells it
+    trace: str = ""  # the traceback of a feature that failed
 
 
 def run_region(task: Task) -> Done | Failure:
@@ -71,7 +71,7 @@ def run_region(task: Task) -> Done | Failure:
         files = _compute(task, valid)
         unreadable = tuple(_unreadable(task, valid))
     except OSError as error:
-        if not _is_of(task.store, error):
+        if error.filename != os.fspath(task.store.path):
             return Failure(_text(error), passing=True)
         fatal = error.errno in HOPELESS
         return Failure(f"{error.filename}: {error.strerror}", passing=not fatal, fatal=fatal)
@@ -123,10 +123,6 @@ def _text(error: BaseException) -> str:
 
 class _ElsewhereError(Exception):
     """What the system says of anything but the store, while that is written to."""
-
-
-def _is_of(store: Store, error: OSError) -> bool:
-    return bool(error.filename == os.fspath(store.path))
 
 
 @contextmanager

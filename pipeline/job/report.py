@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-SHOWN = 20
+SHOWN = 20  # of each kind of failure
 # What a terminal or a file does not show but obeys, and what is not Unicode.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -17,7 +17,7 @@ def printable(line: str) -> str:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is: told at its start, and whenever a region ends."""
+    """How far a job is, as it says at its start and whenever a region ends."""
 
     regions: int
     n_regions: int
@@ -79,20 +79,16 @@ class Report:
             f"{self.out}{share}: {self.windows} windows in {self.regions} regions, "
             f"{self.computed} computed now in {self.seconds:.1f} s"
         ]
-        for path, reason in self.unreadable[:SHOWN]:
-            lines.append(f"not read: {path}: {reason}")
-        for start, stop, reason in self.masked[:SHOWN]:
-            lines.append(f"masked: windows {start} to {stop - 1}: {reason}")
-        for region, reason in self.failed[:SHOWN]:
-            lines.append(f"failed: region {region}: {reason}")
-        hidden = sum(
-            max(0, len(found) - SHOWN) for found in (self.unreadable, self.masked, self.failed)
-        )
+        unreadable, masked, failed = self.unreadable, self.masked, self.failed
+        lines += [f"not read: {path}: {reason}" for path, reason in unreadable[:SHOWN]]
+        lines += [f"masked: windows {a} to {b - 1}: {reason}" for a, b, reason in masked[:SHOWN]]
+        lines += [f"failed: region {region}: {reason}" for region, reason in failed[:SHOWN]]
+        hidden = sum(max(0, len(found) - SHOWN) for found in (unreadable, masked, failed))
         if hidden:
             lines.append(f"and {hidden} more, which status lists")
         if self.passed_over:
-            passed = ", ".join(f"{kind} ({count})" for kind, count in self.passed_over)
-            lines.append(f"passed over: {passed}")
+            counts = (f"{kind} ({count})" for kind, count in self.passed_over)
+            lines.append(f"passed over: {', '.join(counts)}")
         if self.stopped:
             lines.append(
                 f"stopped: {self.stopped}; what is done is kept: fix that, and run the same "

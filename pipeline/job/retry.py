@@ -1,4 +1,4 @@
-"""Retry: regions tried on an engine, a few at a time, and again where that may help."""
+"""Retry: regions tried on an engine, and tried again when a worker dies or a read fails."""
 
 from __future__ import annotations
 
@@ -34,18 +34,11 @@ class Outcome:
 # others run beside it, any of them may be what kills the workers.
 
 
-def attempt_all(
-    engine: Engine, regions: Iterator[int], task: Callable[[int], Task], retries: int
-) -> Iterator[Outcome]:
-    """Try regions, and again up to `retries` times what may pass; yields one outcome for each.
+class Attempts:
+    """Regions tried, and again up to `retries` times what may pass; yields one outcome for each.
 
     Where an interrupt finds it waiting, what threads have begun is done first, and comes, too.
     """
-    return _Attempts(engine, regions, task, retries).outcomes()
-
-
-class _Attempts:
-    """The regions that run, those that pause, and those that are put off."""
 
     def __init__(
         self, engine: Engine, regions: Iterator[int], task: Callable[[int], Task], retries: int
@@ -58,7 +51,7 @@ class _Attempts:
         self._alone: int | None = None  # the region that is tried alone now
         self._tries, self._deaths = Counter[int](), Counter[int]()
 
-    def outcomes(self) -> Iterator[Outcome]:
+    def __iter__(self) -> Iterator[Outcome]:
         try:
             while True:
                 slots = self._engine.slots()
@@ -124,8 +117,7 @@ class _Attempts:
 
     def _completed(self) -> Iterator[Outcome]:
         """The regions that are done when what cannot be cancelled has ended."""
-        begun = [future for future in self._running if not future.cancel()]
-        for future in begun:
+        for future in [future for future in self._running if not future.cancel()]:
             result, _ = _result_of(future, self._engine)
             if isinstance(result, Done):
                 yield Outcome(self._running[future], result, 1)

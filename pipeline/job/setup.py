@@ -14,10 +14,11 @@ from pipeline.job.identity import deciding, file_rows
 from pipeline.job.plan import Plan
 from pipeline.paths import flush
 from pipeline.process import ANY, STORED
-from pipeline.record import CommonFiles, Finished, Record, State, Unreadable
+from pipeline.record import CommonFiles, Finished, Record, State
 from pipeline.store import (
     COORDINATE_CHUNK,
     FORMAT,
+    Contents,
     Store,
     Variable,
     coordinate_values,
@@ -32,14 +33,11 @@ def create(plan: Plan, store: Store, overwrite: bool) -> CommonFiles:
         store.remove()
     store.path.parent.mkdir(parents=True, exist_ok=True)
     attrs = _attrs(plan)
-    with store.creating(plan.layout, _variables(plan), attrs) as aside:
+    with store.creating(Contents(plan.layout, _variables(plan), attrs)) as aside:
         _fill(plan, aside)
         record = Record(aside.record_folder)
         _begin(plan, record, attrs)
-        entry = _common_files(plan, aside)
-        _flush(plan, aside, entry)
-        record.add(entry)
-    return entry
+        return _add_common_files(plan, aside, record)
 
 
 def remake(plan: Plan, store: Store, record: Record) -> CommonFiles:
@@ -50,13 +48,11 @@ def remake(plan: Plan, store: Store, record: Record) -> CommonFiles:
         attrs = store.attrs()
     if plan.numerics is None:
         attrs["numerics"] = ANY
-    with store.remaking(plan.layout, _variables(plan), attrs) as aside:
+    with store.remaking(Contents(plan.layout, _variables(plan), attrs)) as aside:
         _fill(plan, aside)
     _begin(plan, record, attrs)
     record.reopen()
-    entry = _common_files(plan, store)
-    record.add(entry)
-    return entry
+    return _add_common_files(plan, store, record)
 
 
 def finish(plan: Plan, store: Store, record: Record, state: State) -> None:
@@ -67,17 +63,10 @@ def finish(plan: Plan, store: Store, record: Record, state: State) -> None:
     if not holds or store.is_renamed():  # what will be recorded anew must not be damaged
         remake(plan, store, record)
     with store.finishing() as aside:
-        _fill_valid(plan, aside, list(state.masked()))
-    common = _common_files(plan, store)
-    _flush(plan, store, common)
-    record.add(common)
+        _fill_valid(plan, aside, state)
+    common = _add_common_files(plan, store, record)
     classes = state.windows_by_class(plan.layout)
     record.finish(Finished(FORMAT, plan.fingerprint, common.files, classes))
-
-
-def _flush(plan: Plan, store: Store, common: CommonFiles) -> None:
-    if plan.settings.flush:
-        flush(store.locate(file.name) for file in common.files)
 
 
 def _variables(plan: Plan) -> dict[str, Variable]:
@@ -109,12 +98,8 @@ def _attrs(plan: Plan) -> dict[str, Any]:
 
 def _begin(plan: Plan, record: Record, attrs: dict[str, Any]) -> None:
     recordings = plan.inputs.recordings
-    more = {
-        "regions": plan.layout.n_regions,
-        "unreadable": dict(recordings.unreadable),
-        "attrs": attrs,
-    }
-    record.begin(plan.identity, more, file_rows(recordings))
+    more = {"regions": plan.layout.n_regions, "unreadable": dict(recordings.unreadable)}
+    record.begin(plan.identity, {**more, "attrs": attrs}, file_rows(recordings))
 
 
 def _fill(plan: Plan, store: Store) -> None:
@@ -126,21 +111,23 @@ def _fill(plan: Plan, store: Store) -> None:
             store.fill("label", a, labels.values[a : a + COORDINATE_CHUNK])
 
 
-def _fill_valid(plan: Plan, store: Store, masked: list[Unreadable]) -> None:
+def _fill_valid(plan: Plan, store: Store, state: State) -> None:
     n_windows = plan.layout.n_windows
+    runs = np.array([run[:2] for run in state.masked()], np.int64).reshape(-1, 2)
     for a in range(0, n_windows, COORDINATE_CHUNK):
         b = min(a + COORDINATE_CHUNK, n_windows)
         valid = np.ones(b - a, np.bool_)
-        while masked and masked[0][1] <= a:
-            del masked[0]
-        for start, stop, *_ in masked:
-            if start >= b:
-                break
+        first, last = runs[:, 1].searchsorted(a, "right"), runs[:, 0].searchsorted(b)
+        for start, stop in runs[first:last]:
             valid[max(0, start - a) : stop - a] = False
         store.fill("valid", a, valid)
 
 
-def _common_files(plan: Plan, store: Store) -> CommonFiles:
-    """The files of a store that are of no region, as they now are."""
+def _add_common_files(plan: Plan, store: Store, record: Record) -> CommonFiles:
+    """Record the files of a store that are of no region, as they now are."""
     names = sorted(store.small_files())
-    return CommonFiles(tuple(store.stored_file(name, plan.layout) for name in names))
+    entry = CommonFiles(tuple(store.stored_file(name, plan.layout) for name in names))
+    if plan.settings.flush:
+        flush(map(store.locate, names))
+    record.add(entry)
+    return entry

@@ -10,15 +10,12 @@ import numpy as np
 
 from pipeline.layout import Layout
 from pipeline.locks import Holder, holders
-from pipeline.paths import StoredFile
 from pipeline.record import Record, State
 from pipeline.share import Share
 from pipeline.store import Store, check_format, check_small_files, open_store
 
-PathLike = str | os.PathLike[str]
 
-
-def status_of(path: PathLike) -> dict[str, Any]:
+def status_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     """How far the job of a store is, also while it runs, as plain values.
 
     That is who is at work, on which share and how far; which regions are done, pending and
@@ -44,7 +41,16 @@ def status_of(path: PathLike) -> dict[str, Any]:
         "pending": layout.n_regions - done - len(state.failed),
         "numerics": state.windows_by_class(layout),
         "damaged_lines": state.damaged_lines,
-        "failed": _failed(state, layout),
+        "failed": [
+            {
+                "region": region,
+                "windows": list(layout.bounds(region)),
+                "attempts": failed.attempts,
+                "reason": failed.reason,
+                "trace": failed.trace,
+            }
+            for region, failed in sorted(state.failed.items())
+        ],
         "shares": [_share(holder, state) for holder in running if holder.share],
         "unreadable": job["unreadable"],
         "masked": [
@@ -54,29 +60,16 @@ def status_of(path: PathLike) -> dict[str, Any]:
     }
 
 
-def _failed(state: State, layout: Layout) -> list[dict[str, Any]]:
-    return [
-        {
-            "region": region,
-            "windows": list(layout.bounds(region)),
-            "attempts": failed.attempts,
-            "reason": failed.reason,
-            "trace": failed.trace,
-        }
-        for region, failed in sorted(state.failed.items())
-    ]
-
-
 def _share(holder: Holder, state: State) -> dict[str, Any]:
     start, stop = Share.parse(holder.share or "").bounds(len(state.done))
     done = int(state.done[start:stop].sum())
     return {"share": holder.share, "holder": holder.name, "regions": stop - start, "done": done}
 
 
-def info_of(path: PathLike) -> dict[str, Any]:
+def info_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a store holds and how it was made, as plain values."""
     store = open_store(path)
-    told = _told_by_record(store)
+    recorded = _of_record(store)
     attrs = store.attrs()
     labels, classes = store.get("label"), store.get("class")
     sources, valid = store.get("source"), store.get("valid")
@@ -97,23 +90,23 @@ def info_of(path: PathLike) -> dict[str, Any]:
         "coordinates": coordinates,
         "labels": None if labels is None else _count(labels),
         "classes": None if classes is None else [str(name) for name in classes],
-        "regions": told["regions"],
-        "masked_windows": int((~valid).sum()) if told["finished"] else None,
+        "regions": recorded["regions"],
+        "masked_windows": int((~valid).sum()) if recorded["finished"] else None,
         "samplerate": int(attrs["samplerate"]),
         "window": float(attrs["window"]),
         "hop": float(attrs["hop"]),
         "feature": json.loads(attrs["feature"]),
         "settings": json.loads(attrs["settings"]),
         "sources": [str(source) for source in sources],
-        "unreadable": told["unreadable"],
+        "unreadable": recorded["unreadable"],
         "created": str(attrs["created"]),
         "versions": json.loads(attrs["versions"]),
-        "numerics": told["numerics"],
+        "numerics": recorded["numerics"],
         "fingerprint": str(attrs["fingerprint"]),
     }
 
 
-def _told_by_record(store: Store) -> dict[str, Any]:
+def _of_record(store: Store) -> dict[str, Any]:
     """What `info` says that only the record knows; what it says of small files is checked."""
     if store.packed:
         return {"finished": True, "regions": None, "unreadable": None, "numerics": None}
@@ -126,7 +119,9 @@ def _told_by_record(store: Store) -> dict[str, Any]:
         small_files, numerics = finished.files, finished.numerics
     else:
         state = record.state(n_regions)
-        small_files, done = _small_files(store, state), int(state.done.sum())
+        if state.common_files is None:
+            raise ValueError(f"{store.path} is marked to be made anew; run extract again")
+        small_files, done = state.settled_files(store.written_last), int(state.done.sum())
         numerics = state.windows_by_class(Layout.from_json(job["identity"]["layout"]))
     check_small_files(store, small_files)
     return {
@@ -137,15 +132,8 @@ def _told_by_record(store: Store) -> dict[str, Any]:
     }
 
 
-def _small_files(store: Store, state: State) -> tuple[StoredFile, ...]:
-    """The common files of an unfinished store that must be as they were recorded."""
-    if state.common_files is None:
-        raise ValueError(f"{store.path} is marked to be made anew; run extract again")
-    return state.settled_files(store.written_last)
-
-
 def _count(labels: np.ndarray[Any, Any]) -> dict[str, int]:
-    """How often each label stands, or each class where there are several."""
+    """How many windows have each label, or each class where there are several."""
     if labels.ndim == 2:
         return {str(i): int(n) for i, n in enumerate((labels != 0).sum(axis=0))}
     values, counts = np.unique(labels, return_counts=True)

@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.layout import Layout
 from pipeline.locks import locked
@@ -39,13 +38,12 @@ class Damage:
     where: str = ""  # recordings and times, for people
 
     def __str__(self) -> str:
+        damage = f"{self.kind}: {self.file}"
         if self.windows is None:
-            return f"{self.kind}: {self.file}"
+            return damage
         start, stop = self.windows
         place = f" ({self.where})" if self.where else ""
-        return (
-            f"{self.kind}: {self.file}: region {self.region}, windows {start} to {stop - 1}{place}"
-        )
+        return f"{damage}: region {self.region}, windows {start} to {stop - 1}{place}"
 
 
 def verify(path: str | os.PathLike[str], repair: bool = False) -> list[Damage]:
@@ -80,35 +78,58 @@ def _damages(store: Store) -> Iterator[Damage]:
 
 
 class _Verification:
-    """The comparison of one store with its record."""
+    """The comparison of one store with its record.
+
+    More may be recorded meanwhile, by other shares: a line is known by its log and its number
+    there, and of a region the last line that was seen is looked up again.
+    """
 
     def __init__(self, store: Store, record: Record, layout: Layout) -> None:
         self._store, self._record, self._layout = store, record, layout
-        self._finished, self._told = record.finished(), _Told.by(record, layout.n_regions)
+        self._finished, self._logs = record.finished(), record.logs()
+        self._state = State.of(layout.n_regions)
+        # By region, the place of the last line that says it is stored.
+        self._last = np.full((layout.n_regions, 2), -1)
         # What is damaged is not opened, and so cannot say which recordings a window is of.
         self._opens = False
 
     def damages(self) -> Iterator[Damage]:
-        yield from (Damage(file, "changed") for file in self._told.damaged)
+        yield from (Damage(file, "changed") for file in self._read_lines())
         common = [*self._of_common_files()]
         yield from common
         self._opens = not common
-        yield from self._of_files(self._told.files(self._record))
+        yield from self._of_files(self._files_of_regions())
         if self._finished:
             yield from self._stale()
         yield from self._foreign()
 
+    def _read_lines(self) -> list[str]:
+        """Take in what the record says; the logs that are damaged."""
+        damaged: dict[str, None] = {}
+        for place, entry in self._record.lines(self._logs):
+            if entry is None:
+                damaged[str(self._record.log(self._logs[place[0]]))] = None
+            elif not isinstance(entry, Failed):  # what was stored before is still looked at
+                self._state.add(entry)
+            if isinstance(entry, Done):
+                self._last[entry.region] = place
+        return [*damaged]
+
+    def _files_of_regions(self) -> Iterator[StoredFile]:
+        """Those of all regions that are stored."""
+        self._last[~self._state.done] = -1
+        for place, entry in self._record.lines(self._logs):
+            if isinstance(entry, Done) and tuple(self._last[entry.region]) == place:
+                yield from entry.files
+
     def _of_common_files(self) -> Iterator[Damage]:
-        store, files = self._store, self._told.state.common_files
+        store, files = self._store, self._state.common_files
         if files is None:
             yield Damage(str(store.path), "stale")
             return
-        settled = self._told.state.settled_files(store.written_last, self._finished)
-        found = [
-            *self._of_files(
-                file for file in files if file in settled or not store.locate(file.name).exists()
-            )
-        ]
+        settled = self._state.settled_files(store.written_last, self._finished)
+        looked_at = (f for f in files if f in settled or not store.locate(f.name).exists())
+        found = [*self._of_files(looked_at)]
         yield from found
         if settled and not found and store.is_renamed():
             yield Damage(str(store.path), "renamed")
@@ -137,13 +158,13 @@ class _Verification:
     def _stale(self) -> Iterator[Damage]:
         """Regions of a finished store that are not recorded."""
         store = self._store
-        for region in np.flatnonzero(~self._told.state.done).tolist():
+        for region in np.flatnonzero(~self._state.done).tolist():
             windows = self._layout.bounds(region)
             path = store.locate(store.file_of(windows[0])) if self._opens else store.path
             yield self._of_windows(str(path), "stale", windows)
 
     def _foreign(self) -> Iterator[Damage]:
-        store, files = self._store, self._told.state.common_files
+        store, files = self._store, self._state.common_files
         if files is None:  # of none it is known
             return
         known = {file.name for file in files}
@@ -157,41 +178,6 @@ class _Verification:
                 yield Damage(str(store.locate(name)), "foreign")
 
 
-@dataclass(frozen=True, eq=False)
-class _Told:
-    """What the lines of a record say, by the place of each.
-
-    More may be added while they are read, by other shares: a line is known by its log and
-    its number there, and of a region the last that was seen is looked up again.
-    """
-
-    logs: list[str]
-    state: State
-    last: npt.NDArray[np.int64]  # by region, the place of the last line that says it is stored
-    damaged: list[str]
-
-    @classmethod
-    def by(cls, record: Record, n_regions: int) -> _Told:
-        logs, state, last = record.logs(), State.of(n_regions), np.full((n_regions, 2), -1)
-        damaged: dict[str, None] = {}
-        for place, entry in record.lines(logs):
-            if entry is None:
-                damaged[str(record.log(logs[place[0]]))] = None
-            elif not isinstance(entry, Failed):  # what was stored before is still looked at
-                state.add(entry)
-            if isinstance(entry, Done):
-                last[entry.region] = place
-        return cls(logs, state, last, [*damaged])
-
-    def files(self, record: Record) -> Iterator[StoredFile]:
-        """Those of all regions that are stored."""
-        for place, entry in record.lines(self.logs):
-            if not (isinstance(entry, Done) and self.state.done[entry.region]):
-                continue
-            if tuple(self.last[entry.region]) == place:
-                yield from entry.files
-
-
 def _kind(store: Store, layout: Layout, recorded: StoredFile) -> str | None:
     """What is wrong with a file; None if nothing is."""
     try:
@@ -203,7 +189,7 @@ def _kind(store: Store, layout: Layout, recorded: StoredFile) -> str | None:
     except FileNotFoundError:
         return "missing"
     except OSError as error:
-        if error.errno is None:  # a server that cannot be reached tells nothing
+        if error.errno is None:  # a server that cannot be reached says nothing of the file
             raise
         return f"unreadable, {error.strerror}"
 
@@ -215,14 +201,15 @@ def _where(store: Store, start: int, stop: int) -> str:
         length = float(store.attrs()["window"])
         assert recording is not None
         assert seconds is not None
-        places = []
-        for number in np.unique(recording)[:PLACES].tolist():
+        places, numbers = [], np.unique(recording).tolist()
+        for number in numbers[:PLACES]:
             times = seconds[recording == number]
             source = store.get("source", number, number + 1)
             assert source is not None
             places.append(f"{source[0]}: {times[0]:g} s to {times[-1] + length:g} s")
-        more = len(np.unique(recording)) - PLACES
-        return ", ".join([*places, *([f"and {more} more recordings"] if more > 0 else [])])
+        if len(numbers) > PLACES:
+            places.append(f"and {len(numbers) - PLACES} more recordings")
+        return ", ".join(places)
     except OSError:  # of another process, which makes the store anew
         return ""
 

@@ -1,104 +1,16 @@
-"""Leases: rights that last as long as their holder shows signs of life; here, as files."""
+"""Leases: rights that last as long as their holder shows signs of life; here as files."""
 
 from __future__ import annotations
 
-import glob
 import os
-import secrets
 import socket
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 from pipeline.locks.processes import is_stopped, namespace
 
-if TYPE_CHECKING:
-    from filelock import SoftFileLease
-
 LOOK_SECONDS = 0.25  # how often somebody who waits looks again
-
-
-class Lease(Protocol):
-    """One right, which one process at a time holds."""
-
-    name: str  # of the file or object
-
-    def acquire(self, seconds: float) -> None:
-        """Take it when it is free, or its holder dead; a TimeoutError after `seconds`.
-
-        The time for which a holder showed no sign of life adds up over several calls.
-        """
-
-    def release(self) -> None:
-        """Give it back."""
-
-    def lost(self) -> bool:
-        """Whether another took it, while this process was stopped for too long."""
-
-    def exists(self) -> bool:
-        """Whether there may be a holder, alive or dead."""
-
-    def lives(self) -> bool:
-        """Whether there is a holder, who has shown a sign of life lately."""
-
-    def is_local(self) -> bool:
-        """Whether the holder is a process of this host, which is seen when it dies."""
-
-    def owner(self) -> str:
-        """Who holds it, for people."""
-
-
-class Leases(Protocol):
-    """All leases of one store."""
-
-    def lock(self) -> Lease:
-        """Held by the job that has the store for itself."""
-
-    def setup_lock(self) -> Lease:
-        """Held by the one share that makes, fixes or finishes the store."""
-
-    def share(self, share: str) -> Lease:
-        """A new one, for a share such as "0/4"."""
-
-    def shares(self) -> list[Lease]:
-        """Those of all shares that are there."""
-
-
-class FileLeases:
-    """Leases as files beside a store."""
-
-    def __init__(self, path: Path, seconds: float) -> None:
-        self._path, self._seconds = path, seconds
-
-    def lock(self) -> FileLease:
-        return self._lease(f".{self._path.name}.lock")
-
-    def setup_lock(self) -> FileLease:
-        return self._lease(f".{self._path.name}.turn")
-
-    def share(self, share: str) -> FileLease:
-        return self._lease(f".{self._path.name}.{new_share_name(share)}")
-
-    def shares(self) -> list[Lease]:
-        pattern = f".{glob.escape(self._path.name)}.*-*-????????.share"
-        return [self._lease(file.name) for file in sorted(self._path.parent.glob(pattern))]
-
-    def _lease(self, name: str) -> FileLease:
-        return FileLease(self._path.with_name(name), self._seconds)
-
-
-def new_share_name(share: str) -> str:
-    """A name for the lease of a share, which nobody else has."""
-    return f"{share.replace('/', '-')}-{secrets.token_hex(4)}.share"
-
-
-def share_of(lease: Lease) -> str | None:
-    """The share that a lease is for, if any."""
-    if not lease.name.endswith(".share"):
-        return None
-    index, count, _ = lease.name.split(".")[-2].split("-")
-    return f"{index}/{count}"
 
 
 class FileLease:
@@ -113,11 +25,15 @@ class FileLease:
         from filelock import SoftFileLease
 
         self.name, self._file, self._seconds = file.name, file, seconds
-        self._lease: SoftFileLease = SoftFileLease(file, lease_duration=seconds)
+        self._lease = SoftFileLease(file, lease_duration=seconds)
         self._handle = -1
         self._empty: tuple[tuple[int, ...], float] | None = None  # what was seen, since when
 
     def acquire(self, seconds: float) -> None:
+        """Take it when it is free, or its holder dead; a TimeoutError after `seconds`.
+
+        The time for which a holder showed no sign of life adds up over several calls.
+        """
         until = time.monotonic() + seconds
         while True:
             try:
@@ -146,20 +62,24 @@ class FileLease:
                 self._file.unlink()
 
     def release(self) -> None:
+        """Give it back."""
         self._lease.release()
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
     def lost(self) -> bool:
+        """Whether another took it, while this process was stopped for too long."""
         # The lease itself notices when it next touches the file. Who takes over removes
         # the file, which the handle leads to also when a folder above it was renamed.
         return self._lease.compromise is not None or not os.fstat(self._handle).st_nlink
 
     def exists(self) -> bool:
+        """Whether there may be a holder, alive or dead."""
         return self._file.exists()
 
     def lives(self) -> bool:
+        """Whether there is a holder, who has shown a sign of life lately."""
         try:
             age = time.time() - self._file.stat().st_mtime
         except FileNotFoundError:
@@ -171,6 +91,7 @@ class FileLease:
         return stopped is not None and (stopped or age <= self._seconds)
 
     def is_local(self) -> bool:
+        """Whether the holder is a process of this host, which is seen when it dies."""
         owner = self._lease.owner
         if owner is None:
             return False
@@ -180,5 +101,6 @@ class FileLease:
         return bool(same) and host == socket.gethostname()
 
     def owner(self) -> str:
+        """Who holds it, for people."""
         owner = self._lease.owner
         return f"process {owner.pid} on {owner.hostname.partition('?')[0]}" if owner else "unknown"

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import glob
 import math
+import secrets
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pipeline.locks.lease import LOOK_SECONDS, FileLeases, Lease, Leases, share_of
-from pipeline.locks.object_lease import ObjectLeases
+from pipeline.locks.lease import LOOK_SECONDS, FileLease
+from pipeline.locks.object_lease import ObjectLease
 from pipeline.paths import AnyPath, RemotePath
 
 # A job shows a sign of life three times in this time. One of another host that shows none
-# for so long is taken for dead; one of this host is seen when it dies.
+# for so long is taken for dead; of one of this host it is seen at once that it died.
 LEASE_SECONDS = 30.0
-# So long a job of this host that wants the store for itself holds the lock at most before it
-# gives it back, if a share is at work.
+# A job of this host that asks for the whole store while a share is at work holds the lock for
+# less than this, and is then refused.
 PAUSE_SECONDS = 2.0
+Lease = FileLease | ObjectLease
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,46 @@ class Lock:
         """
         yield []
 
-    def release(self) -> None:
-        """Give the right back."""
-        self._lease.release()
+
+class _Leases:
+    """All leases of one store: files beside it, or objects below a name beside it."""
+
+    def __init__(self, path: AnyPath) -> None:
+        self._path = path
+
+    def lock(self) -> Lease:
+        """Held by the job that has the store for itself."""
+        return self._lease("lock")
+
+    def setup_lock(self) -> Lease:
+        """Held by the one share that makes, fixes or finishes the store."""
+        return self._lease("turn")
+
+    def new_share(self, share: str) -> Lease:
+        """A new one, for a share such as "0/4"."""
+        return self._lease(f"{share.replace('/', '-')}-{secrets.token_hex(4)}.share")
+
+    def shares(self) -> list[Lease]:
+        """Those of all shares that are there."""
+        path, start = self._path, f".{self._path.name}."
+        if isinstance(path, RemotePath):
+            names = [name for name, _ in path.with_name(f"{start}lock").walk()]
+        else:
+            files = path.parent.glob(f"{glob.escape(start)}*-*-????????.share")
+            names = sorted(file.name.removeprefix(start) for file in files)
+        return [self._lease(name) for name in names if name.endswith(".share")]
+
+    def _lease(self, name: str) -> Lease:
+        path, start = self._path, f".{self._path.name}."
+        if isinstance(path, RemotePath):
+            return ObjectLease(path.with_name(f"{start}lock") / name, LEASE_SECONDS)
+        return FileLease(path.with_name(f"{start}{name}"), LEASE_SECONDS)
 
 
 class _Share(Lock):
     """The right to write some regions of a store, while others write others."""
 
-    def __init__(self, lease: Lease, leases: Leases) -> None:
+    def __init__(self, lease: Lease, leases: _Leases) -> None:
         super().__init__(lease)
         self._leases = leases
 
@@ -74,7 +108,7 @@ class _Share(Lock):
             others = [other for other in self._leases.shares() if other.name != self._lease.name]
             yield [_holder(other) for other in others if not _is_dead(other)]
             if leaving:
-                self.release()
+                self._lease.release()
         finally:
             setup_lock.release()
 
@@ -86,7 +120,7 @@ def locked(path: AnyPath) -> Iterator[Lock]:
     A ValueError if another job, or a share of one, is at work on it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    leases = _leases(path)
+    leases = _Leases(path)
     lease = leases.lock()
     try:
         try:
@@ -97,10 +131,11 @@ def locked(path: AnyPath) -> Iterator[Lock]:
             lease.acquire(LEASE_SECONDS * 4 / 3)
     except TimeoutError as error:
         raise _refusal(path, str(_holder(lease))) from error
-    with ExitStack() as stack:
-        stack.callback(lease.release)
+    try:
         _await_end_of_shares(path, leases)
         yield Lock(lease)
+    finally:
+        lease.release()
 
 
 @contextmanager
@@ -115,25 +150,20 @@ def shared(path: AnyPath, share: str) -> Iterator[Lock]:
     least one sees the other.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    leases = _leases(path)
-    lease = leases.share(share)
+    leases = _Leases(path)
+    lease = leases.new_share(share)
     lease.acquire(0)
-    with ExitStack() as stack:
-        stack.callback(lease.release)
+    try:
         _await_no_lock(path, leases.lock())
         yield _Share(lease, leases)
+    finally:
+        lease.release()
 
 
 def holders(path: AnyPath) -> list[Holder]:
     """Who writes to a store and has shown a sign of life lately."""
-    leases = _leases(path)
+    leases = _Leases(path)
     return [_holder(lease) for lease in (leases.lock(), *leases.shares()) if lease.lives()]
-
-
-def _leases(path: AnyPath) -> Leases:
-    if isinstance(path, RemotePath):
-        return ObjectLeases(path, LEASE_SECONDS)
-    return FileLeases(path, LEASE_SECONDS)
 
 
 def _await_no_lock(path: AnyPath, lock: Lease) -> None:
@@ -148,7 +178,7 @@ def _await_no_lock(path: AnyPath, lock: Lease) -> None:
     lock.release()
 
 
-def _await_end_of_shares(path: AnyPath, leases: Leases) -> None:
+def _await_end_of_shares(path: AnyPath, leases: _Leases) -> None:
     """Refuse if a share of a store is at work; remove what dead ones have left."""
     shares, setup_lock = leases.shares(), leases.setup_lock()
     until = time.monotonic() + LEASE_SECONDS * 4 / 3
@@ -182,4 +212,8 @@ def _is_dead(lease: Lease) -> bool:
 
 
 def _holder(lease: Lease) -> Holder:
-    return Holder(lease.owner(), share_of(lease))
+    share = None
+    if lease.name.endswith(".share"):
+        index, count, _ = lease.name.split(".")[-2].split("-")
+        share = f"{index}/{count}"
+    return Holder(lease.owner(), share)

@@ -12,32 +12,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from pipeline.locks.lease import LOOK_SECONDS, Lease, new_share_name
+from pipeline.locks.lease import LOOK_SECONDS
 from pipeline.locks.processes import began, namespace
 from pipeline.paths import ChangedError, RemotePath, Version
-
-
-class ObjectLeases:
-    """Leases below a name beside a store."""
-
-    def __init__(self, path: RemotePath, seconds: float) -> None:
-        self._folder, self._seconds = path.with_name(f".{path.name}.lock"), seconds
-
-    def lock(self) -> ObjectLease:
-        return self._lease("lock")
-
-    def setup_lock(self) -> ObjectLease:
-        return self._lease("turn")
-
-    def share(self, share: str) -> ObjectLease:
-        return self._lease(new_share_name(share))
-
-    def shares(self) -> list[Lease]:
-        names = (name for name, _ in self._folder.walk())
-        return [self._lease(name) for name in names if name.endswith(".share")]
-
-    def _lease(self, name: str) -> ObjectLease:
-        return ObjectLease(self._folder / name, self._seconds)
 
 
 class ObjectLease:
@@ -89,15 +66,15 @@ class ObjectLease:
             data, status = self._path.read_versioned()
         except FileNotFoundError:
             return {}, None
-        try:
+        owner = None
+        with suppress(ValueError):
             owner = json.loads(data)
-            return owner if isinstance(owner, dict) else {}, status.version
-        except ValueError:
-            return {}, status.version
+        return owner if isinstance(owner, dict) else {}, status.version
 
     def _replace(self, version: Version | None) -> None:
-        self._beats += 1
-        beat = {**_here(), "token": self._token, "beat": self._beats}
+        self._beats, pid = self._beats + 1, os.getpid()
+        here = {"host": socket.gethostname(), "pid": pid, "space": namespace(), "began": began(pid)}
+        beat = {**here, "token": self._token, "beat": self._beats}
         self._version = self._path.replace(json.dumps(beat).encode(), version)
         self._beaten = time.monotonic()
 
@@ -128,7 +105,9 @@ class ObjectLease:
                 self._path.unlink()
 
     def lost(self) -> bool:
-        if time.monotonic() - self._beaten > self._seconds / 2:  # this process or the server stood
+        if (
+            time.monotonic() - self._beaten > self._seconds / 2
+        ):  # this process or the server was stopped
             self._beat()
         return self._lost
 
@@ -149,11 +128,6 @@ class ObjectLease:
     def owner(self) -> str:
         owner, _ = self._read()
         return f"process {owner.get('pid')} on {owner.get('host')}" if owner else "unknown"
-
-
-def _here() -> dict[str, Any]:
-    pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "space": namespace(), "began": began(pid)}
 
 
 def _is_local(owner: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Processes of this host: whether they live, and what tells them from others of their number."""
+"""Processes of this host: whether one lives, and whether it is still the same one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ PROC = Path("/proc/self")  # of Linux
 
 
 def namespace() -> int:
-    """By what the numbers of processes go: containers may have the host's name."""
+    """Within what the numbers of processes count: a container may have the host's name."""
     space = PROC / "ns" / "pid"
     return space.stat().st_ino if space.exists() else 0
 

@@ -8,8 +8,8 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import google_crc32c
 
@@ -19,8 +19,7 @@ from pipeline.paths.remote import AnyPath, PathT, RemotePath
 READ_BYTES = 1 << 18  # at a time, which the cache holds until they are added up
 
 
-@dataclass(frozen=True)
-class StoredFile:
+class StoredFile(NamedTuple):
     """A file of a store as it was written: its name in the store, bytes and CRC-32C.
 
     The checksum of a file that holds checksums is that of these: see `pipeline.store.shards`.

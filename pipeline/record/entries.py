@@ -12,10 +12,8 @@ from pipeline.paths import StoredFile
 
 Unreadable = tuple[int, int, str, str]  # first window, the one after the last, path, reason
 STORED_AS = {"common": "made"}  # fields that JSON has under another name
-
-
-def _here() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
+# What tuples are of, in fields that JSON has as lists.
+ELEMENTS: dict[str, Any] = {"files": StoredFile._make, "unreadable": tuple, "regions": int}
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Done:
     files: tuple[StoredFile, ...]
     unreadable: tuple[Unreadable, ...] = ()  # a run of windows of one recording each
     seconds: float = 0.0
-    worker: str = field(default_factory=_here)  # host and process
+    worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     numerics: str = ""  # the numerics class of the worker
     boot: str = ""  # since when its host runs; empty if the files were flushed to the disk
     time: float = field(default=0.0, compare=False)  # in seconds since 1970
@@ -93,21 +91,13 @@ def entry_of(values: Mapping[str, Any]) -> Entry:
 
 def to_json(entry: Entry | Finished) -> dict[str, Any]:
     """The fields of an entry as plain values."""
-    values = {STORED_AS.get(item.name, item.name): getattr(entry, item.name)
-              for item in fields(entry)}  # fmt: skip
-    if "files" in values:
-        values["files"] = [(file.name, file.size, file.crc32c) for file in values["files"]]
-    return values
+    return {STORED_AS.get(name, name): value for name, value in vars(entry).items()}
 
 
 def known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of the fields that are known here, as they were before `to_json`."""
     stored = {item.name: STORED_AS.get(item.name, item.name) for item in fields(kind)}
     known = {name: values[key] for name, key in stored.items() if key in values}
-    if "files" in known:
-        known["files"] = tuple(StoredFile(*file) for file in known["files"])
-    if "unreadable" in known:
-        known["unreadable"] = tuple(map(tuple, known["unreadable"]))
-    if "regions" in known:
-        known["regions"] = tuple(known["regions"])
+    for name in ELEMENTS.keys() & known:
+        known[name] = tuple(map(ELEMENTS[name], known[name]))
     return known

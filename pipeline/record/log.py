@@ -7,24 +7,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 from pipeline.paths import AnyPath, ChangedError, RemotePath, Version, open_whole
 
 # An object is put anew for each line, so it must not grow without end.
 OBJECT_LINES = 256
-
-
-class Log(Protocol):
-    """What one run adds to a folder of logs."""
-
-    def add(self, line: bytes) -> None:
-        """Add a line, which is in place when this returns; an OSError if the log is gone."""
-
-
-def new_log(folder: AnyPath) -> Log:
-    """A log that no other run writes to, read after all that are there."""
-    return _ObjectLog(folder) if isinstance(folder, RemotePath) else _FileLog(folder)
 
 
 def log_names(folder: AnyPath) -> list[str]:
@@ -48,8 +35,8 @@ def _next_name(folder: AnyPath) -> str:
     return f"{1 + max(numbers, default=0):06d}-{socket.gethostname()}-{os.getpid()}.jsonl"
 
 
-class _FileLog:
-    """A log as a file, to which lines are appended."""
+class FileLog:
+    """What one run adds to a folder of logs: a file, to which lines are appended."""
 
     def __init__(self, folder: Path) -> None:
         while True:
@@ -59,6 +46,7 @@ class _FileLog:
                 return
 
     def add(self, line: bytes) -> None:
+        """Add a line, which is in place when this returns; an OSError if the log is gone."""
         handle = os.open(self._file, os.O_WRONLY | os.O_APPEND)
         before, rest = os.fstat(handle).st_size, memoryview(line)
         try:
@@ -71,8 +59,8 @@ class _FileLog:
             os.close(handle)
 
 
-class _ObjectLog:
-    """A log as objects, each replaced by one with a line more, up to some hundred lines."""
+class ObjectLog:
+    """What one run adds to a bucket: objects, each replaced by one with a line more."""
 
     def __init__(self, folder: RemotePath) -> None:
         self._folder = folder
@@ -96,3 +84,11 @@ class _ObjectLog:
                     raise OSError(f"{self._object} was changed, or removed, by another") from error
                 self._begin()  # a process of the same name, on another host, has begun it
         self._lines.append(line)
+
+
+Log = FileLog | ObjectLog
+
+
+def new_log(folder: AnyPath) -> Log:
+    """A log that no other run writes to, read after all that are there."""
+    return ObjectLog(folder) if isinstance(folder, RemotePath) else FileLog(folder)

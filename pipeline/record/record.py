@@ -17,9 +17,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
-from pipeline.paths import AnyPath, RemotePath, open_binary, put_lines
+from pipeline.paths import AnyPath, open_binary, put_lines
 from pipeline.record.entries import (
     CommonFiles,
     Done,
@@ -51,7 +52,7 @@ class Record:
         """Write what the job is, before anything of it is done.
 
         `identity` determines the stored bytes: its digest is the fingerprint. Each of
-        `inputs` is a file's path, by what it is known again, and what its header said.
+        `inputs` is the row of a file: its path, size and time, and what its header said.
         """
         self._logs.mkdir(parents=True, exist_ok=True)
         put_lines(self._inputs, map(json_line, inputs))
@@ -77,13 +78,11 @@ class Record:
 
     def stamp(self) -> tuple[int, int]:
         """What changes when another job begins here."""
-        if isinstance(self._job, RemotePath):
-            found = self._job.stat()
-            return found.st_ino, found.st_mtime_ns
-        # NFS answers from its cache until the file is opened; which fails where the parts of
-        # a store have taken all the files that a process may open.
-        with suppress(OSError), open(self._job, "rb"):
-            pass
+        if isinstance(self._job, Path):
+            # NFS answers from its cache until the file is opened; which fails where the parts
+            # of a store have taken all the files that a process may open.
+            with suppress(OSError), open(self._job, "rb"):
+                pass
         status = self._job.stat()
         return status.st_ino, status.st_mtime_ns
 
@@ -94,12 +93,12 @@ class Record:
                 yield json.loads(line)
 
     def damaged(self) -> list[AnyPath]:
-        """Which of its files are damaged, the logs excepted, whose lines tell by themselves."""
-        found: list[AnyPath] = []
+        """Which of its files are damaged, apart from the logs, whose lines have checksums."""
         try:
             job = self.job()
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError):
             return [self._job]
+        found: list[AnyPath] = []
         try:
             self.read_finished()
         except ValueError:

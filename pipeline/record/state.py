@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -93,18 +93,15 @@ class State:
         }
         return {name: count for name, count in counts.items() if count}
 
-    def masked(self) -> Iterator[Unreadable]:
+    def masked(self) -> list[Unreadable]:
         """Runs of windows that could not be read, each as long as it can be, in order."""
-        last: Unreadable | None = None
-        for run in sorted(chain(*self.unreadable.values())):
-            if last is not None and (last[1], last[2]) == (run[0], run[2]):
-                last = (last[0], run[1], *last[2:])
-                continue
-            if last is not None:
-                yield last
-            last = run
-        if last is not None:
-            yield last
+        runs: list[Unreadable] = []
+        for start, stop, path, reason in sorted(chain(*self.unreadable.values())):
+            if runs and runs[-1][1:3] == (start, path):
+                runs[-1] = (runs[-1][0], stop, *runs[-1][2:])
+            else:
+                runs.append((start, stop, path, reason))
+        return runs
 
 
 def common_files_after(

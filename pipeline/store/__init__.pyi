@@ -8,6 +8,7 @@ from .opening import open_store as open_store
 from .packing import pack as pack
 from .schema import COORDINATE_CHUNK as COORDINATE_CHUNK
 from .schema import FORMAT as FORMAT
+from .schema import Contents as Contents
 from .schema import Variable as Variable
 from .schema import check_axes as check_axes
 from .schema import coordinate_values as coordinate_values

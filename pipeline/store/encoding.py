@@ -14,12 +14,12 @@ from pipeline.layout import Layout
 
 Array = npt.NDArray[Any]
 
-NAMES = ("scale_factor", "add_offset", "_FillValue")  # of the CF conventions
+ATTRIBUTES = ("scale_factor", "add_offset", "_FillValue")  # of the CF conventions
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """What is stored of a value, and what stands where no window was written.
+    """How a value is stored, and what is stored where no window was written.
 
     A float is stored as the nearest number of its dtype. A whole number is the code
     ``round((value - offset) / scale)``; `missing`, the least or the greatest of its
@@ -31,27 +31,15 @@ class Encoding:
     offset: float = 0.0
     missing: int | None = None  # None: NaN
 
-    def __post_init__(self) -> None:
-        if np.dtype(self.dtype).kind == "f":
-            fits = self.scale is self.missing is None and not self.offset
-        else:
-            fits = self.scale is not None and 0 < self.scale < math.inf
-            fits &= math.isfinite(self.offset) and self.missing in self._ends
-        if not fits:
-            raise ValueError(
-                f"{self} is no encoding; floats have neither scale, offset nor missing, whole "
-                f"numbers have a scale above 0, and their dtype's least or greatest as missing"
-            )
-
     @classmethod
     def of(cls, layout: Layout) -> Encoding:
-        """That of a store that is to be made."""
+        """The encoding of a store that will be made."""
         return cls(layout.dtype)
 
     @classmethod
     def read(cls, dtype: str, attrs: Mapping[str, Any]) -> Encoding:
-        """That of an array that is stored, by its attributes."""
-        scale, offset, missing = (attrs.get(name) for name in NAMES)
+        """The encoding of a stored array, by its attributes."""
+        scale, offset, missing = (attrs.get(name) for name in ATTRIBUTES)
         return cls(dtype, scale, offset or 0.0, missing)
 
     @property
@@ -59,11 +47,11 @@ class Encoding:
         """What tells other programs how to decode, as the CF conventions have it."""
         if self.scale is None:
             return {}
-        return dict(zip(NAMES, (self.scale, self.offset, self.missing), strict=True))
+        return dict(zip(ATTRIBUTES, (self.scale, self.offset, self.missing), strict=True))
 
     @property
     def fill_value(self) -> float:
-        """What stands where nothing was written."""
+        """What is stored where nothing was written."""
         return math.nan if self.missing is None else self.missing
 
     def encode(self, values: Array, out: Array) -> None:
@@ -72,8 +60,8 @@ class Encoding:
             with np.errstate(over="ignore"):
                 out[...] = values
             return
-        least, greatest = self._ends
         codes = np.rint((values.astype(np.float64) - self.offset) / self.scale)
+        least, greatest = np.iinfo(self.dtype).min, np.iinfo(self.dtype).max
         low, high = least + (self.missing == least), greatest - (self.missing == greatest)
         np.clip(codes, low, high, out=out, casting="unsafe")
 
@@ -89,8 +77,3 @@ class Encoding:
         """Which windows of a block were never written: all of their values are missing."""
         first: Array = stored[(slice(None), *(0,) * (stored.ndim - 1))]  # type: ignore[arg-type]
         return np.asarray(np.isnan(first) if self.missing is None else first == self.missing)
-
-    @property
-    def _ends(self) -> tuple[int, int]:
-        info = np.iinfo(self.dtype)
-        return int(info.min), int(info.max)

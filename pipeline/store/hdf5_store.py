@@ -14,12 +14,12 @@ import os
 import re
 import shutil
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,14 +36,10 @@ from pipeline.paths import (
     walk,
 )
 from pipeline.record import SameJob
-from pipeline.store.encoding import Encoding
-from pipeline.store.schema import Variable
-from pipeline.store.store import Store
-
-if TYPE_CHECKING:
-    from pipeline.store.hdf5_datasets import Stored
-
-Array = npt.NDArray[Any]
+from pipeline.store.encoding import Array, Encoding
+from pipeline.store.hdf5_files import Stored, create_features, fill_master, values_of, written
+from pipeline.store.schema import Contents
+from pipeline.store.store import Holds, Region, Store
 
 MASTER = "master"
 OPEN_PARTS = 64
@@ -61,7 +57,6 @@ class Hdf5Store(Store):
         self.path, self.job = path, job
         self.parts = parts or path.with_name(path.name + ".parts")
         self.record_folder = self.parts / ".record"
-        self._stored: Stored | None = None
         self._handles: OrderedDict[int, Any] = OrderedDict()  # of parts that are open
         self._reading: dict[int, Lock] = {}  # of a process: one that is forked has its own
 
@@ -69,9 +64,7 @@ class Hdf5Store(Store):
         return self.path.exists() or next(self.parts.glob("*.h5"), None) is not None
 
     @contextmanager
-    def creating(
-        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-    ) -> Iterator[Hdf5Store]:
+    def creating(self, contents: Contents) -> Iterator[Hdf5Store]:
         if next(walk(self.parts, {self.record_folder}), None) is not None:
             raise ValueError(
                 f"{self.parts} exists, but not the store that it belongs to; remove it, or pass "
@@ -80,26 +73,21 @@ class Hdf5Store(Store):
         remove(self.record_folder)  # of a job that was killed in here
         self.parts.mkdir(exist_ok=True)
         try:
-            with self.remaking(layout, variables, attrs) as made:
+            with self.remaking(contents) as made:
                 yield made
         except BaseException:
             remove(self.parts)
             raise
 
     @contextmanager
-    def remaking(
-        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-    ) -> Iterator[Hdf5Store]:
-        from pipeline.store.hdf5_datasets import fill_master
-        from pipeline.store.hdf5_file import written
-
-        names = (_part_name(attrs["fingerprint"], region) for region in range(layout.n_regions))
-        parts = [f"{self.parts.name}/{name}" for name in names]
+    def remaking(self, contents: Contents) -> Iterator[Hdf5Store]:
+        job, regions = contents.attrs["fingerprint"], range(contents.layout.n_regions)
+        parts = [f"{self.parts.name}/{_part_name(job, region)}" for region in regions]
         with put_in_place(self.path) as aside:
             with written(aside, "w") as (file, _):
-                fill_master(file, layout, variables, attrs, parts)
+                fill_master(file, contents, parts)
             yield Hdf5Store(aside, self.parts)
-        self._stored = None
+        self.__dict__.pop("stored", None)
 
     def remove(self) -> None:
         aside = aside_of(self.path)
@@ -139,9 +127,7 @@ class Hdf5Store(Store):
     def owns(self, name: str) -> bool:
         return name != MASTER
 
-    def in_place(
-        self, layout: Layout, regions: npt.NDArray[np.bool_]
-    ) -> Callable[[tuple[StoredFile, ...]], bool]:
+    def in_place(self, layout: Layout, regions: npt.NDArray[np.bool_]) -> Holds:
         return partial(in_place, self.locate)
 
     def windows_of(self, name: str, layout: Layout) -> tuple[int, int] | None:
@@ -150,32 +136,31 @@ class Hdf5Store(Store):
         return layout.bounds(region) if region < layout.n_regions else None
 
     def file_of(self, window: int) -> str:
-        return MASTER if self.packed else self._part_of(window // self.stored.region)
+        if self.packed:
+            return MASTER
+        return _part_name(self.stored.fingerprint, window // self.stored.region)
 
     def fill(self, name: str, start: int, values: Array) -> None:
-        from pipeline.store.hdf5_file import written
-
         with written(self.path, "r+") as (file, _):
             file[name][start : start + len(values)] = values
 
     def get(self, name: str, start: int = 0, stop: int | None = None) -> Array | None:
-        from pipeline.store.hdf5_datasets import values_of
-
         with _open(self.path) as file:
             return values_of(file, name, start, stop)
 
     @contextmanager
-    def region(self, start: int, stop: int) -> Iterator[Hdf5Region]:
-        from pipeline.store.hdf5_datasets import create_features
-        from pipeline.store.hdf5_file import written
-
-        part = self.parts / self._part_of(start // self.stored.region)
+    def region(self, start: int, stop: int) -> Iterator[Region]:
+        part = self.locate(self.file_of(start))
         with put_in_place(part) as aside, written(aside, "w", libver="latest") as (file, check):
-            fill_value = self.encoding.fill_value
-            features = create_features(file, self.stored, stop - start, fill_value)
-            region = Hdf5Region(features, start, check)
-            yield region
-        region.files.append(stored_file(part, part.name))
+            features = create_features(file, self.stored, stop - start, self.encoding.fill_value)
+
+            def write(first: int, block: Array) -> None:
+                features[first - start : first - start + len(block)] = block
+                check()
+
+            files: list[StoredFile] = []
+            yield Region(write, files)
+        files.append(stored_file(part, part.name))
 
     @contextmanager
     def finishing(self) -> Iterator[Hdf5Store]:
@@ -210,7 +195,7 @@ class Hdf5Store(Store):
 
     def _read(self, windows: npt.NDArray[np.int64], empty: Callable[..., Array]) -> Array:
         length = self.stored.region
-        result = empty((len(windows), *self.stored.shape[1:]), self.stored.dtype)
+        result = empty((len(windows), *self.stored.shape[1:]), self.encoding.dtype)
         # Windows that follow each other in one part are read at once.
         breaks = np.flatnonzero((np.diff(windows) != 1) | (np.diff(windows // length) != 0)) + 1
         runs = [run for run in np.split(np.arange(len(windows)), breaks) if len(run)]
@@ -238,53 +223,29 @@ class Hdf5Store(Store):
         # That of a job never is, which need not open a master that may be damaged.
         return not self.record_folder.exists() and self.stored.packed
 
-    @property
+    @cached_property
     def stored(self) -> Stored:
         """How the features are stored."""
-        from pipeline.store.hdf5_datasets import Stored
-
-        if self._stored is None:
-            with _open(self.path) as file:
-                self._stored = Stored.read(file)
-        return self._stored
-
-    def _part_of(self, region: int) -> str:
-        return _part_name(self.stored.fingerprint, region)
+        with _open(self.path) as file:
+            return Stored.read(file)
 
     def _part(self, number: int) -> Any:
         """The features of a part, which stays open for a while."""
         handles = self._handles
-        if number not in handles:
-            path = self.path if self.packed else self.parts / self._part_of(number)
-            while number not in handles:
-                try:
-                    handles[number] = _open(path)
-                except OSError as error:
-                    if error.errno != errno.EMFILE or not handles:
-                        raise
-                    handles.popitem(last=False)[1].close()
-            if len(handles) > OPEN_PARTS:
+        while number not in handles:
+            try:
+                handles[number] = _open(self.locate(self.file_of(number * self.stored.region)))
+            except OSError as error:
+                if error.errno != errno.EMFILE or not handles:
+                    raise
                 handles.popitem(last=False)[1].close()
         handles.move_to_end(number)
+        if len(handles) > OPEN_PARTS:
+            handles.popitem(last=False)[1].close()
         return handles[number]["features"]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "parts": self.parts, "job": self.job}
-
-
-class Hdf5Region:
-    """Writes one region of an HDF5 store, block by block."""
-
-    def __init__(self, features: Any, start: int, check: Callable[[], None]) -> None:
-        self.start = start
-        self.files: list[StoredFile] = []
-        self._features, self._check = features, check
-
-    def write(self, start: int, block: Array) -> None:
-        """Store the features of consecutive windows, from `start` on."""
-        row = start - self.start
-        self._features[row : row + len(block)] = block
-        self._check()
 
 
 def _open(path: Path) -> Any:

@@ -1,18 +1,22 @@
-"""Opening a store: Zarr or HDF5 by the ending of its path, of which only that library is loaded."""
+"""Opening a store: Zarr or HDF5, by the ending of its path, and what is refused as it opens."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pipeline.layout import Layout
 from pipeline.paths import RemotePath, StoredFile, is_remote, stored_file
 from pipeline.record import Record, SameJob
+from pipeline.store.hdf5_store import Hdf5Store
+from pipeline.store.remote_store import RemoteStore
 from pipeline.store.schema import FORMAT
 from pipeline.store.store import Store
+from pipeline.store.zarr_store import ZarrStore
 
 ENDINGS = (".zarr", ".h5", ".hdf5")
 THREADS = 8  # that read small files, which may be far
@@ -25,12 +29,8 @@ def new_store(path: str | os.PathLike[str]) -> Store:
     path = Path(path)
     path = path.resolve() if path.is_symlink() or ".." in path.parts else path.absolute()
     if path.suffix == ".zarr":
-        from pipeline.store.zarr_store import ZarrStore
-
         return ZarrStore(path)
     if path.suffix in (".h5", ".hdf5"):
-        from pipeline.store.hdf5_store import Hdf5Store
-
         return Hdf5Store(path)
     raise ValueError(f"{path} has the ending {path.suffix!r}; a store ends in {', '.join(ENDINGS)}")
 
@@ -44,8 +44,6 @@ def _remote_store(path: RemotePath) -> Store:
         raise ValueError(
             f"{path} has the ending {path.suffix!r}; in a bucket a store is Zarr, and ends in .zarr"
         )
-    from pipeline.store.remote_store import RemoteStore
-
     return RemoteStore(path)
 
 
@@ -54,22 +52,18 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     store = new_store(path)
     if not store.exists():
         raise FileNotFoundError(f"{path} does not exist; extract makes it")
-    if not Record(store.record_folder).begun() and not _is_packed(store):
-        parts = store.record_folder.parent
-        if parts != store.path and not parts.exists() and _has_fingerprint(store):
-            raise FileNotFoundError(
-                f"{path} is there, but not {parts}, which holds its features and its record; "
-                f"put that back beside it, or remove {path}"
-            )
-        raise ValueError(f"{path} exists, but is not a store that extract made; pass another path")
-    return store
-
-
-def _is_packed(store: Store) -> bool:
-    try:
-        return store.packed
-    except (OSError, KeyError):
-        return False
+    if Record(store.record_folder).begun():
+        return store
+    with suppress(OSError, KeyError):  # of a file that is another's, or no HDF5 at all
+        if store.packed:
+            return store
+    parts = store.record_folder.parent
+    if parts != store.path and not parts.exists() and _has_fingerprint(store):
+        raise FileNotFoundError(
+            f"{path} is there, but not {parts}, which holds its features and its record; put that "
+            f"back beside it, or remove {path}"
+        )
+    raise ValueError(f"{path} exists, but is not a store that extract made; pass another path")
 
 
 def _has_fingerprint(store: Store) -> bool:

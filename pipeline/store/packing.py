@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.paths import put_in_place
-from pipeline.store.hdf5_datasets import replace_virtual
-from pipeline.store.hdf5_file import written
+from pipeline.store.hdf5_files import replace_virtual, written
 from pipeline.store.hdf5_store import Hdf5Store
 from pipeline.store.opening import new_store, open_finished
 

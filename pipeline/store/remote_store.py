@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
-from pipeline.layout import Layout
 from pipeline.paths import RemotePath, aside_of, open_bucket, translated
 from pipeline.record import SameJob
-from pipeline.store.schema import Variable
+from pipeline.store.schema import Contents
 from pipeline.store.shards import Piece, Shards
 from pipeline.store.zarr_group import ZarrGroup
 
@@ -18,7 +17,7 @@ class RemoteStore(ZarrGroup[RemotePath]):
     """Reads and writes a Zarr store in a bucket.
 
     It is there when its record has a first line, which is put last. A mark is put before
-    anything else: while it stands without that line, what is there is only what a killed
+    anything else: while it is there without that line, the rest is only what a killed
     job has left of a store that it was making, or removing.
     """
 
@@ -37,19 +36,15 @@ class RemoteStore(ZarrGroup[RemotePath]):
         return translated(self.path.url)
 
     def exists(self) -> bool:
-        if self._logs.is_dir():
-            return True
-        return not self._mark.is_file() and self.path.is_dir()
+        return self._logs.is_dir() or (not self._mark.is_file() and self.path.is_dir())
 
     @contextmanager
-    def creating(
-        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-    ) -> Iterator[RemoteStore]:
+    def creating(self, contents: Contents) -> Iterator[RemoteStore]:
         # In its place: the first line of its record, put last, makes it appear.
         self.sweep()
         self._mark.touch()
         try:
-            self.create_group(layout, variables, attrs)
+            self.create_group(contents)
             yield self
         except BaseException:
             with suppress(OSError):
@@ -58,11 +53,9 @@ class RemoteStore(ZarrGroup[RemotePath]):
         self._mark.unlink()
 
     @contextmanager
-    def remaking(
-        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-    ) -> Iterator[RemoteStore]:
+    def remaking(self, contents: Contents) -> Iterator[RemoteStore]:
         made = RemoteStore(self._aside() / aside_of(self.path).name)
-        made.create_group(layout, variables, attrs)
+        made.create_group(contents)
         yield made
         names = [*made.files()]
         for name in names:
@@ -90,9 +83,6 @@ class RemoteStore(ZarrGroup[RemotePath]):
                 self.path.unlink_below(last=self._mark)
         self._aside().unlink_below()
 
-    def files(self) -> Iterator[str]:
-        return (name for name, _ in self.path.walk() if not name.startswith(".record/"))
-
     def names_below(self, name: str) -> Iterator[str]:
         return (file for file, _ in (self.path / name).walk())
 
@@ -101,7 +91,3 @@ class RemoteStore(ZarrGroup[RemotePath]):
 
     def put(self, name: str, pieces: list[Piece]) -> None:
         self.locate(name).write_bytes(b"".join(pieces))
-
-    @contextmanager
-    def finishing(self) -> Iterator[RemoteStore]:
-        yield self  # in its place: nobody reads `valid` before the job is finished

@@ -7,22 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.features import Feature, axes_of, feature_name
 from pipeline.grid import WindowGrid
 from pipeline.layout import Layout
-from pipeline.store.encoding import Encoding
-
-Array = npt.NDArray[Any]
+from pipeline.store.encoding import Array, Encoding
 
 FORMAT = 6  # of what is stored; another version of this package may have another
 COORDINATE_CHUNK = 65536
 # Variables that any store may have, beside the axes of its features.
-NAMES = (
-    *("features", "label", "class"),
-    *("recording", "start", "n_samples", "valid", "source"),
-)
+NAMES = ("features", "label", "class", "recording", "start", "n_samples", "valid", "source")
 
 
 @dataclass(frozen=True)
@@ -34,6 +28,15 @@ class Variable:
     dtype: np.dtype[Any]
     attrs: Mapping[str, Any] = field(default_factory=dict)
     values: Array | None = None  # of the small ones, known from the start
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a store is made with."""
+
+    layout: Layout
+    variables: Mapping[str, Variable]
+    attrs: Mapping[str, Any]
 
 
 def describe(
@@ -64,8 +67,7 @@ def describe(
     if classes:
         variables["class"] = _strings("class", classes, "name of the class")
     for axis in axes:
-        attrs = {"units": axis.units, "long_name": axis.long_name}
-        values = axis.values
+        attrs, values = {"units": axis.units, "long_name": axis.long_name}, axis.values
         variables[axis.name] = Variable((axis.name,), values.shape, values.dtype, attrs, values)
     for name, dtype, units, text in (
         ("recording", np.int32, "1", "index into source"),
@@ -73,9 +75,8 @@ def describe(
         ("n_samples", np.int32, "1", "samples that the window really has"),
         ("valid", np.bool_, "1", "false where the audio could not be read"),
     ):
-        variables[name] = Variable(
-            ("window",), n, np.dtype(dtype), {"units": units, "long_name": text}
-        )
+        attrs = {"units": units, "long_name": text}
+        variables[name] = Variable(("window",), n, np.dtype(dtype), attrs)
     variables["source"] = _strings("recording", sources, "path as given")
     return variables
 
@@ -87,7 +88,7 @@ def check_axes(feature: Feature) -> None:
         if axis.name in taken:
             raise ValueError(
                 f"{type(feature).__name__} has an axis of the name {axis.name}, which a store has "
-                f"for something else; give it another than {', '.join(taken)}"
+                f"for something else; name it otherwise than {', '.join(taken)}"
             )
 
 

@@ -14,16 +14,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.paths import AnyPath, RemotePath
-from pipeline.store.encoding import Encoding
+from pipeline.store.encoding import Array, Encoding
 
-Array = npt.NDArray[Any]
 Bytes = bytes | npt.NDArray[np.uint8]
 Piece = bytes | memoryview
 
@@ -33,13 +32,13 @@ CHECKSUM_BYTES = 4
 # The CRC-32C of anything that ends with its own CRC-32C.
 RESIDUE = 0x48674BC7
 ABSENT = 2**64 - 1
-INDEXED = 1 << 22  # chunks of which is kept where they are
+INDEXED = 1 << 22  # chunks whose places are kept in memory
 REQUESTS = 16  # at a time, of a server
-# On Windows files are else opened as text.
+# Without O_BINARY, Windows opens files as text.
 READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 
 
-def shuffle(itemsize: int) -> Literal["shuffle", "bitshuffle"]:
+def shuffle(itemsize: int) -> str:
     """Whether Blosc sorts bytes, or bits, which for small numbers is as fast, and smaller."""
     return "shuffle" if itemsize > 2 else "bitshuffle"
 
@@ -86,9 +85,9 @@ class Shards:
             return values.reshape(-1).view(np.uint8)
         from numcodecs import blosc
 
-        kinds = {"shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
-        kind = LEVEL, kinds[shuffle(values.itemsize)], BLOCK
-        return np.frombuffer(blosc.compress(values, self.compression.encode(), *kind), np.uint8)
+        kind = getattr(blosc, shuffle(values.itemsize).upper())
+        data = blosc.compress(values, self.compression.encode(), LEVEL, kind, BLOCK)
+        return np.frombuffer(data, np.uint8)
 
     def checksum(self, shard: int) -> int:
         """The checksum of the checksums of a shard's file, after each was compared."""
@@ -112,11 +111,10 @@ class Shards:
             return result
         # A pool of its own costs little, and is there again after a fork.
         with ThreadPoolExecutor(REQUESTS) as pool:
-            for _ in pool.map(self._ask_for_index, np.unique(windows // self.length).tolist()):
-                pass  # that several parts do not ask for the same
+            # First, so that several parts do not ask for the same.
+            list(pool.map(self._ask_for_index, np.unique(windows // self.length).tolist()))
             parts = np.array_split(rows, REQUESTS)
-            for _ in pool.map(lambda part: self._read(windows, part, result), parts):
-                pass
+            list(pool.map(lambda part: self._read(windows, part, result), parts))
         return result
 
     def _read(
@@ -168,16 +166,12 @@ class Shards:
         name = self.name_of(shard)
         if isinstance(self.folder, RemotePath):
             return self.folder / name
-        return f"{self._root}/{name}"  # a path takes a tenth of the time of reading a window
+        return f"{self.folder}/{name}"  # a path takes a tenth of the time of reading a window
 
     @cached_property
     def _stored(self) -> np.dtype[Any]:
         """The dtype as it is stored, whatever this machine's order of bytes."""
         return np.dtype(self.encoding.dtype).newbyteorder("<")
-
-    @cached_property
-    def _root(self) -> str:
-        return os.fspath(self.folder)
 
     def _ask_for_index(self, shard: int) -> None:
         with suppress(FileNotFoundError):
@@ -185,7 +179,7 @@ class Shards:
 
     @cached_property
     def _index(self) -> Callable[[int], npt.NDArray[np.uint64]]:
-        """Offset and size of each chunk of a shard, which stand at its end, by shard."""
+        """Offset and size of each chunk of a shard, as stored at its end, by shard."""
 
         def read(shard: int) -> npt.NDArray[np.uint64]:
             data = _data_of(_read_end(self._file(shard), self._index_bytes))
@@ -204,7 +198,9 @@ def _read_end(path: str | RemotePath, size: int) -> Bytes:
         return path.read_end(size)
     file = os.open(path, READ)
     try:
-        return _read_into(np.empty(size, np.uint8), file, os.fstat(file).st_size - size)
+        buffer = np.empty(size, np.uint8)
+        _read_at(file, os.fstat(file).st_size - size, buffer)
+        return buffer
     finally:
         os.close(file)
 
@@ -218,7 +214,9 @@ def _read_spans(path: str | RemotePath, spans: list[tuple[int, int]]) -> Iterato
     file = os.open(path, READ)
     try:
         for start, stop in spans:
-            yield _read_into(buffer[: stop - start], file, start)
+            part = buffer[: stop - start]
+            _read_at(file, start, part)
+            yield part
     finally:
         os.close(file)
 
@@ -243,15 +241,10 @@ def _spans(index: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
     return [(offset, offset + size) for offset, size in index.tolist() if offset != ABSENT]
 
 
-def _read_into(buffer: npt.NDArray[np.uint8], file: int, offset: int) -> Bytes:
-    if offset < 0:
-        raise ValueError("the file was cut off")
-    _read_at(file, offset, buffer)
-    return buffer
-
-
 def _read_at(file: int, offset: int, *buffers: npt.NDArray[np.uint8]) -> None:
     """Fill buffers, one after the other, with what is in a file from an offset on."""
+    if offset < 0:
+        raise ValueError("the file was cut off")
     place = offset
     if hasattr(os, "preadv"):
         place += os.preadv(file, [buffer.data for buffer in buffers], offset)
@@ -286,7 +279,7 @@ def _checksum(data: bytes | Array) -> bytes:
 
 
 def _data_of(data: Bytes) -> Bytes:
-    """What stands before its checksum, after that was compared."""
+    """The bytes before their checksum, after that was compared."""
     if google_crc32c.value(data) != RESIDUE:
         raise ValueError("the checksum does not fit")
     return data[:-CHECKSUM_BYTES]

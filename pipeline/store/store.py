@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,19 +14,19 @@ import numpy.typing as npt
 from pipeline.layout import Layout
 from pipeline.paths import AnyPath, StoredFile, stored_file
 from pipeline.record import SameJob
-from pipeline.store.encoding import Encoding
-from pipeline.store.schema import Variable
+from pipeline.store.encoding import Array, Encoding
+from pipeline.store.schema import Contents
 
-Array = npt.NDArray[Any]
+Holds = Callable[[tuple[StoredFile, ...]], bool]
 
 
-class Region(Protocol):
-    """Writes the features of one region, and knows what it stored."""
+@dataclass(frozen=True)
+class Region:
+    """Writes the features of one region, block by block, and knows what it stored."""
 
+    # Encoded features of windows from the first on: whole shards, or up to the last window.
+    write: Callable[[int, Array], None]
     files: list[StoredFile]
-
-    def write(self, start: int, block: Array) -> None:
-        """Store encoded features of windows from `start` on: whole shards, or up to the last."""
 
 
 class Store(ABC):
@@ -33,8 +34,8 @@ class Store(ABC):
 
     path: AnyPath
     record_folder: AnyPath
-    job: SameJob | None  # that it must still be of when features are read
-    written_last: str  # how the names begin of the common files that `finishing` writes
+    job: SameJob | None  # whose store it must still be when features are read
+    written_last: str  # the common files that `finishing` writes have names that begin so
 
     @property
     def packed(self) -> bool:
@@ -56,15 +57,11 @@ class Store(ABC):
         """Whether anything of it is there."""
 
     @abstractmethod
-    def creating(
-        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-    ) -> AbstractContextManager[Store]:
+    def creating(self, contents: Contents) -> AbstractContextManager[Store]:
         """Make the store aside; it appears at `path`, whole, when the block ends."""
 
     @abstractmethod
-    def remaking(
-        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-    ) -> AbstractContextManager[Store]:
+    def remaking(self, contents: Contents) -> AbstractContextManager[Store]:
         """Make the common files anew, aside; they replace the old ones when the block ends."""
 
     @abstractmethod
@@ -100,13 +97,11 @@ class Store(ABC):
         """Whether only this store puts files of such a name there."""
 
     @abstractmethod
-    def in_place(
-        self, layout: Layout, regions: npt.NDArray[np.bool_]
-    ) -> Callable[[tuple[StoredFile, ...]], bool]:
-        """Tells whether files are where, and as long as, they were when they were recorded.
+    def in_place(self, layout: Layout, regions: npt.NDArray[np.bool_]) -> Holds:
+        """A function that says whether files are still there, and as long as was recorded.
 
-        It is asked for the common files, and those of the regions that are marked. A
-        machine that lost its power may keep the line of a region, and lose its data.
+        It is asked about the common files, and those of the regions that are marked. After a
+        loss of power a region may have its line in the record, but not its data.
         """
 
     def tells_damage(self, name: str) -> bool:

@@ -1,13 +1,12 @@
-"""The arrays of a Zarr group, made and read by zarr; those of features only described by it."""
+"""The arrays of a Zarr group, made by zarr, and `Shards` as the metadata describe them."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import zarr
 import zarr.errors
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
@@ -15,10 +14,8 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 from pipeline.layout import Layout
 from pipeline.paths import AnyPath
 from pipeline.store.encoding import Encoding
-from pipeline.store.schema import COORDINATE_CHUNK, Variable
+from pipeline.store.schema import COORDINATE_CHUNK, Contents, Variable
 from pipeline.store.shards import LEVEL, Shards, shuffle
-
-Array = npt.NDArray[Any]
 
 CHECKSUM: dict[str, Any] = {"name": "crc32c"}
 # Of the small arrays, which zarr itself reads and writes.
@@ -27,14 +24,12 @@ CHECKED = [{"name": "zstd", "configuration": {"level": 0, "checksum": True}}, CH
 KEYS: Any = {"name": "default", "separator": "."}
 
 
-def create_group(
-    store: Any, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-) -> None:
+def create_group(store: Any, contents: Contents) -> None:
     """Make a group where there is none, and fill what is known of its arrays."""
-    group = zarr.create_group(store, zarr_format=3, attributes=dict(attrs))
-    with _all_chunks():
-        for name, variable in variables.items():
-            _create_array(group, name, variable, layout)
+    group = zarr.create_group(store, zarr_format=3, attributes=dict(contents.attrs))
+    with all_chunks():
+        for name, variable in contents.variables.items():
+            _create_array(group, name, variable, contents.layout)
     with warnings.catch_warnings():
         # xarray, zarr-python, zarrs and tensorstore all read it; zarr warns that
         # other programs may not, and those then read the arrays' own.
@@ -43,7 +38,8 @@ def create_group(
 
 
 def _create_array(group: zarr.Group, name: str, variable: Variable, layout: Layout) -> None:
-    options: dict[str, Any]
+    length = max(1, min(COORDINATE_CHUNK, variable.shape[0]))
+    options: dict[str, Any] = {"chunks": (length, *variable.shape[1:]), "compressors": CHECKED}
     if name == "features":
         options = {
             "chunks": (layout.chunk, *layout.shape),
@@ -51,9 +47,6 @@ def _create_array(group: zarr.Group, name: str, variable: Variable, layout: Layo
             "compressors": _compressors(layout.compression, variable.dtype.itemsize),
             "fill_value": Encoding.of(layout).fill_value,
         }
-    else:
-        length = max(1, min(COORDINATE_CHUNK, variable.shape[0]))
-        options = {"chunks": (length, *variable.shape[1:]), "compressors": CHECKED}
     array = group.create_array(
         name,
         shape=variable.shape,
@@ -71,39 +64,16 @@ def _compressors(compression: str, itemsize: int) -> list[dict[str, Any]]:
     """What `Shards` does to the bytes of a chunk, as Zarr's metadata name it."""
     if compression == "none":
         return [CHECKSUM]
-    configuration = {
-        "cname": compression,
-        "clevel": LEVEL,
-        "shuffle": shuffle(itemsize),
-        "typesize": itemsize,
-        "blocksize": 0,
-    }
-    return [{"name": "blosc", "configuration": configuration}, CHECKSUM]
+    how = {"clevel": LEVEL, "shuffle": shuffle(itemsize), "typesize": itemsize, "blocksize": 0}
+    return [{"name": "blosc", "configuration": {"cname": compression, **how}}, CHECKSUM]
 
 
-def open_group(store: Any) -> zarr.Group:
+def open_group(store: Any) -> Any:
     """A group that is there, to read and to fill."""
     return zarr.open_group(store, mode="r+", use_consolidated=False)
 
 
-def fill(group: zarr.Group, name: str, start: int, values: Array) -> None:
-    """Write values of an array, from `start` on."""
-    with _all_chunks():
-        array = group[name]
-        assert isinstance(array, zarr.Array)
-        array[start : start + len(values)] = values
-
-
-def get(group: zarr.Group, name: str, start: int, stop: int | None) -> Array | None:
-    """Values of an array; None if there is none of that name."""
-    if name not in group:
-        return None
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    return np.asarray(array[start:stop])
-
-
-def _all_chunks() -> Any:
+def all_chunks() -> Any:
     """Write chunks that are all fill value, too, so that they can be told from missing ones."""
     return zarr.config.set({"array.write_empty_chunks": True})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -18,12 +18,10 @@ import numpy.typing as npt
 from pipeline.layout import Layout
 from pipeline.paths import PathT, StoredFile, stored_file
 from pipeline.record import SameJob
-from pipeline.store.encoding import Encoding
-from pipeline.store.schema import NAMES, Variable
+from pipeline.store.encoding import Array, Encoding
+from pipeline.store.schema import NAMES, Contents
 from pipeline.store.shards import Piece, Shards, own_checksum
-from pipeline.store.store import Store
-
-Array = npt.NDArray[Any]
+from pipeline.store.store import Holds, Region, Store
 
 METADATA = "zarr.json"
 
@@ -48,7 +46,7 @@ class ZarrGroup(Store, Generic[PathT]):
 
     @abstractmethod
     def names_below(self, name: str) -> Iterator[str]:
-        """Names, within an array, of its files."""
+        """Names, within a folder of the store, of all files below it."""
 
     @abstractmethod
     def sizes(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int]]:
@@ -62,14 +60,12 @@ class ZarrGroup(Store, Generic[PathT]):
         """Make errors of the libraries those of the system."""
         return nullcontext()
 
-    def create_group(
-        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-    ) -> None:
+    def create_group(self, contents: Contents) -> None:
         """Make the group, where there is none, and fill what is known of its arrays."""
         from pipeline.store.zarr_arrays import create_group
 
         with self.translated():
-            create_group(self.zarr_store(), layout, variables, attrs)
+            create_group(self.zarr_store(), contents)
 
     def locate(self, name: str) -> PathT:
         return self.path / name
@@ -86,15 +82,16 @@ class ZarrGroup(Store, Generic[PathT]):
             return (*NAMES, *(name for name in axes if re.fullmatch(r"\w+", name)))
         return NAMES
 
+    def files(self) -> Iterator[str]:
+        return (name for name in self.names_below("") if not name.startswith(".record/"))
+
     def small_files(self) -> Iterator[str]:
         yield METADATA
         for array in self.names():
             names = [METADATA] if array == "features" else self.names_below(array)
             yield from (f"{array}/{name}" for name in names)
 
-    def in_place(
-        self, layout: Layout, regions: npt.NDArray[np.bool_]
-    ) -> Callable[[tuple[StoredFile, ...]], bool]:
+    def in_place(self, layout: Layout, regions: npt.NDArray[np.bool_]) -> Holds:
         # One listing answers for all. Of a region no more is kept than how many files it
         # has, and their bytes.
         count, size = (np.zeros(layout.n_regions, np.int64) for _ in range(2))
@@ -156,22 +153,20 @@ class ZarrGroup(Store, Generic[PathT]):
     def axes(self) -> dict[str, str]:
         with self.translated():
             group = self._group()
-            features: Any = group["features"]
-            _, *names = features.metadata.dimension_names
+            _, *names = group["features"].metadata.dimension_names
             return {name: str(group[name].attrs["units"]) for name in names}
 
     def fill(self, name: str, start: int, values: Array) -> None:
-        from pipeline.store.zarr_arrays import fill
+        from pipeline.store.zarr_arrays import all_chunks
 
-        with self.translated():
-            fill(self._group(), name, start, values)
+        with self.translated(), all_chunks():
+            self._group()[name][start : start + len(values)] = values
 
     def get(self, name: str, start: int = 0, stop: int | None = None) -> Array | None:
-        from pipeline.store.zarr_arrays import get
-
         with self.translated():
             try:
-                return get(self._group(), name, start, stop)
+                group = self._group()
+                return np.asarray(group[name][start:stop]) if name in group else None
             except (ValueError, RuntimeError) as error:  # of its codecs
                 raise OSError(
                     f"{self.locate(name)} is damaged: {error}; verify --repair and extract again "
@@ -202,12 +197,43 @@ class ZarrGroup(Store, Generic[PathT]):
         with self.translated():
             return shards_of(self.path / "features", self._group()["features"])
 
+    def finishing(self) -> AbstractContextManager[Store]:
+        return nullcontext(self)  # nobody reads `valid` before the job is finished
+
     @contextmanager
-    def region(self, start: int, stop: int) -> Iterator[ZarrRegion]:
+    def region(self, start: int, stop: int) -> Iterator[Region]:
+        # A block is compressed and put in place while the next one is computed.
+        files: list[StoredFile] = []
+        sending: list[Future[list[StoredFile]]] = []
+
+        def finish() -> None:
+            while sending:
+                files.extend(sending.pop().result())
+
         with ThreadPoolExecutor(1) as sender:
-            region = ZarrRegion(self, sender)
-            yield region
-            region.finish()
+
+            def write(first: int, block: Array) -> None:
+                last = first + len(block)
+                if first % self.shard or (last % self.shard and last != self.shards.n_windows):
+                    raise ValueError(
+                        f"windows {first} to {last} were to be written; a block must be whole "
+                        f"shards of {self.shard} windows"
+                    )
+                finish()
+                sending.append(sender.submit(self._put_shards, first, block))
+
+            yield Region(write, files)
+            finish()
+
+    def _put_shards(self, start: int, block: Array) -> list[StoredFile]:
+        """Put the files of a block in place; known to the last byte, they are not read back."""
+        files = []
+        for low in range(0, len(block), self.shard):
+            pieces, checksum = self.shards.encode(block[low : low + self.shard])
+            name = self.file_of(start + low)
+            self.put(name, pieces)
+            files.append(StoredFile(name, sum(map(len, pieces)), checksum))
+        return files
 
     def _group(self) -> Any:
         from pipeline.store.zarr_arrays import open_group
@@ -217,45 +243,6 @@ class ZarrGroup(Store, Generic[PathT]):
     def __getstate__(self) -> dict[str, Any]:
         shards: Shards | None = self.__dict__.get("shards")
         return {"path": self.path, "job": self.job, "shards": shards and replace(shards)}
-
-
-class ZarrRegion:
-    """Writes one region of a store, block by block, each whole shards.
-
-    A block is compressed and put in place while the next one is computed. What is put is
-    known to the last byte, and need not be read back for its checksum.
-    """
-
-    def __init__(self, store: ZarrGroup[Any], sender: ThreadPoolExecutor) -> None:
-        self.files: list[StoredFile] = []
-        self._store, self._sender = store, sender
-        self._sending: Future[list[StoredFile]] | None = None
-
-    def write(self, start: int, block: Array) -> None:
-        """Store the features of consecutive windows, from `start` on."""
-        shard, stop = self._store.shard, start + len(block)
-        if start % shard or (stop % shard and stop != self._store.shards.n_windows):
-            raise ValueError(
-                f"windows {start} to {stop} were to be written; a block must be whole "
-                f"shards of {shard} windows"
-            )
-        self.finish()
-        self._sending = self._sender.submit(self._send, start, block)
-
-    def _send(self, start: int, block: Array) -> list[StoredFile]:
-        files = []
-        for low in range(0, len(block), self._store.shard):
-            pieces, checksum = self._store.shards.encode(block[low : low + self._store.shard])
-            name = self._store.file_of(start + low)
-            self._store.put(name, pieces)
-            files.append(StoredFile(name, sum(map(len, pieces)), checksum))
-        return files
-
-    def finish(self) -> None:
-        """Wait until all is written, and take down what it is."""
-        if self._sending is not None:
-            sending, self._sending = self._sending, None
-            self.files += sending.result()
 
 
 def _shard_of(name: str, layout: Layout) -> int | None:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from pipeline.layout import Layout
 from pipeline.paths import aside_of, put_in_place, put_lines, remove, sweep, walk
-from pipeline.store.schema import Variable
+from pipeline.store.schema import Contents
 from pipeline.store.shards import Piece
 from pipeline.store.zarr_group import ZarrGroup
 
-# Of a file system that may be far, so many sizes are asked for at a time, of so many names.
+# How many sizes are asked for at a time, of a file system that may be far away; out of how
+# many names that are held.
 THREADS, LISTED = 16, 4096
 
 
@@ -31,22 +30,17 @@ class ZarrStore(ZarrGroup[Path]):
         return self.path.exists()
 
     @contextmanager
-    def creating(
-        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-    ) -> Iterator[ZarrStore]:
+    def creating(self, contents: Contents) -> Iterator[ZarrStore]:
         with put_in_place(self.path) as aside, _quiet_failure(aside):
             made = ZarrStore(aside)
-            made.create_group(layout, variables, attrs)
+            made.create_group(contents)
             yield made
 
     @contextmanager
-    def remaking(
-        self, layout: Layout, variables: Mapping[str, Variable], attrs: Mapping[str, Any]
-    ) -> Iterator[ZarrStore]:
-        aside = aside_of(self.path)
+    def remaking(self, contents: Contents) -> Iterator[ZarrStore]:
+        made = ZarrStore(aside_of(self.path))
         try:
-            made = ZarrStore(aside)
-            made.create_group(layout, variables, attrs)
+            made.create_group(contents)
             yield made
             names = [*made.files()]
             for name in names:
@@ -55,7 +49,7 @@ class ZarrStore(ZarrGroup[Path]):
             for name in {*self.small_files()} - {*names}:  # of `valid`, which is filled at the end
                 self.locate(name).unlink()
         finally:
-            remove(aside)
+            remove(made.path)
 
     def remove(self) -> None:
         aside = aside_of(self.path)
@@ -65,9 +59,8 @@ class ZarrStore(ZarrGroup[Path]):
     def sweep(self) -> None:
         sweep(self.path.parent, self.path.name)
         sweep(self.path)
-
-    def files(self) -> Iterator[str]:
-        return walk(self.path, {self.record_folder})
+        for left in (self.path / "valid").rglob("*.partial"):  # by zarr
+            left.unlink()
 
     def names_below(self, name: str) -> Iterator[str]:
         return walk(self.path / name, set())
@@ -87,13 +80,6 @@ class ZarrStore(ZarrGroup[Path]):
     def put(self, name: str, pieces: list[Piece]) -> None:
         path = self.locate(name)
         put_lines(path, pieces, beside=path.parent)
-
-    @contextmanager
-    def finishing(self) -> Iterator[ZarrStore]:
-        # In its place: nobody reads `valid` before the job is finished.
-        for left in (self.path / "valid").rglob("*.partial"):
-            left.unlink()
-        yield self
 
 
 @contextmanager

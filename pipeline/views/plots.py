@@ -1,4 +1,4 @@
-"""Plots: the article's figure of labels, waveform and features."""
+"""Plots: the figure of labels, waveform and features around a window."""
 
 from __future__ import annotations
 
@@ -28,30 +28,23 @@ def plot_window(path: str | os.PathLike[str], window: int, png: Path) -> None:
     if png.suffix.lower() != ".png" or not png.absolute().parent.is_dir():
         raise ValueError(f"png is {str(png)!r}; it must be a file name ending in .png in a folder")
     store = open_finished(path)
-    recording, start, valid = (_get(store, name) for name in ("recording", "start", "valid"))
-    if not 0 <= window < len(valid):
-        raise ValueError(f"window is {window}; {path} has windows 0 to {len(valid) - 1}")
-    near = np.arange(max(0, window - AROUND), min(len(valid), window + AROUND + 1))
+    recording = _get(store, "recording")  # of each window
+    if not 0 <= window < len(recording):
+        raise ValueError(f"window is {window}; {path} has windows 0 to {len(recording) - 1}")
+    near = np.arange(max(0, window - AROUND), min(len(recording), window + AROUND + 1))
     near = near[recording[near] == recording[window]]
     source = str(_get(store, "source")[recording[window]])
-    _draw(store, png, near, window, source, start)
+    _draw(store, png, near, window, source)
 
 
-def _draw(
-    store: Store,
-    png: Path,
-    near: npt.NDArray[np.int64],
-    window: int,
-    source: str,
-    start: npt.NDArray[Any],
-) -> None:
+def _draw(store: Store, png: Path, near: npt.NDArray[np.int64], window: int, source: str) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
             "plot needs matplotlib, which is not installed; install dask-audio-pipeline[plot]"
         ) from error
-    attrs = store.attrs()
+    attrs, start = store.attrs(), _get(store, "start")
     length = float(attrs["window"])
     first, last = start[near[0]], start[near[-1]] + length
     # Of a packed copy it is not known what was read, and so not whether it is still there.
@@ -61,9 +54,8 @@ def _draw(
     labels = store.get("label")
     panels = ["label"] * (labels is not None) + ["waveform"] * (waveform is not None) + ["features"]
     figure = Figure(figsize=(10, 1.5 + 2.2 * len(panels)), layout="constrained")
-    axes = dict(
-        zip(panels, figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0], strict=True)
-    )
+    subplots = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    axes = dict(zip(panels, subplots, strict=True))
     if labels is not None:
         _draw_labels(axes["label"], [*start[near], last], labels[near], store.get("class"))
     if waveform is not None:

@@ -42,7 +42,7 @@ from pipeline.job.extraction import run
 from pipeline.job.plan import Plan
 from pipeline.job.regions import Failure, Task
 from pipeline.job.report import Report
-from pipeline.job.retry import Outcome, attempt_all
+from pipeline.job.retry import Attempts, Outcome
 from pipeline.record import Done
 from pipeline.recordings import read_windows
 from pipeline.settings import Settings
@@ -423,7 +423,7 @@ def simulate(
         patch.setattr(pipeline.job.retry, "SimpleQueue", lambda: simulated)
         patch.setattr(pipeline.job.retry, "time", SimpleNamespace(monotonic=lambda: simulated.now))
         task = cast(Callable[[int], Task], lambda region: region)
-        outcomes = list(attempt_all(simulated, iter(list(script)), task, retries))
+        outcomes = list(Attempts(simulated, iter(list(script)), task, retries))
     assert not simulated.flying
     return simulated, outcomes
 
@@ -486,7 +486,7 @@ def test_an_error_of_the_engine_itself_is_told_apart() -> None:
             return 1
 
     task = cast(Callable[[int], Task], lambda region: region)
-    first, second, third = attempt_all(Failing(), iter([0, 1, 2]), task, 0)
+    first, second, third = Attempts(Failing(), iter([0, 1, 2]), task, 0)
     assert first.result == Failure("ConnectionError: gone", passing=True)
     assert second.result == Failure("ValueError: odd")
     assert isinstance(third.result, Failure)

@@ -625,14 +625,15 @@ def test_damage_is_found_while_another_share_adds_lines_to_an_earlier_log(
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    real = pipeline.job.verification._Told.by
+    verification = pipeline.job.verification._Verification
+    read = verification._read_lines
 
-    def told(record: Any, n_regions: int) -> Any:
-        found = real(record, n_regions)
+    def read_then_add(self: Any) -> list[str]:
+        damaged = read(self)
         earlier.write_text(lines[0] + lines[0])
-        return found
+        return damaged
 
-    monkeypatch.setattr(pipeline.job.verification._Told, "by", told)
+    monkeypatch.setattr(verification, "_read_lines", read_then_add)
     assert [damage.file for damage in verify(made.out)] == [str(path)]
 
 

@@ -16,7 +16,7 @@ from conftest import done_regions, stored
 
 from pipeline.job.verification import verify
 from pipeline.locks import processes
-from pipeline.locks.lease import FileLeases
+from pipeline.locks.lease import FileLease
 
 
 @pytest.fixture(scope="module")
@@ -172,15 +172,14 @@ def test_a_lock_that_is_just_being_made_is_left_alone_whatever_the_clock_says(
     """Another host may be between making the file and writing into it."""
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + ahead)
-    leases = FileLeases(tmp_path / "x.zarr", 1.0)
     file = lock_of(tmp_path / "x.zarr")
     file.touch()
     inode = file.stat().st_ino
     with pytest.raises(TimeoutError):
-        leases.lock().acquire(0.6)
+        FileLease(file, 1.0).acquire(0.6)
     assert file.stat().st_ino == inode
     os.utime(file, ns=(0, 0))  # it shows a sign of life
-    lock = leases.lock()
+    lock = FileLease(file, 1.0)
     with pytest.raises(TimeoutError):
         lock.acquire(0.6)
     assert file.stat().st_ino == inode

@@ -32,7 +32,7 @@ from pipeline.labels.files import load_labels
 from pipeline.layout import Layout
 from pipeline.locks import lock, object_lease
 from pipeline.locks.lock import holders, locked, shared
-from pipeline.locks.object_lease import ObjectLeases
+from pipeline.locks.object_lease import ObjectLease
 from pipeline.paths import buckets, ranges
 from pipeline.paths.buckets import ChangedError
 from pipeline.paths.remote import RemotePath, Version
@@ -221,8 +221,9 @@ def test_a_lease_goes_to_one_and_is_lost_only_to_another(
             pass
         with pytest.raises(ValueError, match="another job"), shared(path, "0/2"):
             pass
-        stalled = ObjectLeases(path, 60.0).lock()
-        (path.parent / ".x.zarr.lock" / "lock").write_bytes(b'{"host": "elsewhere", "pid": 1}')
+        at = path.parent / ".x.zarr.lock" / "lock"
+        stalled = ObjectLease(at, 60.0)
+        at.write_bytes(b'{"host": "elsewhere", "pid": 1}')
         with pytest.raises(TimeoutError):
             stalled.acquire(0)
         clock.ahead += 61  # of the other there is no sign of life

@@ -87,22 +87,3 @@ def test_attributes_say_the_encoding_as_it_is(encoding: Encoding) -> None:
     assert Encoding.read(encoding.dtype, encoding.attributes) == encoding
     assert pickle.loads(pickle.dumps(encoding)) == encoding
     assert (encoding.attributes == {}) == (encoding in FLOATS)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("float32", 0.5),
-        ("float16", None, 0.0, 3),
-        ("float16", None, 1.0),
-        ("uint8",),
-        ("uint8", 0.0, 0.0, 255),
-        ("uint8", 1.0, 0.0, 256),
-        ("int16", 1.0, 0.0, 0),
-        ("int16", 1.0, float("nan"), 32767),
-        ("int16", float("inf"), 0.0, 32767),
-    ],
-)
-def test_what_is_no_encoding_is_refused(arguments: tuple[Any, ...]) -> None:
-    with pytest.raises(ValueError, match="whole numbers have a scale above 0, and"):
-        Encoding(*arguments)

@@ -16,7 +16,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec
 from pipeline.layout import Layout
 from pipeline.store import Store, new_store
 from pipeline.store.encoding import Encoding
-from pipeline.store.schema import Variable
+from pipeline.store.schema import Contents, Variable
 from pipeline.store.shards import Shards
 from pipeline.store.zarr_arrays import shards_of
 
@@ -30,7 +30,7 @@ def made(
     layout = Layout(len(values), values.shape[1:], values.dtype.name, chunk, 4, 8, compression)
     variable = Variable(("window", "frequency", "time"), values.shape, values.dtype)
     store = new_store(folder / "x.zarr")
-    with store.creating(layout, {"features": variable}, {}):
+    with store.creating(Contents(layout, {"features": variable}, {})):
         pass
     return store
 

@@ -1,20 +1,22 @@
-"""The datasets of an HDF5 store: the master's variables and scales, and the features of a part."""
+"""The files of an HDF5 store: their datasets, and how they are written without a crash."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from io import SEEK_END, SEEK_SET, FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.layout import Layout
-from pipeline.store.encoding import Encoding
-from pipeline.store.schema import COORDINATE_CHUNK, Variable
+from pipeline.store.encoding import Array, Encoding
+from pipeline.store.schema import COORDINATE_CHUNK, Contents, Variable
 
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:
+    import h5py
 
 UNITS = ("region", "shard", "chunk")  # attributes of the features
 # How netCDF marks a dimension that has no coordinate.
@@ -29,7 +31,6 @@ class Stored:
 
     fingerprint: str
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
     encoding: Encoding
     region: int
     shard: int
@@ -40,39 +41,31 @@ class Stored:
     def read(cls, file: h5py.File) -> Stored:
         """From an open master, or packed copy."""
         features = file["features"]
-        region, shard, chunk = (int(features.attrs[name]) for name in UNITS)
         return cls(
             str(file.attrs["fingerprint"]),
             features.shape,
-            features.dtype,
             Encoding.read(features.dtype.name, features.attrs),
-            region,
-            shard,
-            chunk,
             packed=not features.is_virtual,
+            **{name: int(features.attrs[name]) for name in UNITS},
         )
 
 
-def fill_master(
-    file: h5py.File,
-    layout: Layout,
-    variables: Mapping[str, Variable],
-    attrs: Mapping[str, Any],
-    parts: Sequence[str],
-) -> None:
+def fill_master(file: h5py.File, contents: Contents, parts: Sequence[str]) -> None:
     """Write all but the features, which the parts are to hold, one a region."""
-    file.attrs.update(attrs)
-    for name, variable in variables.items():
+    file.attrs.update(contents.attrs)
+    for name, variable in contents.variables.items():
         if name == "features":
-            _create_virtual(file, variable, layout, parts)
+            _create_virtual(file, variable, contents.layout, parts)
         else:
             _create_dataset(file, name, variable)
-    _attach_scales(file, {name: item.dims for name, item in variables.items()})
+    _attach_scales(file, {name: item.dims for name, item in contents.variables.items()})
 
 
 def _create_virtual(
     file: h5py.File, variable: Variable, layout: Layout, parts: Sequence[str]
 ) -> None:
+    import h5py
+
     options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     options.set_obj_track_times(False)  # made again, it must be the same to the last bit
     options.set_fill_value(np.array(Encoding.of(layout).fill_value, variable.dtype))
@@ -91,6 +84,8 @@ def _create_virtual(
 
 
 def _create_dataset(file: h5py.File, name: str, variable: Variable) -> None:
+    import h5py
+
     text = variable.dtype == object
     length = max(1, min(COORDINATE_CHUNK, variable.shape[0]))
     dataset = file.create_dataset(
@@ -112,7 +107,7 @@ def create_features(
     return file.create_dataset(
         "features",
         (length, *stored.shape[1:]),
-        stored.dtype,
+        stored.encoding.dtype,
         chunks=(min(stored.chunk, length), *stored.shape[1:]),
         fletcher32=True,
         fillvalue=fill_value,
@@ -121,16 +116,14 @@ def create_features(
 
 def replace_virtual(file: h5py.File, stored: Stored) -> h5py.Dataset:
     """A dataset for all features in place of the virtual one, with its attributes and scales."""
-    attrs = dict(file["features"].attrs)
+    attrs = {key: value for key, value in file["features"].attrs.items() if key not in HIDDEN}
     dims = tuple(dim.label for dim in file["features"].dims)
     for dim in file["features"].dims:
         for scale in list(dim.values()):
             dim.detach_scale(scale)
     del file["features"]
     features = create_features(file, stored, stored.shape[0])
-    for key, value in attrs.items():
-        if key not in HIDDEN:
-            features.attrs[key] = value
+    features.attrs.update(attrs)
     features.attrs["region"] = stored.shape[0]
     _attach(file, "features", dims)
     return features
@@ -141,12 +134,11 @@ def values_of(file: h5py.File, name: str, start: int, stop: int | None) -> Array
     if name not in file or _is_bare(file[name]):
         return None
     dataset = file[name]
-    if h5py.check_string_dtype(dataset.dtype):
-        dataset = dataset.asstr()
-    return np.asarray(dataset[start:stop])
+    text = dataset.dtype == object
+    return np.asarray((dataset.asstr() if text else dataset)[start:stop])
 
 
-def _attach_scales(file: h5py.File, dims: Mapping[str, tuple[str, ...]]) -> None:
+def _attach_scales(file: h5py.File, dims: dict[str, tuple[str, ...]]) -> None:
     """Name the dimensions of datasets, and attach the coordinates that belong to them.
 
     netCDF looks for a dimension under its name: one that has no coordinate there gets a
@@ -174,3 +166,68 @@ def _attach(file: h5py.File, name: str, dims: tuple[str, ...]) -> None:
 def _is_bare(dataset: h5py.Dataset) -> bool:
     """Whether it is the name of a dimension, and no variable."""
     return bytes(dataset.attrs.get("NAME", b"")).startswith(BARE.encode())
+
+
+class _DeferringFile(FileIO):
+    """A file that takes all that is written, and tells afterwards what the system refused.
+
+    If the system refuses what HDF5 writes as it closes a file, as on a disk that is full or
+    gone, HDF5 crashes the process, at the latest when that ends.
+    """
+
+    def __init__(self, path: Path, mode: str) -> None:
+        super().__init__(path, "w+" if mode == "w" else mode)
+        self._error: OSError | None = None
+        self._lost: list[tuple[int, bytes]] = []  # where it belongs, and what
+
+    def check(self) -> None:
+        """Raise what the system has refused, if anything."""
+        if self._error is not None:
+            raise self._error
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        if whence == SEEK_END:
+            ends = (start + len(data) for start, data in self._lost)
+            offset += max(super().seek(0, SEEK_END), *ends, 0)
+        return super().seek(offset)
+
+    def readinto(self, buffer: Any) -> int:
+        at, view, found = self.tell(), memoryview(buffer).cast("B"), 0
+        while some := super().readinto(view[found:]):
+            found += some
+        view[found:] = bytes(len(view) - found)
+        for start, data in self._lost:
+            first, last = max(start, at), min(start + len(data), at + len(view))
+            if first < last:
+                view[first - at : last - at] = data[first - start : last - start]
+        return len(view)
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        try:
+            while rest:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self._error = self._error or error
+            self._lost.append((self.tell(), bytes(rest)))
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0
+
+
+@contextmanager
+def written(
+    path: Path, mode: str, **options: Any
+) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """Open an HDF5 file to write to, with a function that raises what was refused so far."""
+    import h5py
+
+    with _DeferringFile(path, mode) as deferring:
+        with h5py.File(deferring, mode, **options) as file:
+            yield file, deferring.check
+        deferring.check()
