@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, Protocol, overload
+from typing import Literal, NamedTuple, Protocol, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +94,7 @@ class WindowGrid:
         hop: float | None = None,
         tail: Tail = "pad",
     ) -> None:
-        one_of("tail", tail, ("pad", "drop"))
+        one_of("tail", tail, get_args(Tail))
         self.samplerate = recordings.samplerate
         self.window_samples = _whole_samples("window", window, self.samplerate)
         self.hop_samples = _whole_samples("hop", window if hop is None else hop, self.samplerate)

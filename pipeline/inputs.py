@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pipeline.features import Feature
+from pipeline.features import Feature, bind
 from pipeline.grid import WindowGrid
 from pipeline.labels import Labelled, Labels, LabelsLike, passed_labels, stored_labels
 from pipeline.recordings import PathLike, Recordings, scan
 from pipeline.settings import Settings
-from pipeline.windows import bind_to_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +31,8 @@ class Inputs:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Inputs:
         """Scan the sources, and fit grid, feature and labels to them."""
-        recordings = scan(
-            sources,
-            channel=settings.channel,
-            samplerate=settings.samplerate,
-            progress=progress,
-        )
+        channel, samplerate = settings.channel, settings.samplerate
+        recordings = scan(sources, channel=channel, samplerate=samplerate, progress=progress)
         return cls.of(recordings, feature, labels, settings)
 
     @classmethod
@@ -51,14 +46,14 @@ class Inputs:
                 f"no recording is as long as a window of {settings.window} s; pass a shorter "
                 f"window, or tail 'pad'"
             )
-        feature = bind_to_grid(feature, grid, settings.dtype)
+        feature = bind(
+            feature, grid.samplerate, grid.window_samples / grid.samplerate, settings.dtype
+        )
         labelled = (
             Labelled(item.path, item.location, int(count))
             for item, count in zip(recordings, grid.counts, strict=True)
         )
         if labels is None:
-            found = stored_labels(labelled)
-        else:
-            unread = [path for path, _ in recordings.unreadable]
-            found = passed_labels(labels, [*labelled], unread)
-        return cls(recordings, grid, feature, found)
+            return cls(recordings, grid, feature, stored_labels(labelled))
+        unread = [path for path, _ in recordings.unreadable]
+        return cls(recordings, grid, feature, passed_labels(labels, [*labelled], unread))

@@ -6,21 +6,13 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from pipeline.audio import Channel, check_channel, check_samplerate
 from pipeline.checks import number, one_of, reject_unknown, whole
 from pipeline.grid import Tail
-from pipeline.recordings import check_channel, check_samplerate
 
 LEAST = math.ulp(0.0)  # of the numbers above 0
-CHOICES = {
-    "tail": ("pad", "drop"),
-    "dtype": ("float32", "float16"),
-    "compression": ("none", "lz4", "zstd"),
-    "on_error": ("mask", "stop"),
-    "on_lost": ("stop", "mask"),
-    "numerics": ("same", "any"),
-}
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ class Settings:
 
     window: float = 1.0
     hop: float | None = None
-    channel: int | Literal["mix"] = 0
+    channel: Channel = 0
     samplerate: int | None = None
     tail: Tail = "pad"
     dtype: Literal["float32", "float16"] = "float32"
@@ -93,8 +85,9 @@ class Settings:
             raise ValueError(f"flush is {self.flush!r}; it must be true or false")
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-        for name, allowed in CHOICES.items():
-            one_of(name, getattr(self, name), allowed)
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal:
+                one_of(name, getattr(self, name), get_args(hint))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Settings:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import math
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -13,23 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.checks import whole
-from pipeline.features import (
-    Feature,
-    Spectrogram,
-    bind,
-    check_feature,
-    check_values,
-    feature_floor,
-    shape_of,
-)
-from pipeline.grid import Indices, WindowGrid
+from pipeline.features import Encode, Feature, assign, bind, compute_features, shape_of
+from pipeline.grid import WindowGrid
 from pipeline.recordings import Recordings, read_windows
 
 Array = npt.NDArray[Any]
 Samples = npt.NDArray[np.float32]
-Encode = Callable[[Array, Array], None]  # writes values into an array as they are stored
 BLOCK_WINDOWS = 64
-ROUNDED_BYTES = 1 << 22  # of float32, which are still in the cache when they are rounded
 
 
 def open_windows(
@@ -68,7 +56,8 @@ def open_windows(
 
     def read(block_info: Any = None) -> Samples:
         (start, stop), _ = block_info[None]["array-location"]
-        return (reader or read_windows)(*_part(recordings, grid, start, stop))
+        part, used = grid[start:stop].detached()
+        return (reader or read_windows)(recordings[used], part)
 
     windows: da.Array = da.map_blocks(
         read,
@@ -80,17 +69,12 @@ def open_windows(
     return windows
 
 
-def _assign(values: Array, out: Array) -> None:
-    with np.errstate(over="ignore"):
-        out[...] = values
-
-
 def map_windows(
     feature: Feature,
     audio: da.Array,
     grid: WindowGrid,
     dtype: npt.DTypeLike = np.float32,
-    encode: Encode = _assign,
+    encode: Encode = assign,
 ) -> da.Array:
     r"""Features of windows, lazily, block by block.
 
@@ -123,7 +107,7 @@ def map_windows(
             f"audio has shape {audio.shape}, but the grid has {len(grid)} windows of "
             f"{grid.window_samples} samples; give the grid that audio was opened with"
         )
-    feature = bind_to_grid(feature, grid, dtype)
+    feature = bind(feature, grid.samplerate, grid.window_samples / grid.samplerate, dtype)
     shape = shape_of(feature)
 
     def compute(block: Samples, block_info: Any = None) -> Array:
@@ -144,126 +128,3 @@ def map_windows(
         meta=np.empty((0,) * (1 + len(shape)), dtype),
     )
     return mapped
-
-
-def bind_to_grid(feature: Feature, grid: WindowGrid, dtype: npt.DTypeLike = np.float32) -> Feature:
-    """The feature, for the rate and the windows of a grid.
-
-    Raises
-    ------
-    ValueError
-        If it is none, was made for others, its axes do not fit its shape, or
-        its values do not fit the dtype.
-    """
-    check_feature(feature)
-    bound = bind(feature, grid.samplerate, grid.window_samples / grid.samplerate)
-    shape_of(bound)
-    check_values(bound, dtype)
-    return bound
-
-
-def compute_features(
-    feature: Feature,
-    audio: Samples,
-    n_samples: Indices,
-    dtype: npt.DTypeLike = np.float32,
-    first: int = 0,
-    encode: Encode = _assign,
-) -> Array:
-    r"""Features of a block of windows, in NumPy.
-
-    Parameters
-    ----------
-    feature : Feature
-        For the rate and length of these windows.
-    audio : numpy.ndarray of float32, shape (window, sample)
-        Windows with a sample that is not finite get the feature's floor.
-    n_samples : numpy.ndarray of int, shape (window,)
-        Samples that each window really has.
-    dtype : dtype
-        Of the result.
-    first : int
-        Number of the first window, for what is said of them.
-    encode : callable
-        As of `map_windows`.
-
-    Returns
-    -------
-    numpy.ndarray, shape (window, \*feature.shape)
-
-    Raises
-    ------
-    ValueError
-        If the feature gives another shape, what are no real numbers, or a
-        value that is not finite in the dtype.
-    """
-    result = np.empty((len(audio), *feature.shape), dtype)
-    readable = np.isfinite(audio).all(axis=1)
-    where = f"windows {first} to {first + len(audio) - 1}"
-    if readable.all():
-        _call(feature, audio, n_samples, result, where, encode)
-    else:
-        some = np.empty((int(readable.sum()), *feature.shape), dtype)
-        _call(feature, audio[readable], n_samples[readable], some, where, encode)
-        result[readable] = some
-        floor = np.empty((1, *feature.shape), dtype)
-        encode(np.full(floor.shape, feature_floor(feature)), floor)
-        result[~readable] = floor
-    return result
-
-
-def _call(
-    feature: Feature, audio: Samples, n_samples: Indices, out: Array, where: str, encode: Encode
-) -> None:
-    """Compute features into `out`, of which the dtype may be another than theirs."""
-    if not len(audio):
-        return
-    accepted = inspect.signature(feature).parameters
-    few, rounded = len(audio), out.dtype != np.float32 and "out" in accepted
-    if rounded:
-        few = max(1, min(few, ROUNDED_BYTES // (4 * math.prod(out.shape[1:]))))
-        scratch = np.empty((few, *out.shape[1:]), np.float32)
-    for start in range(0, len(audio), few):
-        rows = slice(start, start + few)
-        part = out[rows]
-        options = {"n_samples": n_samples[rows], "out": scratch[: len(part)] if rounded else part}
-        options = {name: value for name, value in options.items() if name in accepted}
-        with np.errstate(all="ignore"):  # what comes of it is looked at
-            values = np.asarray(feature(audio[rows], **options))
-        if not isinstance(feature, Spectrogram):
-            _store(type(feature).__name__, values, part, where, encode)
-        elif values is not part:
-            encode(values, part)
-
-
-def _store(name: str, values: Array, out: Array, where: str, encode: Encode) -> None:
-    """Encode what a feature of that name gave, if it is as it must be."""
-    if values.shape != out.shape:
-        raise ValueError(
-            f"{name} gave an array of shape {values.shape} for {len(out)} windows; its shape "
-            f"says {out.shape}"
-        )
-    if values.dtype.kind not in "biuf":
-        raise ValueError(
-            f"{name} gave values of dtype {values.dtype} in {where}; stored features must be "
-            f"real numbers"
-        )
-    encode(values, out)
-    if np.isfinite(out if out.dtype.kind == "f" else values).all():
-        return
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"{name} gave values that are not finite for audio that is, in {where}; stored "
-            f"features must be finite"
-        )
-    raise ValueError(
-        f"{name} gave values of up to {np.abs(values).max():g} in {where}, and {out.dtype} ends at "
-        f"{np.finfo(out.dtype).max:g}; give dtype float32, or make them smaller"
-    )
-
-
-def _part(
-    recordings: Recordings, grid: WindowGrid, start: int, stop: int
-) -> tuple[Recordings, WindowGrid]:
-    part, used = grid[start:stop].detached()
-    return recordings[used], part

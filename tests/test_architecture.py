@@ -34,11 +34,11 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "recordings": (
         *("file_names", "folders", "manifest", "remote_sources", "sources"),
-        *("recording", "recordings", "request", "scanning", "blocks"),
+        *("recording", "recordings", "scanning", "blocks"),
     ),
     "features": (
-        *("plain_values", "axes", "feature", "frames", "normalization", "kernels"),
-        *("spectrogram", "registry", "identity"),
+        *("plain_values", "feature", "frames", "normalization", "kernels"),
+        *("spectrogram", "computation", "registry", "identity"),
     ),
     "labels": ("values", "files", "joining"),
     "windows": (),

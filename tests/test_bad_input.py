@@ -113,7 +113,7 @@ WRONG = {
     "extract a.wav --out x.zarr --frame-length 0": "frame_length is 0",
     "extract a.wav --out x.zarr --hop-length -3": "hop_length is -3",
     "extract a.wav --out x.zarr --taper square": "taper is 'square'",
-    "extract a.wav --out x.zarr --scaling loud": "scaling is 'loud'; allowed are 'density'",
+    "extract a.wav --out x.zarr --scaling loud": "scaling is 'loud'; allowed are density and",
     "extract a.wav --out x.zarr --log-offset 0": "log_offset is 0; it must be a number above 0",
     "extract a.wav --out x.zarr --log-offset 1e-300": "log_offset is 1e-300; .* from 1e-30 to 1e",
     "extract a.wav --out x.zarr --log-offset 1e300": "log_offset is 1e.?300; .* from 1e-30 to 1e",

@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 import pipeline.recordings.recording
 from pipeline import Spectrogram, WindowGrid, map_windows, open_windows, scan
 from pipeline.audio.readers import Reader
+from pipeline.features import compute_features
 from pipeline.recordings import read_windows, why_unreadable
 from pipeline.recordings.recording import OpenRecording
 from pipeline.recordings.recordings import Recordings
-from pipeline.windows import compute_features
 
 Array = npt.NDArray[Any]
 

@@ -1,7 +1,9 @@
 from .arrays import HDF5_SUFFIXES as HDF5_SUFFIXES
-from .header import HIGHEST_RATE as HIGHEST_RATE
+from .header import Channel as Channel
 from .header import Header as Header
 from .header import Samples as Samples
+from .header import check_channel as check_channel
+from .header import check_samplerate as check_samplerate
 from .readers import Reader as Reader
 from .readers import as_os_error as as_os_error
 from .readers import open_reader as open_reader

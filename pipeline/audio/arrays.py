@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio.header import Samples
-from pipeline.paths import AnyPath, RemoteFile, RemotePath, open_binary
+from pipeline.paths import AnyPath, RemoteFile, RemotePath
 
 Array = npt.NDArray[Any]
 
@@ -26,7 +27,7 @@ AUDIO_DTYPES = ("int16", "int32", "float32", "float64")  # labels are often int6
 class ArrayReader:
     """An array on disk, (sample, channel) or (sample,), that is sliced as an h5py.Dataset is.
 
-    It may announce more samples than are there; a `samplerate` of 0 is not told. `file` is
+    It may announce more samples than are there; a `samplerate` of 0 is not known. `file` is
     closed with it, and `remote` knows how reading a remote one went.
     """
 
@@ -40,16 +41,16 @@ class ArrayReader:
         file: h5py.File | io.RawIOBase | None = None,
         remote: RemoteFile | None = None,
     ) -> None:
-        if audio.dtype.name not in AUDIO_DTYPES or audio.ndim not in (1, 2):
+        if audio.dtype.name not in AUDIO_DTYPES or len(audio.shape) not in (1, 2):
             raise OSError(
                 f"it has shape {audio.shape} and dtype {audio.dtype}; audio has shape "
                 f"(sample, channel) and dtype {', '.join(AUDIO_DTYPES)}"
             )
-        if audio.ndim == 2 and audio.shape[1] > audio.shape[0] > 0:  # the axes the other way round
+        self.channels = 1 if len(audio.shape) == 1 else int(audio.shape[1])
+        if self.channels > audio.shape[0] > 0:  # the axes the other way round
             raise OSError(f"it has shape {audio.shape}; audio has shape (sample, channel)")
         self._audio, self._file, self._remote = audio, file, remote
         self.n_samples, self.samplerate = n_samples, samplerate
-        self.channels = 1 if audio.ndim == 1 else int(audio.shape[1])
 
     def read(self, start: int, stop: int) -> Samples:
         """Samples start to stop - 1, shape (sample, channel); NaN where there are none."""
@@ -86,37 +87,31 @@ def open_npy(path: AnyPath) -> ArrayReader:
 
     It is not mapped into memory, where an error of the disk would end the process.
     """
-    npy = _read_header(path)
     remote = RemoteFile(path) if isinstance(path, RemotePath) else None
     file = remote or io.FileIO(path)
     try:
-        return ArrayReader(_NpyRows(file, npy), npy.shape[0], file=file, remote=remote)
+        rows = _read_header(file, path.stat().st_size)
+        return ArrayReader(rows, rows.shape[0], file=file, remote=remote)
     except BaseException:
         file.close()
         raise
 
 
-class _Npy(NamedTuple):
-    """What the header of a NumPy array says, and how many of its rows are there."""
-
-    shape: tuple[int, ...]
-    by_columns: bool
-    dtype: np.dtype[Any]
-    offset: int
-    rows: int
-
-
+@dataclass(frozen=True)
 class _NpyRows:
     """A NumPy array on disk, the rows of which are read when they are sliced."""
 
-    def __init__(self, file: io.RawIOBase, npy: _Npy) -> None:
-        self._file, self._npy = file, npy
-        self.shape, self.dtype, self.ndim = npy.shape, npy.dtype, len(npy.shape)
+    file: io.RawIOBase
+    offset: int  # of the first value, in bytes
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    by_columns: bool
+    n_there: int  # rows that the file has
 
     def __getitem__(self, rows: slice) -> Array:
-        start, stop, _ = rows.indices(self._npy.rows)
+        start, stop, _ = rows.indices(self.n_there)
         n, width = max(0, stop - start), math.prod(self.shape[1:])
-        if self._npy.by_columns:
+        if self.by_columns:
             columns = [self._read(i * self.shape[0] + start, n) for i in range(width)]
             return np.stack(columns, axis=1).reshape(n, *self.shape[1:])
         return self._read(start * width, n * width).reshape(n, *self.shape[1:])
@@ -126,28 +121,26 @@ class _NpyRows:
         if not n:
             return values
         view, place = values.data.cast("B"), 0
-        self._file.seek(self._npy.offset + first * self.dtype.itemsize)
-        while got := self._file.readinto(view[place:]):
+        self.file.seek(self.offset + first * self.dtype.itemsize)
+        while got := self.file.readinto(view[place:]):
             place += got
         if place < len(view):
             raise OSError("it ends before its end")
         return values
 
 
-def _read_header(path: AnyPath) -> _Npy:
+def _read_header(file: io.RawIOBase, size: int) -> _NpyRows:
     """Read the header of a NumPy array; ValueError if it is none, or cannot be believed."""
-    with open_binary(path) as file:
-        versions = {(1, 0): np.lib.format.read_array_header_1_0}
-        versions[2, 0] = np.lib.format.read_array_header_2_0
-        version = np.lib.format.read_magic(file)
-        if version not in versions:
-            raise ValueError(f"its format is {version}")
-        shape, fortran, dtype = versions[version](file)
-        offset = file.tell()
+    versions = {(1, 0): np.lib.format.read_array_header_1_0}
+    versions[2, 0] = np.lib.format.read_array_header_2_0
+    version = np.lib.format.read_magic(file)
+    if version not in versions:
+        raise ValueError(f"its format is {version}")
+    shape, fortran, dtype = versions[version](file)
+    offset = file.tell()
     if not shape or dtype.hasobject:
         raise ValueError(f"it has the shape {shape} and the dtype {dtype}")
     row = int(np.prod(shape[1:], dtype=object)) * dtype.itemsize
-    size = path.stat().st_size
     there = min((size - offset) // row, shape[0]) if row else 0
     # Of columns that follow each other, a file that is cut has none whole but the first.
     by_columns = fortran and shape[1:] not in ((), (1,))
@@ -155,7 +148,7 @@ def _read_header(path: AnyPath) -> _Npy:
         raise ValueError(f"it has {size} bytes, too few for the shape {shape}")
     if not is_believable(shape[0] * row, size, MINUTE * row):
         raise ValueError(f"it has {size} bytes, but announces the shape {shape}")
-    return _Npy(shape, by_columns, dtype, offset, there)
+    return _NpyRows(file, offset, shape, dtype, by_columns, there)
 
 
 def is_believable(announced: int, there: int, minute: int) -> bool:

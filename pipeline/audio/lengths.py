@@ -13,7 +13,7 @@ import soundfile
 from pipeline.audio.arrays import is_believable
 from pipeline.audio.mpeg import count_samples, ends_as_announced, find_start
 from pipeline.audio.ogg import begins_whole, granules_joined, last_granule
-from pipeline.audio.riff import count_untold_bytes
+from pipeline.audio.riff import count_unannounced_bytes
 from pipeline.audio.sound_files import BUFFER, WAV, SequentialFile, empty_piece, open_bytes
 from pipeline.paths import AnyPath, open_binary
 
@@ -40,7 +40,7 @@ UNKNOWN_SAMPLES = np.iinfo(np.int64).max  # or more, where libsndfile does not k
 def count_announced(file: SequentialFile, path: AnyPath) -> int:
     """Samples that a file should hold in each channel, those that are not there included.
 
-    The file stands at its beginning. If nothing tells its length, it is decoded.
+    The file is at its beginning. If nothing says its length, it is decoded.
     """
     if file.format == "MP3":
         return _count_mpeg(file, path)
@@ -50,17 +50,17 @@ def count_announced(file: SequentialFile, path: AnyPath) -> int:
         return n_samples + _from_granules(file, granules_joined(path))
     if file.frames >= UNKNOWN_SAMPLES:
         return _count(file)
-    return max(int(file.frames), _announced(file, path)) + _count_untold(file, path)
+    return max(int(file.frames), _announced(file, path)) + _count_unannounced(file, path)
 
 
-def _count_untold(file: SequentialFile, path: AnyPath) -> int:
-    """Samples that would be in the bytes of a WAV file behind the end that its header tells."""
+def _count_unannounced(file: SequentialFile, path: AnyPath) -> int:
+    """Samples that would be in the bytes of a WAV file behind the end that its header announces."""
     if file.format not in WAV:
         return 0
     with open_binary(path) as opened:
-        told, more = count_untold_bytes(opened, path.stat().st_size)
-    if told > 0:
-        return int(file.frames) * more // told
+        announced, more = count_unannounced_bytes(opened, path.stat().st_size)
+    if announced > 0:
+        return int(file.frames) * more // announced
     width = PCM_BYTES.get(file.subtype, 1) * file.channels
     return more // width if file.frames == 0 else 0
 

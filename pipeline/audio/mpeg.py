@@ -35,7 +35,7 @@ class _Kind(NamedTuple):
 
     @property
     def info(self) -> int:
-        """Where in a frame the mark stands of one that holds no audio but tells the length."""
+        """Where the mark lies in a frame that holds no audio but announces the length."""
         return 4 + ((9, 17), (17, 32))[self.version == 1][not self.mono]
 
     def length(self, head: bytes) -> int:

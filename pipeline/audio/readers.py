@@ -25,6 +25,8 @@ from pipeline.paths import AnyPath
 
 # What libraries raise for damaged files; anything else is a fault of our own.
 DAMAGE = (ValueError, KeyError, EOFError, RuntimeError, SyntaxError, TokenError, BadZipFile)
+ARRAYS = (".npy", *HDF5_SUFFIXES)
+_kept = threading.local()  # its last reader that stays open
 
 
 class Reader(Protocol):
@@ -50,7 +52,7 @@ class Reader(Protocol):
 def suffixes() -> frozenset[str]:
     """Endings, in lower case, of the files that a folder is searched for."""
     known = {f".{name.lower()}" for name in soundfile.available_formats()}
-    other = {".aif", ".aifc", ".oga", ".opus", ".rf64", ".snd", ".npy", *HDF5_SUFFIXES}
+    other = {".aif", ".aifc", ".oga", ".opus", ".rf64", ".snd", *ARRAYS}
     return frozenset(known | other) - {".raw", ".mat4", ".mat5"}
 
 
@@ -66,14 +68,14 @@ def probe(path: AnyPath, samplerate: int | None = None) -> Header:
             f"{path} is a NumPy array, which does not tell its rate; pass --samplerate"
         )
     with as_os_error(path):
-        if suffix == ".npy" or suffix in HDF5_SUFFIXES:
+        if suffix in ARRAYS:
             with closing(_open_array(path)) as array:
                 rate = array.samplerate or samplerate or 0
                 header = Header(rate, array.channels, array.n_samples)
             if suffix in HDF5_SUFFIXES and isinstance(path, Path):
                 check_chunks(path)
         else:
-            header = _probe_soundfile(path)
+            header = _probe_sound_file(path)
         if header.n_samples < 1 or header.channels < 1:
             raise OSError("it holds no samples")
         if not 1 <= header.samplerate <= HIGHEST_RATE:
@@ -86,9 +88,16 @@ def probe(path: AnyPath, samplerate: int | None = None) -> Header:
 def open_reader(path: AnyPath) -> Reader:
     """Open a file for reading; OSError says why it cannot be opened."""
     with as_os_error(path):
-        if path.suffix.lower() in (".npy", *HDF5_SUFFIXES):
+        if path.suffix.lower() in ARRAYS:
             return _open_array(path)
-        return _soundfile_reader(path)
+        kept = getattr(_kept, "reader", None)
+        if isinstance(kept, ForwardReader) and kept.is_of(path):
+            return kept
+        file = open_sequential(path)
+        reader = reader_class(file)(file, path)
+        if isinstance(reader, ForwardReader):
+            _kept.reader = reader
+        return reader
 
 
 @contextmanager
@@ -109,23 +118,9 @@ def _open_array(path: AnyPath) -> ArrayReader:
     return open_npy(path) if path.suffix.lower() == ".npy" else open_hdf5(path)
 
 
-def _probe_soundfile(path: AnyPath) -> Header:
+def _probe_sound_file(path: AnyPath) -> Header:
     with open_sequential(path) as file:
         if file.format == "RAW":  # a guess from the name alone, where the header is damaged
             raise OSError("it has no header that says what it is")
         seekable = reader_class(file) is not ForwardReader
         return Header(file.samplerate, file.channels, count_announced(file, path), seekable)
-
-
-def _soundfile_reader(path: AnyPath) -> Reader:
-    kept = getattr(_kept, "reader", None)
-    if isinstance(kept, ForwardReader) and kept.is_of(path):
-        return kept
-    file = open_sequential(path)
-    reader = reader_class(file)(file, path)
-    if isinstance(reader, ForwardReader):
-        _kept.reader = reader
-    return reader
-
-
-_kept = threading.local()

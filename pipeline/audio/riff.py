@@ -1,4 +1,4 @@
-"""RIFF: bytes behind the samples of a WAV file that no header tells of."""
+"""RIFF: bytes behind the samples of a WAV file that no header announces."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ READ_BYTES = 1 << 20  # at a time
 ID3V1 = 128  # bytes
 
 
-def count_untold_bytes(file: BinaryIO, size: int) -> tuple[int, int]:
-    """Bytes of samples by the header of a WAV file, and those behind that it does not tell of.
+def count_unannounced_bytes(file: BinaryIO, size: int) -> tuple[int, int]:
+    """Bytes of samples by the header of a WAV file, and those behind that it does not announce.
 
     Chunks, tags and zeros are none of them.
     """
@@ -19,7 +19,7 @@ def count_untold_bytes(file: BinaryIO, size: int) -> tuple[int, int]:
         for name, start, length in _chunks(file, 12, size):
             if name == b"data":
                 end = start + length
-                whole = end >= size or any(_is_told(file, end + pad, size) for pad in (0, 1))
+                whole = end >= size or any(_has_no_samples(file, end + pad, size) for pad in (0, 1))
                 return length, 0 if whole else size - end
     return 0, 0
 
@@ -36,8 +36,8 @@ def _chunks(file: BinaryIO, place: int, size: int) -> Iterator[tuple[bytes, int,
         place += 8 + length + length % 2
 
 
-def _is_told(file: BinaryIO, place: int, size: int) -> bool:
-    """Whether chunks follow up to the end, or a tag, or nothing."""
+def _has_no_samples(file: BinaryIO, place: int, size: int) -> bool:
+    """Whether only chunks, a tag or zeros follow up to the end."""
     file.seek(place)
     if size - place == ID3V1 and file.read(3) == b"TAG":
         return True

@@ -52,11 +52,6 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
             pipe, self._pipe = self._pipe, None
             _close_end(pipe)
 
-    @property
-    def is_own(self) -> bool:
-        """Whether this process opened it; forked ones share, and move, its place in the file."""
-        return self._process == os.getpid()
-
     def seekable(self) -> bool:
         return False
 
@@ -68,13 +63,16 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
             self.check_remote()
 
     @property
-    def lost(self) -> bool:
-        """Whether reading a remote file has failed, which to libsndfile is its end."""
-        return self._remote is not None and self._remote.error is not None
+    def is_usable(self) -> bool:
+        """Whether this process opened it, and no read of a remote file has failed.
+
+        Forked processes share, and move, its place in the file.
+        """
+        return self._process == os.getpid() and not (self._remote and self._remote.error)
 
     def check_remote(self) -> None:
-        """Raise the error that reading a remote file has failed with."""
-        if self._remote is not None and (error := self._remote.error) is not None:
+        """Raise the error that reading a remote file failed with: to libsndfile it is the end."""
+        if self._remote and (error := self._remote.error):
             raise error
 
     def decode(self, samples: Samples) -> bool:

@@ -44,15 +44,22 @@ def reader_class(
 class _SoundReader:
     """What the readers have in common; `has` is false, as decoders yield numbers or nothing."""
 
-    @property
-    def remark(self) -> str:
-        return MPEG_REMARK if self._file.format == "MP3" else ""
+    _place = 0  # of the next sample that the file would decode; -1 if it must be sought first
 
     def __init__(self, file: SequentialFile, path: AnyPath) -> None:
         self._file, self._path = file, path
 
+    @property
+    def remark(self) -> str:
+        return MPEG_REMARK if self._file.format == "MP3" else ""
+
     def has(self, sample: int) -> bool:
         return False
+
+    def _reopen(self) -> None:
+        """Open the file anew, as a handle that met damage reads no more."""
+        self._file.close()
+        self._file, self._place = open_sequential(self._path), type(self)._place
 
     def close(self) -> None:
         self._file.close()
@@ -63,10 +70,8 @@ class _SeekingReader(_SoundReader):
 
     @property
     def remark(self) -> str:
-        told = self._file.format in WAV and "should be" not in self._file.extra_info
-        return WAV_REMARK if told else ""
-
-    _place = 0  # of the next sample that the file would decode, here and below
+        by_header = self._file.format in WAV and "should be" not in self._file.extra_info
+        return WAV_REMARK if by_header else ""
 
     def read(self, start: int, stop: int) -> Samples:
         samples = np.full((stop - start, self._file.channels), np.nan, np.float32)
@@ -138,11 +143,6 @@ class _FlacReader(_SoundReader):
         _skip(self._file, start)
         return True
 
-    def _reopen(self) -> None:
-        """Open the file anew, as a handle that met damage reads no more."""
-        self._file.close()
-        self._file, self._place = open_sequential(self._path), -1
-
 
 @lru_cache(maxsize=256)
 def _count_whole(path: AnyPath, size: int, modified: int) -> int:
@@ -165,13 +165,11 @@ class _PrerollReader(_SoundReader):
     from the pages, left out, and reading begins anew behind each.
     """
 
-    @property
-    def remark(self) -> str:
-        return OGG_REMARK
+    _place = -1
+    remark = OGG_REMARK
 
     def __init__(self, file: SequentialFile, path: AnyPath) -> None:
         super().__init__(file, path)
-        self._place = -1
         self._ahead = PREROLL_SECONDS * file.samplerate
         self._cut_off = count_cut_off(file, path)
         last_page = 2 * OGG_PAGE_BYTES / max(1, path.stat().st_size) * file.frames
@@ -207,8 +205,7 @@ class _PrerollReader(_SoundReader):
             return
         if not clean_from <= self._place <= start:
             if self._place >= 0:
-                self._file.close()
-                self._file = open_sequential(self._path)
+                self._reopen()
             self._place = max(clean_from, min(start - self._ahead, self._latest))
             if self._place > self._cut_off:
                 self._file.seek_to(self._place - self._cut_off)
@@ -229,20 +226,18 @@ class ForwardReader(_SoundReader):
 
     def __init__(self, file: SequentialFile, path: AnyPath) -> None:
         super().__init__(file, path)
-        self._place = 0
         self._last = np.empty((0, file.channels), np.float32)
         self._identity = _identity(path)
 
     def is_of(self, path: AnyPath) -> bool:
-        """Whether it reads this file as it is now, and was opened by this process."""
-        lost = self._file.lost or not self._file.is_own
-        return not lost and self._identity == _identity(path)
+        """Whether it reads this file as it is now, and still can."""
+        return self._file.is_usable and self._identity == _identity(path)
 
     def read(self, start: int, stop: int) -> Samples:
         kept = self._last[max(0, len(self._last) - max(0, self._place - start)) :]
         if start < self._place - len(kept):
-            self._file.close()
-            self._file, self._place, kept = open_sequential(self._path), 0, kept[:0]
+            self._reopen()
+            kept = kept[:0]
         _skip(self._file, start - self._place)
         samples = np.empty((stop - start, self._file.channels), np.float32)
         samples[: len(kept)] = kept[: len(samples)]

@@ -1,10 +1,10 @@
-from .axes import Axis as Axis
-from .axes import axes_of as axes_of
+from .computation import Encode as Encode
+from .computation import assign as assign
+from .computation import compute_features as compute_features
+from .feature import Axis as Axis
 from .feature import Feature as Feature
+from .feature import axes_of as axes_of
 from .feature import bind as bind
-from .feature import check_feature as check_feature
-from .feature import check_values as check_values
-from .feature import feature_floor as feature_floor
 from .feature import feature_name as feature_name
 from .feature import shape_of as shape_of
 from .identity import Code as Code

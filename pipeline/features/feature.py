@@ -1,16 +1,17 @@
-"""What is asked of a feature: the protocol, and what becomes of one that is not as it says."""
+"""What is asked of a feature: the protocol, its axes, and that it is as it says."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.features.axes import axes_of
-
 MOST_AXES = 2
+AXIS_NAME = r"[A-Za-z][A-Za-z0-9_]*"
 Floats = npt.NDArray[np.floating[Any]]
 
 
@@ -49,9 +50,66 @@ class Feature(Protocol):
     def __call__(self, windows: Floats, /) -> Floats: ...
 
 
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """One axis of the features of a window.
+
+    Parameters
+    ----------
+    name : str
+        Of the dimension and of the coordinate in the store, such as "coefficient":
+        letters, digits and underscores.
+    values : array_like of float, shape (place,)
+        The coordinate of each place.
+    units : str
+        Of the values; "1" if they have none.
+    long_name : str
+        What the values are, for people; the name if not given.
+
+    Raises
+    ------
+    ValueError
+        If the name is none, or the values are no numbers.
+    """
+
+    name: str
+    values: npt.NDArray[np.float64]
+    units: str = "1"
+    long_name: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not re.fullmatch(AXIS_NAME, self.name):
+            raise ValueError(
+                f"the name of an axis is {self.name!r}; it must be of letters, digits and "
+                f"underscores, and begin with a letter"
+            )
+        object.__setattr__(self, "values", np.asarray(self.values, np.float64))
+        object.__setattr__(self, "long_name", self.long_name or self.name)
+
+
+def frequency_axis(values: Any) -> Axis:
+    """The axis of frequencies in Hz."""
+    return Axis("frequency", values, "Hz", "frequency")
+
+
+def time_axis(values: Any) -> Axis:
+    """The axis of frames, at seconds from the window's start."""
+    return Axis("time", values, "s", "centre of the frame, from the window's start")
+
+
+def axes_of(feature: Any) -> tuple[Axis, ...]:
+    """The axes of a feature: its `axes`, or those that its `frequencies` and `times` make."""
+    if (axes := getattr(feature, "axes", None)) is not None:
+        if not all(isinstance(axis, Axis) for axis in axes):
+            raise ValueError(f"its axes are {axes!r:.80}; give a pipeline.Axis for each dimension")
+        return tuple(axes)
+    frequencies, times = feature.frequencies, feature.times
+    found = [] if frequencies is None else [frequency_axis(frequencies)]
+    return (*found, *([] if times is None else [time_axis(times)]))
+
+
 def check_feature(feature: object, what: str = "features") -> None:
     """Refuse what is no feature, and say what it lacks."""
-    name = f"{what} is {feature!r:.80}"
     if isinstance(feature, type):
         raise ValueError(
             f"{what} is the class {feature.__name__}; give one made of it, {feature.__name__}(...)"
@@ -62,7 +120,7 @@ def check_feature(feature: object, what: str = "features") -> None:
         lacks.append("__call__")
     if lacks:
         raise ValueError(
-            f"{name}, which lacks {' and '.join(lacks)}; give a feature such as "
+            f"{what} is {feature!r:.80}, which lacks {' and '.join(lacks)}; give a feature such as "
             f"pipeline.Spectrogram()"
         )
 
@@ -70,16 +128,30 @@ def check_feature(feature: object, what: str = "features") -> None:
 def _has(feature: object, name: str) -> bool:
     try:
         return hasattr(feature, name)
-    except Exception:  # it has it; what is wrong with it is told where it is used
+    except Exception:  # it has it; what is wrong with it is said where it is used
         return True
 
 
-def bind(feature: Feature, samplerate: int, window: float) -> Feature:
-    """A feature for such recordings: fields of a dataclass that are None are filled in."""
-    if not dataclasses.is_dataclass(feature) or isinstance(feature, type):
+def bind(
+    feature: Feature, samplerate: int, window: float, dtype: npt.DTypeLike = np.float32
+) -> Feature:
+    """A feature for such recordings: fields of a dataclass that are None are filled in.
+
+    ValueError if it is none, or was made for others, or its axes do not fit its shape, or its
+    values do not fit the dtype.
+    """
+    check_feature(feature)
+    bound: Feature = _filled_in(feature, samplerate, window)
+    shape_of(bound)
+    _check_values(bound, np.dtype(dtype))
+    return bound
+
+
+def _filled_in(feature: Any, samplerate: int, window: float) -> Any:
+    if not dataclasses.is_dataclass(feature):
         return feature
-    names = {field.name for field in dataclasses.fields(feature)}
     missing: dict[str, Any] = {}
+    names = {field.name for field in dataclasses.fields(feature)}
     for name, value in (("samplerate", samplerate), ("window", window)):
         given = getattr(feature, name) if name in names else value
         if given is None:
@@ -87,9 +159,9 @@ def bind(feature: Feature, samplerate: int, window: float) -> Feature:
         elif round(given * samplerate) != round(value * samplerate):
             raise ValueError(
                 f"the feature was made for {name}={given}, but the recordings have "
-                f"{name}={value}; leave {name} out, or give the same"
+                f"{name}={value}; leave {name} out, or pass the same"
             )
-    return dataclasses.replace(feature, **missing)
+    return dataclasses.replace(feature, **missing)  # type: ignore[type-var]
 
 
 def shape_of(feature: Feature) -> tuple[int, ...]:
@@ -119,15 +191,15 @@ def shape_of(feature: Feature) -> tuple[int, ...]:
     return tuple(map(int, shape))
 
 
-def check_values(feature: Feature, dtype: npt.DTypeLike) -> None:
+def _check_values(feature: Feature, dtype: np.dtype[Any]) -> None:
     """Refuse a feature whose values a dtype cannot hold, as far as it says."""
-    name, dtype = type(feature).__name__, np.dtype(dtype)
+    name = type(feature).__name__
     floor: Any = getattr(feature, "floor", 0.0)
     number = isinstance(floor, int | float | np.integer | np.floating)
     largest = float(np.finfo(dtype).max)
     if not number or not abs(floor) <= largest:
         raise ValueError(
-            f"{name} has the floor {floor!r}, which stands where there is no audio; it must be a "
+            f"{name} has the floor {floor!r}, the value where there is no audio; it must be a "
             f"finite number, of at most {largest:g} in {dtype}"
         )
     if dtype == np.float16 and getattr(feature, "linear", False):
@@ -135,11 +207,6 @@ def check_values(feature: Feature, dtype: npt.DTypeLike) -> None:
             f"{name} gives powers, of which float16 loses the small ones and cuts the large "
             f"ones; give dtype float32, or a logarithm of them (of Spectrogram: a log_offset)"
         )
-
-
-def feature_floor(feature: Feature) -> float:
-    """The value stored where there is no audio: the feature's ``floor``, or 0."""
-    return float(getattr(feature, "floor", 0.0))
 
 
 def feature_name(feature: Feature) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Counts = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 Singles = npt.NDArray[np.float32]
 Detrend = Literal["constant", "linear"] | None
@@ -63,18 +65,16 @@ class Frames:
         if self.detrend is None:
             return frames
         if self.detrend == "constant":
-            mean: Floats = frames.mean(axis=-1, keepdims=True)
-            return frames - mean
+            return np.asarray(frames - frames.mean(axis=-1, keepdims=True))
         from scipy.signal import detrend
 
         return np.asarray(detrend(frames, axis=-1, type="linear"), frames.dtype)
 
-    def weights(self) -> npt.NDArray[np.float64]:
+    def weights(self) -> Doubles:
         """The taper, a factor for each sample of a frame."""
         from scipy.signal import get_window  # which takes a quarter of a second to load
 
-        weights: npt.NDArray[np.float64] = get_window(self.taper, self.frame_length)
-        return weights
+        return np.asarray(get_window(self.taper, self.frame_length))
 
     def check(self, because: str = "") -> None:
         """Refuse what leaves nothing of a frame, or cuts it; `because` is why it is so long."""
@@ -105,3 +105,9 @@ class Frames:
                 f"taper is {self.taper!r}, which has no weight on {self.frame_length} samples; "
                 f"give another taper or a longer frame_length"
             )
+
+
+def groups(length: int, size: int) -> Iterator[slice]:
+    """Slices of `size`, at least 1, that make up a length; the last may go beyond it."""
+    size = max(1, size)
+    return (slice(start, start + size) for start in range(0, length, size))

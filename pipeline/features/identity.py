@@ -131,22 +131,21 @@ def code_of(feature: Feature) -> Code:
     """By what the code of a feature is known, as it was when first asked in this process."""
     if registered_name(feature):
         return Code("package")
-    version = getattr(feature, "version", None)
-    name = name_of(_kind(feature))
-    if version is not None:
-        if not isinstance(version, str | int) or isinstance(version, bool):
-            raise ValueError(
-                f"the version of the feature {name} is {version!r}; it must be a text or a whole "
-                f"number"
-            )
+    kind, version = _kind(feature), getattr(feature, "version", None)
+    if isinstance(version, str | int) and not isinstance(version, bool):
         return Code("version", version)
-    digest = _source_digest(_kind(feature))
-    if digest is None:
+    name = name_of(kind)
+    if version is not None:
+        raise ValueError(
+            f"the version of the feature {name} is {version!r}; it must be a text or a whole number"
+        )
+    try:
+        return Code("source", _source_digest(kind))
+    except (OSError, TypeError, SyntaxError) as error:
         raise ValueError(
             f"the source of the feature {name} cannot be had, so that another run could not say "
             f"whether it was changed; {VERSION}"
-        )
-    return Code("source", digest)
+        ) from error
 
 
 def other_code(feature: Feature, code: Code) -> str | None:
@@ -171,37 +170,27 @@ def other_code(feature: Feature, code: Code) -> str | None:
 
 
 @lru_cache(maxsize=256)  # what counts is what was imported, not what stands in the file later
-def _source_digest(kind: Any) -> str | None:
+def _source_digest(kind: Any) -> str:
     """SHA-256 of the source of a class and those below it, by modules."""
     kinds = kind.__mro__ if isinstance(kind, type) else (kind,)
     not_theirs = sys.stdlib_module_names | {OURS}
     own = [k for k in kinds if k is kind or k.__module__.partition(".")[0] not in not_theirs]
     texts = {k.__module__ if _has_file(k) else name_of(k): _source(k) for k in own}
-    found = hashlib.sha256()
-    for text in texts.values():
-        if text is None:
-            return None
-        found.update(text.encode("utf-8", "surrogatepass"))
-    return found.hexdigest()
+    return hashlib.sha256("".join(texts.values()).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _has_file(kind: Any) -> bool:
     return hasattr(sys.modules.get(kind.__module__), "__file__")
 
 
-def _source(kind: Any) -> str | None:
+def _source(kind: Any) -> str:
     """The text of a module, or of what was typed into a notebook."""
-    try:
-        if _has_file(kind):
-            return inspect.getsource(sys.modules[kind.__module__])
-        if isinstance(kind, FunctionType):
-            return inspect.getsource(kind)
-        return _typed_class(kind)
-    except (OSError, TypeError, SyntaxError):
-        return None
+    if _has_file(kind):
+        return inspect.getsource(sys.modules[kind.__module__])
+    return inspect.getsource(kind) if isinstance(kind, FunctionType) else _typed_class(kind)
 
 
-def _typed_class(kind: type) -> str | None:
+def _typed_class(kind: type) -> str:
     """The text of a class in the cell that defines it, which `inspect` does not find."""
     functions = [value for value in vars(kind).values() if isinstance(value, FunctionType)]
     files = {function.__code__.co_filename for function in functions}
@@ -211,4 +200,4 @@ def _typed_class(kind: type) -> str | None:
             if isinstance(node, ast.ClassDef) and node.name == kind.__name__:
                 first = min([node.lineno, *(found.lineno for found in node.decorator_list)])
                 return "".join(lines[first - 1 : node.end_lineno])
-    return None
+    raise OSError("no cell that is remembered defines it")

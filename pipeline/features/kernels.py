@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.features.frames import Frames
+from pipeline.features.frames import Doubles, Frames, Singles, groups
 
-Doubles = npt.NDArray[np.float64]
-Singles = npt.NDArray[np.float32]
-
+Scaling = Literal["density", "spectrum"]
 SCRATCH_BYTES = 1 << 21
 # Frames that an FFT may take at once, on the widest of processors. It takes the last ones by
 # other means where they are fewer, so that their last bit could hang on how many there are.
@@ -81,23 +79,21 @@ class FourierKernel:
 Kernel = MatrixKernel | FourierKernel
 
 
-def power_kernel(frames: Frames, scale: Doubles) -> Kernel:
-    """The faster kernel for ``scale * (re**2 + im**2)``, with a scale for each bin."""
+@lru_cache(maxsize=16)
+def power_kernel(frames: Frames, scaling: Scaling, samplerate: int) -> Kernel:
+    """The faster kernel for the power of each bin; that of the same frames is made once."""
+    scale = power_scale(frames, scaling, samplerate)
     # Products of L samples with n_fft columns cost as much as the FFT of
     # n_fft points near L = 13 log2(n_fft): see scripts/measure/choices.
     short = frames.frame_length <= 13 * math.log2(frames.n_fft)
     return MatrixKernel(frames, scale) if short else FourierKernel(frames, scale)
 
 
-def power_scale(
-    frames: Frames, scaling: Literal["density", "spectrum"], samplerate: int
-) -> Doubles:
+def power_scale(frames: Frames, scaling: Scaling, samplerate: int) -> Doubles:
     """Factor on re**2 + im**2, one-sided, as `scipy.signal.spectrogram` has it."""
     taper = frames.weights()
-    if scaling == "density":
-        factor = 1 / (samplerate * np.sum(taper * taper))
-    else:
-        factor = 1 / np.sum(taper) ** 2
+    density = scaling == "density"
+    factor = 1 / (samplerate * np.sum(taper * taper) if density else np.sum(taper) ** 2)
     scale = np.full(frames.n_bins, 2 * factor)
     scale[0] = factor
     if frames.n_fft % 2 == 0:
@@ -121,10 +117,5 @@ def power_spectra(
 def scratch_for(frames: Frames, n_windows: int) -> Singles:
     """Room to compute at most `n_windows`, few enough to stay in the cache."""
     shape = 2, frames.n_bins, frames.n_frames
-    few = max(1, min(n_windows, SCRATCH_BYTES // (4 * math.prod(shape))))
-    return np.empty((few, *shape), np.float32)
-
-
-def groups(length: int, size: int) -> Iterator[slice]:
-    """Slices of `size` that make up a length; the last may go beyond it."""
-    return (slice(start, start + size) for start in range(0, length, size))
+    few = min(n_windows, SCRATCH_BYTES // (4 * math.prod(shape)))
+    return np.empty((max(1, few), *shape), np.float32)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating[Any]]
-Singles = npt.NDArray[np.float32]
+from pipeline.features.frames import Counts, Floats, Singles
 
 
-def normalized(
-    windows: Floats, n_samples: npt.NDArray[np.int64]
-) -> tuple[Singles, npt.NDArray[np.bool_]]:
+def normalized(windows: Floats, n_samples: Counts) -> tuple[Singles, npt.NDArray[np.bool_]]:
     """Windows at zero mean and unit standard deviation of the samples that they have.
 
     Also which of them are constant: these have no deviation, and are about zero.

@@ -26,7 +26,7 @@ PIECE = 1 << 16
 
 
 class UnknownError(ValueError):
-    """A value that cannot be told from others of its type."""
+    """A value that cannot be distinguished from others of its type."""
 
 
 def plain(value: Any, above: tuple[int, ...] = ()) -> Any:

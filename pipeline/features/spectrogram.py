@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.checks import number, whole
-from pipeline.features.axes import Axis, frequency_axis, time_axis
-from pipeline.features.frames import DEFAULT_TAPER, Detrend, Frames, Taper
-from pipeline.features.kernels import (
-    Kernel,
+from pipeline.checks import number, one_of, whole
+from pipeline.features.feature import Axis, frequency_axis, time_axis
+from pipeline.features.frames import (
+    DEFAULT_TAPER,
+    Counts,
+    Detrend,
+    Floats,
+    Frames,
+    Singles,
+    Taper,
     groups,
-    power_kernel,
-    power_scale,
-    power_spectra,
-    scratch_for,
 )
+from pipeline.features.kernels import Scaling, power_kernel, power_spectra, scratch_for
 from pipeline.features.normalization import limited, normalized
 
 ARTICLE_RATE = 8000
@@ -29,10 +29,6 @@ LARGEST = 2**31
 # of NumPy: these must be few, yet what they work on should stay in the cache.
 GROUP_SAMPLES = 1 << 18
 FINEST = 1e-30  # well within float32
-
-Counts = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.floating[Any]]
-Singles = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ class Spectrogram:
     frame_length: int | None = None
     hop_length: int | None = None
     taper: Taper = DEFAULT_TAPER
-    scaling: Literal["density", "spectrum"] = "density"
+    scaling: Scaling = "density"
     detrend: Detrend = "constant"
     normalize: bool = True
     log_offset: float | None = 1e-6
@@ -107,16 +103,9 @@ class Spectrogram:
             if value is not None or name == "n_fft":
                 allowed = f"of at least 1, below {LARGEST}"
                 object.__setattr__(self, name, whole(name, value, 1, allowed, LARGEST - 1))
-        for name, words in (
-            ("scaling", ("density", "spectrum")),
-            ("detrend", ("constant", "linear", None)),
-            ("normalize", (True, False)),
-        ):
-            if getattr(self, name) not in words:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}; allowed are "
-                    + ", ".join(repr(word) for word in words)
-                )
+        one_of("scaling", self.scaling, get_args(Scaling))
+        one_of("detrend", self.detrend, ("constant", "linear", None))
+        one_of("normalize", self.normalize, (True, False))
         object.__setattr__(self, "normalize", bool(self.normalize))
         for name in ("log_offset", "window"):
             if (value := getattr(self, name)) is not None:
@@ -186,16 +175,13 @@ class Spectrogram:
 
     @property
     def floor(self) -> float:
-        """The value that stands where there is nothing to be heard."""
+        """The value where there is nothing to be heard."""
         if self.log_offset is None:
             return 0.0
         return float(np.log(np.full(64, self.log_offset, np.float32))[0])
 
     def __call__(
-        self,
-        windows: Floats,
-        n_samples: npt.NDArray[np.int64] | None = None,
-        out: Singles | None = None,
+        self, windows: Floats, n_samples: Counts | None = None, out: Singles | None = None
     ) -> Singles:
         """Compute the spectrograms of a block of windows.
 
@@ -218,8 +204,8 @@ class Spectrogram:
         ValueError
             If the windows are not of the length that the feature is for.
         """
-        kernel = _kernel(self)
-        frames = kernel.frames
+        frames = self._frames
+        kernel = power_kernel(frames, self.scaling, self._samplerate)
         if windows.ndim != 2 or windows.shape[1] != frames.n_samples:
             raise ValueError(
                 f"the windows have shape {windows.shape}; the feature is for (window, "
@@ -230,7 +216,7 @@ class Spectrogram:
         if n_samples is None:
             n_samples = np.full(len(windows), frames.n_samples)
         scratch = scratch_for(frames, len(windows))
-        for group in groups(len(windows), max(1, GROUP_SAMPLES // frames.n_samples)):
+        for group in groups(len(windows), GROUP_SAMPLES // frames.n_samples):
             prepared, n_frames = self._prepare(windows[group], n_samples[group], frames)
             results = out[group]
             for rows, power in power_spectra(kernel, prepared, scratch):
@@ -261,9 +247,3 @@ class Spectrogram:
 def _as_tuple(value: Any) -> Any:
     """Lists, as YAML has them, as tuples, which can be hashed."""
     return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value
-
-
-@lru_cache(maxsize=16)
-def _kernel(feature: Spectrogram) -> Kernel:
-    frames = feature._frames
-    return power_kernel(frames, power_scale(frames, feature.scaling, feature._samplerate))

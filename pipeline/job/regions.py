@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from dask.local import get_sync
 
-from pipeline.features import Code, Feature, other_code
+from pipeline.features import Code, Feature, compute_features, other_code
 from pipeline.grid import WindowGrid
 from pipeline.paths import StoredFile, flush
 from pipeline.process import boot, difference, installed_versions, numerics_class, other_numerics
@@ -107,7 +107,7 @@ def _trace(error: BaseException) -> str:
     """The end of an error's traceback, from the feature on."""
     first = frame = error.__traceback__
     while frame is not None:
-        if frame.tb_frame.f_globals["__name__"] == map_windows.__module__:
+        if frame.tb_frame.f_globals["__name__"] == compute_features.__module__:
             first = frame.tb_next or frame
         frame = frame.tb_next
     return "".join(traceback.format_exception(type(error), error, first))[-TRACE:]

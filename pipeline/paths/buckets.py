@@ -49,14 +49,13 @@ def _client(root: str, prefix: str | None) -> ObjectStore:
         "retry_timeout": timedelta(seconds=RETRY_SECONDS),
         "backoff": {"max_backoff": timedelta(seconds=2)},
     }
+    server = os.environ.get("AWS_ENDPOINT_URL", "") if scheme == "s3" else root
+    options: ClientConfig = {"allow_http": server.startswith("http://")}
     if scheme == "s3":
-        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        options: ClientConfig = {"allow_http": plain}
         return store.S3Store(host, prefix=prefix, client_options=options, retry_config=retry)
     if scheme == "gs":
         return store.GCSStore(host, prefix=prefix, retry_config=retry)
-    client: ClientConfig = {"allow_http": scheme == "http"}
-    return store.HTTPStore.from_url(root, client_options=client, retry_config=retry)
+    return store.HTTPStore.from_url(root, client_options=options, retry_config=retry)
 
 
 _forked_with_clients = False
@@ -79,7 +78,7 @@ def translated(url: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise _system_error(errno.ENOENT, url) from None
+        raise _not_found(url) from None
     except (exceptions.PreconditionError, exceptions.AlreadyExistsError):
         raise ChangedError(f"{url} has changed") from None
     except exceptions.BaseError as error:
@@ -92,14 +91,14 @@ def _as_os_error(error: Exception, url: str) -> OSError:
     found = re.search(r"status code: (\d+)", said)
     code, kind = int(found[1]) if found else 0, type(error).__name__
     if code == 404:
-        return _system_error(errno.ENOENT, url)
+        return _not_found(url)
     if code in (401, 403) or kind in ("PermissionDeniedError", "UnauthenticatedError"):
         return PermissionError(errno.EACCES, DENIED, url)
     if kind == "NotSupportedError":
-        return OSError(f"{url} is on a server that gives no parts of files; copy it to another")
+        return OSError(f"{url} is on a server that sends no parts of files; copy it to another")
     reason = re.sub(r"^.*? - |^Generic \w+ error: ", "", said).strip(" :")
     return OSError(f"{url} cannot be reached: {reason}")
 
 
-def _system_error(number: int, url: str) -> OSError:
-    return OSError(number, os.strerror(number), url)
+def _not_found(url: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)

@@ -41,15 +41,15 @@ class RemoteFile(io.RawIOBase):
         return self._place
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._status.st_size}
-        self._place = max(0, start[whence] + offset)
+        self._place = max(0, (0, self._place, self._status.st_size)[whence] + offset)
         return self._place
 
     def readinto(self, buffer: object) -> int:
         view, size = memoryview(buffer).cast("B"), self._status.st_size  # type: ignore[arg-type]
         if self._place >= size or not len(view):
             return 0
-        low, high = _span(self._place)
+        start = self._place // PIECE * PIECE
+        low, high = (max(FIRST, start), start + PIECE) if self._place >= FIRST else (0, FIRST)
         try:
             piece = _piece(self._path, low, min(high, size), self._status.version)
         except OSError as error:
@@ -72,14 +72,6 @@ def open_binary(path: AnyPath) -> io.BufferedReader:
 def open_whole(path: AnyPath) -> io.BufferedIOBase:
     """Open a file to be read to its end; a remote one is held in memory, by one request."""
     return io.BytesIO(path.read_bytes()) if isinstance(path, RemotePath) else open(path, "rb")
-
-
-def _span(place: int) -> tuple[int, int]:
-    """The piece that a byte is in."""
-    if place < FIRST:
-        return 0, FIRST
-    start = place // PIECE * PIECE
-    return max(FIRST, start), start + PIECE
 
 
 @lru_cache(maxsize=KEPT)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from stat import S_IFREG
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, cast
 from urllib.parse import quote, unquote
@@ -70,7 +70,7 @@ class RemotePath(os.PathLike[str]):
         if "@" in host or (web and ("?" in path or "#" in path)):
             shown = f"{scheme}://{host.rpartition('@')[2]}/{re.split('[?#]', path)[0]}"
             raise ValueError(
-                f"{shown} was given with a password or a query, which would be stored; give it "
+                f"{shown} was given with a password or a query, which would be stored; pass it "
                 f"without"
             )
         if find_spec("obstore") is None:
@@ -80,11 +80,10 @@ class RemotePath(os.PathLike[str]):
             )
         object.__setattr__(self, "url", self.url.rstrip("/"))
 
-    def __fspath__(self) -> str:
-        return self.url
-
     def __str__(self) -> str:
         return self.url
+
+    __fspath__ = __str__
 
     def __truediv__(self, name: str) -> RemotePath:
         return RemotePath(f"{self.url}/{name}") if name else self
@@ -123,9 +122,7 @@ class RemotePath(os.PathLike[str]):
     @property
     def parent(self) -> RemotePath:
         """The same without the last part of the key."""
-        if not self.key:
-            return self
-        return RemotePath(self.url.rpartition("/")[0])
+        return RemotePath(self.url.rpartition("/")[0]) if self.key else self
 
     def with_name(self, name: str) -> RemotePath:
         """The same with another last part."""
@@ -151,10 +148,6 @@ class RemotePath(os.PathLike[str]):
         """Whether there is an object of this name, or any below."""
         return self.is_file() or self.is_dir()
 
-    def relative_to(self, other: RemotePath) -> PurePosixPath:
-        """The names from another to this one, which is below it."""
-        return PurePosixPath(self.url).relative_to(other.url)
-
     def mkdir(self, parents: bool = False, exist_ok: bool = False) -> None:
         """Nothing: a name needs no other before it."""
 
@@ -167,12 +160,6 @@ class RemotePath(os.PathLike[str]):
             for some in obstore.list(open_bucket(self.root), self.key or None):
                 for item in some:
                     yield item["path"][skip:], item["size"]
-
-    def iterdir(self) -> Iterator[RemotePath]:
-        """What is directly below: objects, and common beginnings of several."""
-        found = self._ask("list_with_delimiter", self.key or None)
-        keys = [*found["common_prefixes"], *(item["path"] for item in found["objects"])]
-        return (RemotePath(f"{self.root}/{key}") for key in sorted(keys))
 
     def read_span(self, start: int, stop: int, version: Version) -> bytes:
         """Bytes start to stop - 1 of the object; ChangedError if it is another version."""

@@ -93,21 +93,13 @@ def put_lines(
 
 def flush(paths: Iterable[AnyPath]) -> None:
     """Wait until files and their names are on the disk, where they survive a loss of power."""
-    folders = set()
-    for path in paths:
-        if isinstance(path, Path):  # an object is safe when it has been put
-            _flush(path)
-            folders.add(path.parent)
-    for folder in folders:
-        _flush(folder)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    files = [path for path in paths if isinstance(path, Path)]  # objects are safe once put
+    for path in (*files, *{file.parent for file in files}):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def remove(path: AnyPath) -> None:

@@ -13,6 +13,7 @@ from types import FrameType
 
 INTERRUPTED = 130
 PATIENCE = 1.0  # seconds until it is said that something is being finished
+UNDER_WAY = "interrupted: what is under way is brought to an end first; Ctrl-C again ends at once"
 ONCE = 0.5  # seconds in which one Ctrl-C may arrive twice, from a terminal and a program between
 PROGRAM = "audio-pipeline"
 
@@ -28,7 +29,7 @@ def await_command() -> None:
 def interruptible() -> Iterator[None]:
     """In the block, the first signal raises `KeyboardInterrupt`; a later one ends the process."""
     first: list[float] = []
-    timer = Timer(PATIENCE, _say)
+    timer = Timer(PATIENCE, print, [UNDER_WAY], {"file": sys.stderr})
     timer.daemon = True
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -51,10 +52,3 @@ def interruptible() -> Iterator[None]:
         timer.cancel()
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-def _say() -> None:
-    print(
-        "interrupted: what is under way is brought to an end first; Ctrl-C again ends at once",
-        file=sys.stderr,
-    )

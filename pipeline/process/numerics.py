@@ -16,10 +16,6 @@ LEVELS = {
     "X86_V2": ({"X86_V2"}, {"SSE42"}),
 }
 ANY = "any"  # the class of a store whose regions several may have computed
-HOW_TO_AGREE = (
-    "start all of them with the same OPENBLAS_CORETYPE and NPY_DISABLE_CPU_FEATURES (cluster.yaml "
-    "says where), or allow it by --numerics any"
-)
 
 
 @cache
@@ -47,7 +43,8 @@ def other_numerics(theirs: str) -> str:
     """The end of a sentence that says that this process is of another class than a job."""
     return (
         f"computes by {numerics_class()}, and the job by {theirs}, which differs in the last bits; "
-        f"{HOW_TO_AGREE}"
+        f"start all of them with the same OPENBLAS_CORETYPE and NPY_DISABLE_CPU_FEATURES "
+        f"(cluster.yaml says where), or allow it by --numerics any"
     )
 
 

@@ -135,11 +135,10 @@ class Recycled:
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """As `numpy.empty`."""
         size = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
-        try:
+        memory = None
+        with suppress(IndexError):
             memory = self._free.pop()
-        except IndexError:
-            memory = _mapped(size)
-        if len(memory) < size:
+        if memory is None or len(memory) < size:
             memory = _mapped(size)
         # A view of a plain array would refer to that array's own base, past the one watched.
         watched = _Watched(size, np.uint8, memory)

@@ -144,7 +144,7 @@ def _is_store(path: str) -> bool:
 
 
 def why_unsearched(folder: str) -> str:
-    """Why a folder stands among the files that were found."""
+    """Why a folder is among the files that were found."""
     try:
         os.scandir(folder).close()
     except OSError as error:

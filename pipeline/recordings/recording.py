@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
-from typing import Literal
 
 import numpy as np
 
-from pipeline.audio import MARGIN, Header, Reader, Samples, open_reader, resample_part
+from pipeline.audio import MARGIN, Channel, Header, Reader, Samples, open_reader, resample_part
 from pipeline.paths import as_path, open_binary
 
-Channel = int | Literal["mix"]
 READ_BYTES = READ_SAMPLES = 1 << 20  # at a time, where a whole file is read
 
 

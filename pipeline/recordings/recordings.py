@@ -10,11 +10,11 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.audio import Header
+from pipeline.audio import Channel, Header
 from pipeline.grid import Indices
 from pipeline.paths import is_remote
 from pipeline.recordings.file_names import DECODED_AT_ONCE, Paths
-from pipeline.recordings.recording import Channel, Recording
+from pipeline.recordings.recording import Recording
 
 MIX = -1  # "mix", as the column of channels has it
 COLUMNS = np.dtype(

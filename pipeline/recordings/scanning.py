@@ -8,18 +8,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from stat import S_ISDIR, S_ISREG
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
-from pipeline.audio import probe
+from pipeline.audio import Channel, check_channel, check_samplerate, probe
 from pipeline.grid import Indices
 from pipeline.paths import as_path, is_remote
 from pipeline.recordings.file_names import FileNames, Paths
 from pipeline.recordings.folders import why_unsearched
-from pipeline.recordings.recording import Channel, Recording
+from pipeline.recordings.recording import Recording
 from pipeline.recordings.recordings import COLUMNS, Recordings, absolute, as_row
-from pipeline.recordings.request import check_channel, check_samplerate
 from pipeline.recordings.sources import PathLike, find_files
 
 T = TypeVar("T")
@@ -31,7 +30,7 @@ MOST_SAMPLES, MOST_OTHERWISE = 2**60, 10**9
 def scan(
     sources: PathLike | Iterable[PathLike],
     *,
-    channel: int | Literal["mix"] = 0,
+    channel: Channel = 0,
     samplerate: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Recordings:
@@ -152,9 +151,8 @@ def _map_in_threads(function: Callable[[str], T], paths: Paths) -> Iterator[T]:
 
 def _refuse_twice(paths: Paths, keys: Indices) -> None:
     """Refuse a file that has several paths; hard links are files of their own."""
-    order = np.argsort(keys, kind="stable")
-    same = np.diff(keys[order]) == 0
-    suspects = np.sort(order[np.append(same, False) | np.append(False, same)])
+    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    suspects = np.flatnonzero(counts[inverse] > 1)
     file, names = FileNames(), dict[str, list[str]]()
     for path in (paths[int(i)] for i in suspects):
         names.setdefault(file.of(path), []).append(path)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import NamedTuple
 
 from pipeline.audio import suffixes
 from pipeline.paths import is_remote
@@ -20,25 +19,20 @@ from pipeline.recordings.remote_sources import expand_remote
 PathLike = str | os.PathLike[str]
 
 
-class Found(NamedTuple):
-    """The files at the sources, in their order, and how many were passed over by kind.
+def find_files(
+    sources: PathLike | Iterable[PathLike],
+) -> tuple[Paths, tuple[tuple[str, int], ...]]:
+    """The files that the sources of `scan` name, and how many were passed over, by kind.
 
-    Folders that cannot be searched are among the files.
+    None is opened but manifests; folders that cannot be searched are among the files.
     """
-
-    paths: Paths
-    passed_over: tuple[tuple[str, int], ...]
-
-
-def find_files(sources: PathLike | Iterable[PathLike]) -> Found:
-    """The files that the sources of `scan` name; none of them is opened but manifests."""
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
     passed: dict[str, str] = {}
     paths = Paths(path for source in sources for path in _expand(os.fspath(source), passed))
     if not len(paths):
         raise ValueError("no source is given; give a file, a folder, a glob or a manifest CSV")
-    return Found(paths, count_passed(passed.values()))
+    return paths, count_passed(passed.values())
 
 
 def _expand(source: str, passed: dict[str, str]) -> Iterator[str]:

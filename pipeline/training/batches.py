@@ -104,7 +104,7 @@ class Batches:
         self.valid = valid
         self._label = self._store.get("label")
         names = self._store.get("class")
-        self.classes = None if names is None else [str(name) for name in names]
+        self.classes = None if names is None else [*map(str, names)]
         self._memory = Recycled()
         self.set_epoch(0)
 
@@ -136,10 +136,7 @@ class Batches:
         return self._order[start : start + size]
 
     def __getitem__(self, i: int) -> Batch:
-        X, y = self._read(self.windows(i))
-        if self.batch_size is None:
-            return X[0], None if y is None else y[0]
-        return X, y
+        return next(split(self._read(self.windows(i)), self.batch_size))
 
     def __iter__(self) -> Iterator[Batch]:
         return self._iterate(self._order, min(len(self) * (self.batch_size or 1), len(self._order)))
@@ -238,13 +235,13 @@ def _check_same_job(store: Store, error: Exception) -> None:
 
 
 def _damaged(store: Store, windows: Indices) -> int:
-    """The first of the windows that cannot be read."""
+    """The first of the windows that cannot be read; the first of all if they can, this time."""
     for window in windows:
         try:
             store.read(window[None])
         except (OSError, ValueError):
             return int(window)
-    return int(windows[0])  # it could be read this time
+    return int(windows[0])
 
 
 def _complaint(store: Store, window: int, what: str) -> OSError:

@@ -59,7 +59,7 @@ class Order:
 
     # Shards are put in random order and cut into mixtures of `mix`; then the windows of each
     # mixture are put in random order. The last shard may be short: it is drawn by itself, and
-    # stands last in its mixture, so only places after that mixture are shifted by what is short.
+    # comes last in its mixture, so only places after that mixture are shifted by what is short.
 
     def _mixed(self, places: Indices) -> Indices:
         whole = self._mix * self.shard

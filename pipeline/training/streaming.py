@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.checks import whole
-from pipeline.features import Feature, Spectrogram
+from pipeline.features import Feature, Spectrogram, compute_features
 from pipeline.inputs import Inputs
 from pipeline.labels import LabelsLike
 from pipeline.process import cores, keep_freed_memory, one_blas_thread
 from pipeline.recordings import PathLike, read_windows, why_unreadable
 from pipeline.settings import Settings
 from pipeline.training.batches import Batch, check_batch_size, split
-from pipeline.windows import compute_features
 
 Computed = tuple[npt.NDArray[Any], dict[int, str]]
 STEP = 16  # windows, at least, that are worth a thread's while

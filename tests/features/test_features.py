@@ -16,8 +16,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.features import Spectrogram, bind
-from pipeline.windows import compute_features
+from pipeline.features import Spectrogram, bind, compute_features
 
 Array = npt.NDArray[Any]
 FLOOR = np.log(1e-6)
@@ -203,9 +202,12 @@ def test_nothing_overflows() -> None:
         ({"frame_length": 2, "detrend": "linear"}, "give a frame_length of at least 3, or"),
         ({"taper": ("gaussian", 0)}, "which has no weight on 20 samples"),
         ({"taper": "hannibal"}, "taper is 'hannibal', which scipy.signal.get_window refuses"),
-        ({"taper": "hann", "frame_length": 1, "scaling": "loud"}, "allowed are 'density'"),
-        ({"detrend": "quadratic"}, "allowed are 'constant', 'linear', None"),
-        ({"normalize": "yes"}, "allowed are True, False"),
+        (
+            {"taper": "hann", "frame_length": 1, "scaling": "loud"},
+            "allowed are density and spectrum",
+        ),
+        ({"detrend": "quadratic"}, "allowed are constant, linear and None"),
+        ({"normalize": "yes"}, "allowed are True and False"),
         ({"log_offset": 0.0}, "log_offset is 0.0; it must be a number above 0, or None"),
         ({"log_offset": float("nan")}, "log_offset is nan"),
     ],

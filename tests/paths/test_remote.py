@@ -79,7 +79,7 @@ def is_whole(out: str, whole: dict[str, str]) -> None:
     assert digests(out) == whole
     assert verify(out) == []
     name = RemotePath(out).name
-    beside = {path.name for path in RemotePath(out).parent.iterdir()}
+    beside = {name.partition("/")[0] for name, _ in RemotePath(out).parent.walk()}
     assert beside == {name}
 
 
