@@ -1,7 +1,5 @@
 """Headers: what an audio file says of itself, and what may be asked of all of them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -3,8 +3,6 @@
 Samples that cannot be read come as NaN, never as other numbers nor as a shorter array.
 """
 
-from __future__ import annotations
-
 import errno
 import threading
 from collections.abc import Iterator

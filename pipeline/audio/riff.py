@@ -1,7 +1,5 @@
 """RIFF: bytes behind the samples of a WAV file that no header announces."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import BinaryIO
 

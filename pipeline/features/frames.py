@@ -1,7 +1,5 @@
 """Frames: where they lie in a window, and what is done to each before its DFT."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Normalization: windows as float32, at one level or at least none that overflows."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 
