@@ -71,16 +71,15 @@ class Settings:
     flush: bool = False
 
     def __post_init__(self) -> None:
-        checked: dict[str, object] = {}
-        for name in ("window", "hop"):
-            value = getattr(self, name)
-            if value is not None or name == "window":
-                checked[name] = number(name, value, LEAST, "of seconds above 0")
-        checked["channel"] = check_channel(self.channel)
-        checked["samplerate"] = check_samplerate(self.samplerate)
-        checked["retries"] = whole("retries", self.retries, 0, "from 0")
-        if self.compression is None:
-            checked["compression"] = "none"
+        allowed = "of seconds above 0"
+        checked = {
+            "window": number("window", self.window, LEAST, allowed),
+            "hop": None if self.hop is None else number("hop", self.hop, LEAST, allowed),
+            "channel": check_channel(self.channel),
+            "samplerate": check_samplerate(self.samplerate),
+            "retries": whole("retries", self.retries, 0, "from 0"),
+            "compression": "none" if self.compression is None else self.compression,
+        }
         if not isinstance(self.flush, bool):
             raise ValueError(f"flush is {self.flush!r}; it must be true or false")
         for name, value in checked.items():

@@ -29,7 +29,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "share": (),
     "paths": ("buckets", "remote", "ranges", "whole_files", "tables"),
     "audio": (
-        *("header", "ogg", "mpeg", "riff", "arrays", "sound_files", "lengths", "sound_readers"),
+        *("header", "ogg", "mpeg", "arrays", "sound_files", "lengths", "sound_readers"),
         *("readers", "resampling"),
     ),
     "recordings": (
@@ -37,7 +37,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("recording", "recordings", "scanning", "blocks"),
     ),
     "features": (
-        *("plain_values", "feature", "frames", "normalization", "kernels"),
+        *("plain_values", "feature", "frames", "kernels"),
         *("spectrogram", "computation", "registry", "identity"),
     ),
     "labels": ("values", "files", "joining"),

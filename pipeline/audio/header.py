@@ -1,4 +1,4 @@
-"""Headers: what an audio file says of itself, and what may be asked of all of them."""
+"""Headers: what an audio file says of itself, and which channel and rate may be asked for."""
 
 from dataclasses import dataclass
 from typing import Literal

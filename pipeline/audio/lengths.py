@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -11,7 +12,6 @@ import soundfile
 from pipeline.audio.arrays import is_believable
 from pipeline.audio.mpeg import count_samples, ends_as_announced, find_start
 from pipeline.audio.ogg import begins_whole, granules_joined, last_granule
-from pipeline.audio.riff import count_unannounced_bytes
 from pipeline.audio.sound_files import BUFFER, WAV, SequentialFile, empty_piece, open_bytes
 from pipeline.paths import AnyPath, open_binary
 
@@ -31,6 +31,7 @@ SAMPLES_TOLD = {
 }
 UNKNOWN_BYTES = (1 << 31, 1 << 32)
 PCM_BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+ID3V1 = 128  # bytes of a tag at the end
 MPEG_PADDING = 1 << 13  # samples at most that are decoded and not delivered
 UNKNOWN_SAMPLES = np.iinfo(np.int64).max  # or more, where libsndfile does not know
 
@@ -56,11 +57,52 @@ def _count_unannounced(file: SequentialFile, path: AnyPath) -> int:
     if file.format not in WAV:
         return 0
     with open_binary(path) as opened:
-        announced, more = count_unannounced_bytes(opened, path.stat().st_size)
+        announced, more = _unannounced_bytes(opened, path.stat().st_size)
     if announced > 0:
         return int(file.frames) * more // announced
     width = PCM_BYTES.get(file.subtype, 1) * file.channels
     return more // width if file.frames == 0 else 0
+
+
+def _unannounced_bytes(file: BinaryIO, size: int) -> tuple[int, int]:
+    """Bytes of samples by the header of a WAV file, and those behind that it does not announce.
+
+    Chunks, tags and zeros are none of them.
+    """
+    file.seek(0)
+    if file.read(4) == b"RIFF":
+        for name, start, length in _chunks(file, 12, size):
+            if name == b"data":
+                end = start + length
+                whole = end >= size or any(_has_no_samples(file, end + pad, size) for pad in (0, 1))
+                return length, 0 if whole else size - end
+    return 0, 0
+
+
+def _chunks(file: BinaryIO, place: int, size: int) -> Iterator[tuple[bytes, int, int]]:
+    """Name, place and bytes of each chunk, whether or not it ends in the file."""
+    while place + 8 <= size:
+        file.seek(place)
+        head = file.read(8)
+        name, length = head[:4], int.from_bytes(head[4:], "little")
+        if len(head) < 8 or not all(0x20 <= byte < 0x7F for byte in name):
+            return
+        yield name, place + 8, length
+        place += 8 + length + length % 2
+
+
+def _has_no_samples(file: BinaryIO, place: int, size: int) -> bool:
+    """Whether only chunks, a tag or zeros follow up to the end."""
+    file.seek(place)
+    if size - place == ID3V1 and file.read(3) == b"TAG":
+        return True
+    for _, start, length in _chunks(file, place, size):
+        place = start + length
+        if place >= size:
+            return place <= size + 1
+        place += length % 2
+    file.seek(place)
+    return not any(any(piece) for piece in iter(lambda: file.read(BUFFER), b""))
 
 
 def _from_granules(file: SequentialFile, granules: int) -> int:

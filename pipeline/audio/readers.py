@@ -1,6 +1,7 @@
-"""Readers: sample ranges of one audio file, the same bits wherever a read begins.
+"""Readers: which one opens a file, by its ending, and reads ranges of its samples.
 
-Samples that cannot be read come as NaN, never as other numbers nor as a shorter array.
+The same bits come wherever a read begins. Samples that cannot be read come as NaN, never as
+other numbers nor as a shorter array.
 """
 
 import errno

@@ -16,9 +16,10 @@ from pipeline.features.frames import (
     Singles,
     Taper,
     groups,
+    limited,
+    normalized,
 )
 from pipeline.features.kernels import Scaling, power_kernel, power_spectra, scratch_for
-from pipeline.features.normalization import limited, normalized
 
 ARTICLE_RATE = 8000
 SEGMENTS_PER_SECOND = 400
