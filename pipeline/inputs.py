@@ -1,9 +1,8 @@
 """The inputs of a job: recordings, cut into windows, with a feature and labels that fit them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Self
 
 from pipeline.features import Feature, bind
 from pipeline.grid import WindowGrid
@@ -29,7 +28,7 @@ class Inputs:
         labels: LabelsLike,
         settings: Settings,
         progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> Inputs:
+    ) -> Self:
         """Scan the sources, and fit grid, feature and labels to them."""
         channel, samplerate = settings.channel, settings.samplerate
         recordings = scan(sources, channel=channel, samplerate=samplerate, progress=progress)
@@ -38,7 +37,7 @@ class Inputs:
     @classmethod
     def of(
         cls, recordings: Recordings, feature: Feature, labels: LabelsLike, settings: Settings
-    ) -> Inputs:
+    ) -> Self:
         """Fit grid, feature and labels to recordings."""
         grid = WindowGrid(recordings, settings.window, settings.hop, settings.tail)
         if not len(grid):

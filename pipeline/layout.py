@@ -1,11 +1,9 @@
 """The layout: how many windows a chunk, a shard and a region of a store have."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +38,7 @@ class Layout:
             )
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Layout:
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The layout of the values in a record."""
         return cls(**{**values, "shape": tuple(values["shape"])})
 

@@ -1,12 +1,10 @@
 """Settings of a job: frozen, checked when made."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from pipeline.audio import Channel, check_channel, check_samplerate
 from pipeline.checks import number, one_of, reject_unknown, whole
@@ -89,7 +87,7 @@ class Settings:
                 one_of(name, getattr(self, name), get_args(hint))
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
         """Settings from names and values; an unknown name is an error."""
         reject_unknown(values, (field.name for field in dataclasses.fields(cls)), "setting")
         return cls(**values)

@@ -1,9 +1,8 @@
 """The share: which regions of a job one of several runs computes."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Share:
             )
 
     @classmethod
-    def parse(cls, text: str) -> Share:
+    def parse(cls, text: str) -> Self:
         """The share that is written as ``I/N``."""
         if not re.fullmatch(r"[0-9]{1,9}/[0-9]{1,9}", text):
             raise ValueError(f"share is {text!r}; it must be I/N, with I from 0 to N-1")

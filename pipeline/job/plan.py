@@ -1,13 +1,11 @@
 """The plan: what a job will do, as a value; recordings lost since it began are included."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from pipeline.audio import Header
 from pipeline.features import Feature, FeatureIdentity, identify, shape_of
@@ -45,7 +43,7 @@ class Plan:
         settings: Settings = Settings(),  # noqa: B008 - it is frozen
         *,
         progress: Looked = lambda done, total: None,
-    ) -> Plan:
+    ) -> Self:
         """Plan a job; a ValueError or OSError says what of it will not do."""
         store = new_store(out)  # its ending is checked before anything is read
         is_zarr = store.path.suffix == ".zarr"

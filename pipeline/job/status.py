@@ -70,13 +70,10 @@ def info_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     recorded = _of_record(store)
     attrs = store.attrs()
     labels, classes = store.get("label"), store.get("class")
-    sources, valid = store.get("source"), store.get("valid")
-    assert sources is not None
-    assert valid is not None
+    sources, valid = store.coordinate("source"), store.coordinate("valid")
     lengths, coordinates = [len(valid)], {}
     for name, units in store.axes().items():
-        values = store.get(name)
-        assert values is not None
+        values = store.coordinate(name)
         lengths.append(len(values))
         unit = "" if units == "1" else f" {units}"
         coordinates[name] = f"{len(values)} from {values[0]:g} to {values[-1]:g}{unit}"

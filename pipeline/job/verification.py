@@ -195,15 +195,14 @@ def _kind(store: Store, layout: Layout, recorded: StoredFile) -> str | None:
 def _where(store: Store, start: int, stop: int) -> str:
     """Recordings and times of windows, for people."""
     try:
-        recording, seconds = (store.get(name, start, stop) for name in ("recording", "start"))
+        recording, seconds = (
+            store.coordinate(name, start, stop) for name in ("recording", "start")
+        )
         length = float(store.attrs()["window"])
-        assert recording is not None
-        assert seconds is not None
         places, numbers = [], np.unique(recording).tolist()
         for number in numbers[:PLACES]:
             times = seconds[recording == number]
-            source = store.get("source", number, number + 1)
-            assert source is not None
+            source = store.coordinate("source", number, number + 1)
             places.append(f"{source[0]}: {times[0]:g} s to {times[-1] + length:g} s")
         if len(numbers) > PLACES:
             places.append(f"and {len(numbers) - PLACES} more recordings")

@@ -1,12 +1,11 @@
 """State: what all lines of a record say together."""
 
-from __future__ import annotations
-
 import math
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +36,7 @@ class State:
         self._times = np.zeros(len(self.done))
 
     @classmethod
-    def of(cls, n_regions: int) -> State:
+    def of(cls, n_regions: int) -> Self:
         """Of a job of which nothing is recorded yet."""
         return cls(np.zeros(n_regions, np.bool_))
 

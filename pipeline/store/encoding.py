@@ -1,11 +1,9 @@
 """Encoding: how features, float32, become the numbers that are stored."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +30,12 @@ class Encoding:
     missing: int | None = None  # None: NaN
 
     @classmethod
-    def of(cls, layout: Layout) -> Encoding:
+    def of(cls, layout: Layout) -> Self:
         """The encoding of a store that will be made."""
         return cls(layout.dtype)
 
     @classmethod
-    def read(cls, dtype: str, attrs: Mapping[str, Any]) -> Encoding:
+    def read(cls, dtype: str, attrs: Mapping[str, Any]) -> Self:
         """The encoding of a stored array, by its attributes."""
         scale, offset, missing = (attrs.get(name) for name in ATTRIBUTES)
         return cls(dtype, scale, offset or 0.0, missing)

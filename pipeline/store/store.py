@@ -128,6 +128,12 @@ class Store(ABC):
     def get(self, name: str, start: int = 0, stop: int | None = None) -> Array | None:
         """Values of a small variable; None if the store has no such variable."""
 
+    def coordinate(self, name: str, start: int = 0, stop: int | None = None) -> Array:
+        """Values of a small variable that every store has."""
+        values = self.get(name, start, stop)
+        assert values is not None, name
+        return values
+
     @abstractmethod
     def region(self, start: int, stop: int) -> AbstractContextManager[Region]:
         """Write windows start to stop - 1; they are in place when the block ends."""

@@ -97,9 +97,7 @@ class Batches:
         self.mix = None if mix is None else whole("mix", mix, 1 if shuffle else inf, what)
         self.prefetch_bytes = whole("prefetch_bytes", prefetch_bytes, 0, "of bytes from 0")
         self._store, self.path = open_finished(path), os.fspath(path)
-        valid = self._store.get("valid")
-        assert valid is not None
-        self.valid = valid
+        self.valid = self._store.coordinate("valid")
         self._label = self._store.get("label")
         names = self._store.get("class")
         self.classes = None if names is None else [*map(str, names)]

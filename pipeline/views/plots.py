@@ -26,12 +26,12 @@ def plot_window(path: str | os.PathLike[str], window: int, png: Path) -> None:
     if png.suffix.lower() != ".png" or not png.absolute().parent.is_dir():
         raise ValueError(f"png is {str(png)!r}; it must be a file name ending in .png in a folder")
     store = open_finished(path)
-    recording = _get(store, "recording")  # of each window
+    recording = store.coordinate("recording")  # of each window
     if not 0 <= window < len(recording):
         raise ValueError(f"window is {window}; {path} has windows 0 to {len(recording) - 1}")
     near = np.arange(max(0, window - AROUND), min(len(recording), window + AROUND + 1))
     near = near[recording[near] == recording[window]]
-    source = str(_get(store, "source")[recording[window]])
+    source = str(store.coordinate("source")[recording[window]])
     _draw(store, png, near, window, source)
 
 
@@ -42,7 +42,7 @@ def _draw(store: Store, png: Path, near: npt.NDArray[np.int64], window: int, sou
         raise ImportError(
             "plot needs matplotlib, which is not installed; install dask-audio-pipeline[plot]"
         ) from error
-    attrs, start = store.attrs(), _get(store, "start")
+    attrs, start = store.attrs(), store.coordinate("start")
     length = float(attrs["window"])
     first, last = start[near[0]], start[near[-1]] + length
     # Of a packed copy it is not known what was read, and so not whether it is still there.
@@ -88,13 +88,13 @@ def _draw_features(
     n = X[0].size if len(axes) < 2 else X.shape[-1]
     places = length * (np.arange(n) + 0.5) / n
     if axes and axes[-1][1] == "s":
-        places = _get(store, axes[-1][0])
+        places = store.coordinate(axes[-1][0])
     if len(axes) < 2:
         for t, x in zip(near, X, strict=True):
             panel.plot(start[t] + places, np.ravel(x), ".-", color="C0", linewidth=0.6)
         return None
     name, units = axes[0]
-    values, (low, high) = _get(store, name), np.percentile(X, [2, 99.5])
+    values, (low, high) = store.coordinate(name), np.percentile(X, [2, 99.5])
     for t, x in zip(near, X, strict=True):
         mesh = panel.pcolormesh(start[t] + places, values, x, vmin=low, vmax=high, rasterized=True)
     panel.set_ylabel(name if units == "1" else f"{name} ({units})")
@@ -117,12 +117,6 @@ def _draw_labels(
         size = min(9.0, 110 / len(texts))
         panel.set_yticks(rows[:-1] + 0.5, texts, fontsize=size, parse_math=False)
     panel.invert_yaxis()
-
-
-def _get(store: Store, name: str) -> npt.NDArray[Any]:
-    values = store.get(name)
-    assert values is not None
-    return values
 
 
 def _waveform(
