@@ -1,7 +1,5 @@
 """Checks of what users pass: whole numbers, numbers, one of some words, known names."""
 
-from __future__ import annotations
-
 import difflib
 import math
 import sys

@@ -1,7 +1,5 @@
 """Demo: a recording made up on the spot, and the whole chain run on it."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 from collections.abc import Callable, Iterator

@@ -88,11 +88,7 @@ class WindowGrid:
     """
 
     def __init__(
-        self,
-        recordings: Lengths,
-        window: float = 1.0,
-        hop: float | None = None,
-        tail: Tail = "pad",
+        self, recordings: Lengths, window: float = 1.0, hop: float | None = None, tail: Tail = "pad"
     ) -> None:
         one_of("tail", tail, get_args(Tail))
         self.samplerate = recordings.samplerate

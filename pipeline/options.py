@@ -1,7 +1,5 @@
 """The options of a job on the command line, in groups; those of the feature are its parameters."""
 
-from __future__ import annotations
-
 import json
 import re
 from functools import cache

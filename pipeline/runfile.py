@@ -1,7 +1,5 @@
 """The run file: a whole job as run.yaml and the flags of the command line describe it."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Windows: recordings as a lazy dask array, and features mapped over it."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """YAML files, read safely and as YAML 1.2 means them."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -20,11 +20,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 from hypothesis import HealthCheck, settings
-from no_skips import (  # noqa: F401 - hooks of pytest
-    pytest_addoption,
-    pytest_make_collect_report,
-    pytest_runtest_makereport,
-)
+from no_skips import pytest_addoption, pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks of pytest
 from s3 import s3  # noqa: F401 - a fixture of all tests
 from slurm import slurm  # noqa: F401 - a fixture of all tests
 

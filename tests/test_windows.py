@@ -144,9 +144,7 @@ def test_a_feature_of_one_s_own_is_given_what_it_asks_for(recordings: Recordings
     assert np.array_equal(counted[:, 0], grid.locate()[2])
 
 
-def test_a_feature_may_not_give_another_shape_or_what_is_not_finite(
-    recordings: Recordings,
-) -> None:
+def test_a_feature_may_not_give_another_shape_or_what_is_not_finite(recordings: Recordings) -> None:
     grid = WindowGrid(recordings)
     audio = open_windows(recordings, grid)
 

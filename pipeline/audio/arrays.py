@@ -1,7 +1,5 @@
 """Arrays on disk as audio: NumPy files and HDF5."""
 
-from __future__ import annotations
-
 import io
 import math
 from dataclasses import dataclass

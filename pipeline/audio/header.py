@@ -1,7 +1,5 @@
 """Headers: what an audio file says of itself, and which channel and rate may be asked for."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Lengths: how many samples a sound file should hold, those included that are not there."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Iterator

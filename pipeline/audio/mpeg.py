@@ -1,7 +1,5 @@
 """MPEG frames: those that follow each other without a break, which its decoder ignores."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 

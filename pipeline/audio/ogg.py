@@ -1,7 +1,5 @@
 """Ogg pages (RFC 3533, section 6): which are damaged or missing, as decoders do not say."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Iterator
 from functools import lru_cache

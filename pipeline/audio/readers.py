@@ -4,8 +4,6 @@ The same bits come wherever a read begins. Samples that cannot be read come as N
 other numbers nor as a shorter array.
 """
 
-from __future__ import annotations
-
 import errno
 import threading
 from collections.abc import Iterator

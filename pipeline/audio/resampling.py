@@ -1,7 +1,5 @@
 """Resampling: a part of a recording at another rate, as if all of it were resampled."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from math import ceil, gcd
 

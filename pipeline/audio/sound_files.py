@@ -1,7 +1,5 @@
 """Sound files, as libsndfile opens and decodes them: always forwards, unless told to seek."""
 
-from __future__ import annotations
-
 import io
 import os
 import re

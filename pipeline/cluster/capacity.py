@@ -1,7 +1,5 @@
 """Capacity: threads and memory of the workers of an entry, before any is started."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

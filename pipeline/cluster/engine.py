@@ -1,7 +1,5 @@
 """The engine: an entry of cluster.yaml, started, to which tasks are submitted."""
 
-from __future__ import annotations
-
 import logging
 import os
 import time

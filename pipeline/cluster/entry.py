@@ -1,7 +1,5 @@
 """cluster.yaml: where a job runs, as one entry of a file says it."""
 
-from __future__ import annotations
-
 import math
 import os
 from dataclasses import dataclass, field

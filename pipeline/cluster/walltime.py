@@ -1,7 +1,5 @@
 """Walltime: how long a job may run as its system writes it, and when a worker should leave."""
 
-from __future__ import annotations
-
 import re
 
 MINUTE, HOUR, DAY = 60, 3600, 86400

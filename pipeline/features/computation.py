@@ -1,7 +1,5 @@
 """The computation of a feature: a block of windows in, its values out, as they are stored."""
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable

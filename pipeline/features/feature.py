@@ -1,7 +1,5 @@
 """What is asked of a feature: the protocol, its axes, and that it is as it says."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Frames: windows at one level, where frames lie in them, and what precedes the DFT of each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Kernels: power spectra of the frames of windows, by matrix products or by FFT."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from functools import lru_cache

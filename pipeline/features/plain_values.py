@@ -4,8 +4,6 @@ Two values have the same one only if they are the same; what JSON has no word
 for becomes a mapping of one key that says what it was.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """The registry: features by name, ours and those of the user's own modules."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 import os

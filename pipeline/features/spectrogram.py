@@ -1,7 +1,5 @@
 """The spectrogram of windows, the default feature."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, get_args
 

@@ -1,7 +1,5 @@
 """The store that was begun: whether a plan may go on with it, or in what the two differ."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress

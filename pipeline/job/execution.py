@@ -1,7 +1,5 @@
 """The execution of a plan, or of a share of it, by one process while it holds the lock."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Iterator

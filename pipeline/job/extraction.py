@@ -1,7 +1,5 @@
 """The job: a plan run region by region, each recorded when its data is in place."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

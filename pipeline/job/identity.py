@@ -1,7 +1,5 @@
 """The identity of a job: all that determines the stored bytes, as plain values."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 from typing import Any

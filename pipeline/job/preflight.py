@@ -1,7 +1,5 @@
 """Preflight: what every worker must have and see, found out before a job starts."""
 
-from __future__ import annotations
-
 import pickle
 import tempfile
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """The projection: the memory, files and bytes that a plan will take, before anything is done."""
 
-from __future__ import annotations
-
 import math
 import os
 import shutil

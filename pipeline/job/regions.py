@@ -1,7 +1,5 @@
 """Regions: the unit of work, each computed and stored by one worker."""
 
-from __future__ import annotations
-
 import errno
 import os
 import socket

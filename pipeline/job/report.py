@@ -1,7 +1,5 @@
 """The report: how far a job is, and how it ended."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

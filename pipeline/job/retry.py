@@ -1,7 +1,5 @@
 """Retry: regions tried on an engine, and tried again when a worker dies or a read fails."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Setup: the store of a plan made, made again where it is damaged, and finished."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 from importlib.metadata import version

@@ -1,7 +1,5 @@
 """Status: how far the job of a store is, and what is in the store, as plain values."""
 
-from __future__ import annotations
-
 import json
 import os
 from typing import Any

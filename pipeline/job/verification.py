@@ -1,7 +1,5 @@
 """Verification: every stored byte against what was recorded when it was written."""
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Labels as files: NumPy arrays, HDF5 and CSV."""
 
-from __future__ import annotations
-
 import csv
 from typing import Any
 

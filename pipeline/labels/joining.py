@@ -1,7 +1,5 @@
 """Joining labels to windows: which label of a file, an array or a recording belongs to which."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Labels, one for each window: numbers, truth values, or names made into numbers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

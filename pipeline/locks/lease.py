@@ -1,7 +1,5 @@
 """Leases: rights that last as long as their holder shows signs of life; here as files."""
 
-from __future__ import annotations
-
 import os
 import socket
 import time

@@ -1,7 +1,5 @@
 """The lock: who may write to a store; a killed job blocks no other for long."""
 
-from __future__ import annotations
-
 import glob
 import math
 import secrets

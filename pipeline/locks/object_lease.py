@@ -1,7 +1,5 @@
 """Leases as objects of a bucket, which has no locks but answers conditions."""
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

@@ -1,7 +1,5 @@
 """Processes of this host: whether one lives, and whether it is still the same one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 PROC = Path("/proc/self")  # of Linux

@@ -1,7 +1,5 @@
 """Ranges of remote files: read as files are, in pieces that are kept for a while."""
 
-from __future__ import annotations
-
 import io
 import os
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Tables: the rows of CSV files, and the recordings that they name."""
 
-from __future__ import annotations
-
 import csv
 import os
 from collections.abc import Iterator, Sequence

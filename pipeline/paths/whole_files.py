@@ -1,7 +1,5 @@
 """Whole files: written aside, put in place at once, and known again by a checksum."""
 
-from __future__ import annotations
-
 import glob
 import os
 import secrets

@@ -1,7 +1,5 @@
 """Interrupts: what Ctrl-C and SIGTERM do to a command."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Limits: how much memory this process may use, and what sets that limit."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path

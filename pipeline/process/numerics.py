@@ -1,7 +1,5 @@
 """The numerics class: the libraries and instructions that decide the last bits of a result."""
 
-from __future__ import annotations
-
 import platform
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Versions of all that decides the stored bits, in this process and on a worker."""
 
-from __future__ import annotations
-
 import hashlib
 import sys
 from functools import cache

@@ -1,7 +1,5 @@
 """Entries: what one line of the log says, and how it is written as JSON."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Mapping

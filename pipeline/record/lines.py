@@ -1,7 +1,5 @@
 """Lines: plain values as JSON, with a checksum; and digests of such values."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """The log: lines that are added one by one, to a file or an object, each in place at once."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Iterator

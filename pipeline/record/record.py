@@ -8,8 +8,6 @@ are passed over, for a later version may have written them. ``finished`` is ther
 when nothing is left to do, and says what a reader needs to know of the store.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json
@@ -21,15 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.paths import AnyPath, open_binary, put_lines
-from pipeline.record.entries import (
-    CommonFiles,
-    Done,
-    Entry,
-    Finished,
-    entry_of,
-    known,
-    to_json,
-)
+from pipeline.record.entries import CommonFiles, Done, Entry, Finished, entry_of, known, to_json
 from pipeline.record.lines import fingerprint, json_line, parse, with_checksum
 from pipeline.record.log import Log, log_names, new_log, read_log
 from pipeline.record.state import Files, State, common_files_after

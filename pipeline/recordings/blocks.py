@@ -1,7 +1,5 @@
 """Blocks: windows of recordings, read into one array."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np

@@ -5,8 +5,6 @@ is met on the way, below a folder or below ``**``, is passed over: it may lead b
 to the folder itself.
 """
 
-from __future__ import annotations
-
 import glob
 import os
 import re

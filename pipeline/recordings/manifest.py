@@ -1,7 +1,5 @@
 """The manifest: a CSV file that names recordings in a column ``path``."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Remote sources: the audio files that a URL names, found by listing a bucket."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Scanning: from sources to recordings, by the headers of the files that are found."""
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """Sources: the audio files that paths, folders, globs and manifests name."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections.abc import Iterable, Iterator
@@ -19,9 +17,7 @@ from pipeline.recordings.remote_sources import expand_remote
 PathLike = str | os.PathLike[str]
 
 
-def find_files(
-    sources: PathLike | Iterable[PathLike],
-) -> tuple[Paths, tuple[tuple[str, int], ...]]:
+def find_files(sources: PathLike | Iterable[PathLike]) -> tuple[Paths, tuple[tuple[str, int], ...]]:
     """The files that the sources of `scan` name, and how many were passed over, by kind.
 
     None is opened but manifests; folders that cannot be searched are among the files.

@@ -1,7 +1,5 @@
 """Opening a store: Zarr or HDF5, by the ending of its path, and what is refused as it opens."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Packing: a finished HDF5 store and its parts as one plain file."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The schema: which variables a store has."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

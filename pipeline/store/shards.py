@@ -5,8 +5,6 @@ processor time for either, for a checksum in portable code and for copies: see
 scripts/measure/choices. How many windows a chunk and a shard have is in `pipeline.layout`.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

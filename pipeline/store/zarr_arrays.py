@@ -1,7 +1,5 @@
 """The arrays of a Zarr group, made by zarr, and `Shards` as the metadata describe them."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The store as a Zarr v3 group, wherever it is: small arrays by zarr, features by `Shards`."""
 
-from __future__ import annotations
-
 import json
 import re
 from abc import abstractmethod

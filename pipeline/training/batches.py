@@ -1,7 +1,5 @@
 """Batches: what a training loop takes from a store."""
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

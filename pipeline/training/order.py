@@ -1,7 +1,5 @@
 """The order in which windows come: a value, the same wherever and whenever it is made."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Streaming: batches computed as a training loop asks for them."""
 
-from __future__ import annotations
-
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Plots: the figure of labels, waveform and features around a window."""
 
-from __future__ import annotations
-
 import json
 import os
 import warnings

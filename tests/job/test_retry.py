@@ -214,13 +214,7 @@ def quick_workers() -> Iterator[None]:
     """Workers that begin in a tenth of a second, forked from one that has imported everything."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distributed.utils, "_forkserver_preload_set", True)
-        preload = [
-            "distributed",
-            "pipeline.job.extraction",
-            "h5py",
-            "zarr",
-            "distributed.nanny",
-        ]
+        preload = ["distributed", "pipeline.job.extraction", "h5py", "zarr", "distributed.nanny"]
         multiprocessing.get_context("forkserver").set_forkserver_preload(preload)
         with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
             yield

@@ -396,12 +396,7 @@ def test_status_of_a_job_that_runs_is_killed_and_ends(tmp_path: Path, suffix: st
     assert now["failed"][0]["windows"] == [4096, 8192]
     assert place.extract(out).wait().code == 0
     now = status()
-    assert (now["finished"], now["running"], now["done"], now["failed"]) == (
-        True,
-        [],
-        REGIONS,
-        [],
-    )
+    assert (now["finished"], now["running"], now["done"], now["failed"]) == (True, [], REGIONS, [])
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
