@@ -85,14 +85,11 @@ class Axis:
         object.__setattr__(self, "long_name", self.long_name or self.name)
 
 
-def frequency_axis(values: Any) -> Axis:
-    """The axis of frequencies in Hz."""
-    return Axis("frequency", values, "Hz", "frequency")
-
-
-def time_axis(values: Any) -> Axis:
-    """The axis of frames, at seconds from the window's start."""
-    return Axis("time", values, "s", "centre of the frame, from the window's start")
+def spectral_axes(frequencies: Any, times: Any) -> tuple[Axis, ...]:
+    """Axes of frequencies in Hz, and of frames in seconds from the window's start, or of one."""
+    where = "centre of the frame, from the window's start"
+    found = [] if frequencies is None else [Axis("frequency", frequencies, "Hz")]
+    return (*found, *([] if times is None else [Axis("time", times, "s", where)]))
 
 
 def axes_of(feature: Any) -> tuple[Axis, ...]:
@@ -101,9 +98,7 @@ def axes_of(feature: Any) -> tuple[Axis, ...]:
         if not all(isinstance(axis, Axis) for axis in axes):
             raise ValueError(f"its axes are {axes!r:.80}; give a pipeline.Axis for each dimension")
         return tuple(axes)
-    frequencies, times = feature.frequencies, feature.times
-    found = [] if frequencies is None else [frequency_axis(frequencies)]
-    return (*found, *([] if times is None else [time_axis(times)]))
+    return spectral_axes(feature.frequencies, feature.times)
 
 
 def check_feature(feature: object, what: str = "features") -> None:

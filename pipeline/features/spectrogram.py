@@ -6,7 +6,7 @@ from typing import Any, get_args
 import numpy as np
 
 from pipeline.checks import number, one_of, whole
-from pipeline.features.feature import Axis, frequency_axis, time_axis
+from pipeline.features.feature import Axis, spectral_axes
 from pipeline.features.frames import (
     DEFAULT_TAPER,
     Counts,
@@ -157,9 +157,9 @@ class Spectrogram:
         return self._frames.centres / self._samplerate
 
     @property
-    def axes(self) -> tuple[Axis, Axis]:
+    def axes(self) -> tuple[Axis, ...]:
         """Frequency and time."""
-        return frequency_axis(self.frequencies), time_axis(self.times)
+        return spectral_axes(self.frequencies, self.times)
 
     @property
     def long_name(self) -> str:

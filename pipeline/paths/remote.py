@@ -217,10 +217,6 @@ class RemotePath(os.PathLike[str]):
             return status.version  # it was put, but the answer was lost
         return Version(done["e_tag"], done["version"])
 
-    def touch(self) -> None:
-        """Put an empty object in place."""
-        self.write_bytes(b"")
-
     def unlink(self, missing_ok: bool = True) -> None:
         """Remove the object, if there is one."""
         try:

@@ -42,7 +42,7 @@ class RemoteStore(ZarrGroup[RemotePath]):
     def creating(self, contents: Contents) -> Iterator[RemoteStore]:
         # In its place: the first line of its record, put last, makes it appear.
         self.sweep()
-        self._mark.touch()
+        self._mark.write_bytes(b"")
         try:
             self.create_group(contents)
             yield self
@@ -68,7 +68,7 @@ class RemoteStore(ZarrGroup[RemotePath]):
         return self.path.with_name(f".{self.path.name}.partial")
 
     def remove(self) -> None:
-        self._mark.touch()
+        self._mark.write_bytes(b"")
         (self.record_folder / "finished").unlink()
         # First lines first: later ones may take back what they say.
         for name in sorted(name for name, _ in self._logs.walk()):
