@@ -79,7 +79,7 @@ def test_threads_are_held_to_the_control_group_that_they_are_in(
 @pytest.mark.usefixtures("cli")
 def test_threads_are_held_to_what_ulimit_allows(write_wav: Write, tmp_path: Path) -> None:
     job = ("plan", write_wav(seconds=200), "--out", "x.zarr", "--cluster", entry("threads: 6"))
-    for limit in ("-v 600000", "-d 500000"):
+    for limit in ("-v 500000", "-d 400000"):
         shown = limited(f"ulimit {limit}", *job, cwd=tmp_path)
         assert shown.code == 2
         assert "6 threads need 0.495 GB, but ulimit leaves it 0." in shown.err
