@@ -55,4 +55,4 @@ class Inputs:
         if labels is None:
             return cls(recordings, grid, feature, stored_labels(labelled))
         unread = [path for path, _ in recordings.unreadable]
-        return cls(recordings, grid, feature, passed_labels(labels, [*labelled], unread))
+        return cls(recordings, grid, feature, passed_labels(labels, labelled, len(grid), unread))

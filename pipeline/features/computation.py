@@ -42,7 +42,7 @@ def compute_features(
     if readable.all():
         _call(feature, audio, n_samples, result, where, encode)
     else:
-        some = result[readable]  # a copy
+        some = np.empty((np.count_nonzero(readable), *feature.shape), dtype)
         _call(feature, audio[readable], n_samples[readable], some, where, encode)
         result[readable] = some
         floor = np.empty((1, *feature.shape), dtype)

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -43,7 +44,7 @@ class Execution:
         self._ours = np.zeros(n, np.bool_)
         self._ours[slice(*self._bounds)] = True
         self._state, self._begun = State.of(n), False
-        self._regions_before = 0
+        self._reached, self._regions_before = self._count(), 0
         self._failed: list[tuple[int, str]] = []
         self._stopped: str | None = None
         self._outlook: str | None = None
@@ -59,13 +60,17 @@ class Execution:
                 self._record.drop_damaged_lines()
         if self._begun:
             self._read_record(self._ours)
-        self._regions_before = int(self._done.sum())
-        self._notify()
+        self._regions_before = self._reached.regions
+        self._progress(self._reached)
 
-    @property
-    def _done(self) -> npt.NDArray[np.bool_]:
-        """Which of our regions are done."""
-        return self._state.done & self._ours
+    def _count(self) -> Progress:
+        """How far our regions are; of each that ends, one is added, as there may be millions."""
+        ours, done, length_of = (
+            self._ours,
+            self._state.done & self._ours,
+            self._plan.layout.length_of,
+        )
+        return Progress(int(done.sum()), int(ours.sum()), length_of(done), length_of(ours))
 
     def _read_record(self, checked: npt.NDArray[np.bool_]) -> None:
         """Take in what the record says; only files of the regions `checked` are looked at."""
@@ -83,6 +88,7 @@ class Execution:
         self._state = self._record.state(len(self._ours), in_place)
         if self._record.damaged() or not self._small_files_hold():
             self._state.common_files = None  # what makes them anew repairs the record, too
+        self._reached = self._count()
 
     def _small_files_hold(self) -> bool:
         """Whether the common files are as they were recorded; the last step looks at the rest."""
@@ -92,11 +98,6 @@ class Execution:
         except OSError:
             return False
         return not (files and self._store.is_renamed())
-
-    def _notify(self) -> None:
-        """Say how far the job is."""
-        done, ours, length_of = self._done, self._ours, self._plan.layout.length_of
-        self._progress(Progress(int(done.sum()), int(ours.sum()), length_of(done), length_of(ours)))
 
     def run(self, starting: AbstractContextManager[Engine], overwrite: bool) -> None:
         """Compute what is not recorded, and finish the store when all is."""
@@ -202,7 +203,10 @@ class Execution:
         else:
             self._record.add(result)
             self._state.add(result)
-            self._notify()
+            start, stop = self._plan.layout.bounds(outcome.region)
+            regions, windows = self._reached.regions + 1, self._reached.windows + stop - start
+            self._reached = replace(self._reached, regions=regions, windows=windows)
+            self._progress(self._reached)
 
     def _on_failure(self, outcome: Outcome, reason: str, trace: str = "") -> None:
         self._record.add(Failed(outcome.region, reason, outcome.attempts, trace))
@@ -220,9 +224,9 @@ class Execution:
         )
         return Report(
             out=self._plan.out,
-            windows=layout.length_of(self._ours),
-            regions=int(self._ours.sum()),
-            computed=int(self._done.sum()) - self._regions_before,
+            windows=self._reached.n_windows,
+            regions=self._reached.n_regions,
+            computed=self._reached.regions - self._regions_before,
             failed=tuple(sorted(self._failed)),
             # Recordings without windows are of no share: who does the whole job reports them.
             unreadable=recordings.unreadable if whole or self._stop_at_once else (),

@@ -35,7 +35,7 @@ def memory_bytes(plan: Plan, threads: int) -> int:
     block = layout.shard * (copies * layout.window_bytes + audio)
     window = KERNEL_WINDOWS * 4 * math.prod(layout.shape)  # a kernel works in float32
     kernel = max(KERNEL_BYTES, window + KERNEL_BYTES_A_SAMPLE * grid.window_samples)
-    kept = KEPT_BYTES if any(map(is_remote, recordings.paths)) else 0
+    kept = KEPT_BYTES if recordings.remote else 0
     return int(BASE_BYTES + kept + threads * (block + kernel))
 
 

@@ -125,7 +125,7 @@ class _Verification:
         if files is None:
             yield Damage(str(store.path), "stale")
             return
-        settled = self._state.settled_files(store.written_last, self._finished)
+        settled = {*self._state.settled_files(store.written_last, self._finished)}
         looked_at = (f for f in files if f in settled or not store.locate(f.name).exists())
         found = [*self._of_files(looked_at)]
         yield from found

@@ -24,7 +24,7 @@ class Labelled(NamedTuple):
 
 
 def passed_labels(
-    labels: LabelsLike, recordings: Sequence[Labelled], unread: Sequence[str]
+    labels: LabelsLike, recordings: Iterable[Labelled], n_windows: int, unread: Sequence[str]
 ) -> Labels:
     """The labels of a file, or of an array, if they are those of the windows."""
     values: Any = labels
@@ -34,14 +34,13 @@ def passed_labels(
     if isinstance(values, LabelsByPath):
         return _joined_by_path(values, recordings, unread)
     made = values if isinstance(values, Labels) else make_labels(values)
-    n_windows = sum(item.n_windows for item in recordings)
     without = f" without {_some(unread)}, which cannot be read" if unread else ""
     check_count(len(made.values), n_windows, what, "the audio", without)
     return made
 
 
 def _joined_by_path(
-    labels: LabelsByPath, recordings: Sequence[Labelled], unread: Sequence[str]
+    labels: LabelsByPath, recordings: Iterable[Labelled], unread: Sequence[str]
 ) -> Labels:
     """The labels of a table that names the recordings, in the order of the windows."""
     table, text, missing = labels.table, list[str](), list[str]()

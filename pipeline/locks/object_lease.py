@@ -103,9 +103,8 @@ class ObjectLease:
                 self._path.unlink()
 
     def lost(self) -> bool:
-        if (
-            time.monotonic() - self._beaten > self._seconds / 2
-        ):  # this process or the server was stopped
+        # If this process or the server was stopped:
+        if time.monotonic() - self._beaten > self._seconds / 2:
             self._beat()
         return self._lost
 

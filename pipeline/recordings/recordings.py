@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
@@ -93,6 +94,11 @@ class Recordings(Sequence[Recording]):
         """Path, size and `modified` of each, by which it is known again; and its header."""
         for path, _, (*header, _, _, _, size, seconds, nanoseconds) in self._rows():
             yield path, size, seconds * 10**9 + nanoseconds, *header
+
+    @cached_property
+    def remote(self) -> bool:
+        """Whether any of them is on a server; there may be millions to look at."""
+        return any(map(is_remote, self._paths))
 
     @property
     def samplerate(self) -> int:

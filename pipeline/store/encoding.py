@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.features import assign
 from pipeline.layout import Layout
 
 Array = npt.NDArray[Any]
@@ -55,8 +56,7 @@ class Encoding:
     def encode(self, values: Array, out: Array) -> None:
         """Write values as they are stored; one that is out of range as inf, or the nearest code."""
         if self.scale is None:
-            with np.errstate(over="ignore"):
-                out[...] = values
+            assign(values, out)
             return
         codes = np.rint((values.astype(np.float64) - self.offset) / self.scale)
         least, greatest = np.iinfo(self.dtype).min, np.iinfo(self.dtype).max

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from commands import REGIONS, WINDOWS, Ended, Workplace, wait_for, write_recording
+from commands import REGIONS, WINDOWS, Command, Ended, Workplace, wait_for, write_recording
 from conftest import done_regions, record_folder, record_lines, stored
 
 from pipeline.job.verification import verify
@@ -230,14 +230,20 @@ def test_full_while_the_record_is_written(
     goes_on(place, out, whole, kept=1)
 
 
+def at_gate(place: Workplace, out: Path) -> Command:
+    """The job, which waits where it would finish the store until the file "gate" is removed."""
+    (place.folder / "gate").touch()
+    running = place.extract(out, before=GATE + "gate(pipeline.job.execution, 'finish')")
+    wait_for((place.folder / "at-gate").exists)
+    return running
+
+
 @pytest.mark.parametrize("kept", ["files", "bytes"])
 def test_full_while_the_job_finishes(
     place: Workplace, disk: Disk, suffix: str, whole: dict[str, str], kept: str
 ) -> None:
     out = disk.path / f"x{suffix}"
-    (place.folder / "gate").touch()
-    running = place.extract(out, before=GATE + "gate(pipeline.job.execution, 'finish')")
-    wait_for((place.folder / "at-gate").exists)
+    running = at_gate(place, out)
     disk.fill()
     if kept == "files":
         for path in disk.path.glob("ballast-*"):
@@ -259,9 +265,7 @@ def test_full_after_the_store_was_finished_and_before_that_was_recorded(
 ) -> None:
     out = tmp_path / "disk" / f"x{suffix}"
     out.parent.mkdir()
-    (place.folder / "gate").touch()
-    running = place.extract(out, before=GATE + "gate(pipeline.job.execution, 'finish')")
-    wait_for((place.folder / "at-gate").exists)
+    running = at_gate(place, out)
     log = record_folder(out) / "log"
     lines = {path.name: path.read_bytes() for path in log.iterdir()}
     room = mounted(log, "size=16k")

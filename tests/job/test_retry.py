@@ -247,7 +247,12 @@ def test_a_worker_that_dies_takes_nothing_with_it(
 @pytest.fixture(scope="module")
 def existing(quick_workers: None) -> Iterator[Cluster]:
     """A scheduler that itself tries a task again when its worker died."""
-    with LocalCluster(**LOCAL) as running:
+    # By default the cluster gives up a worker that is being started anew, for the second time,
+    # 15 seconds after its first death.
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1000d"}),
+        LocalCluster(**LOCAL) as running,
+    ):
         yield Cluster("existing", address=running.scheduler_address)
 
 
