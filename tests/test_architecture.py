@@ -36,9 +36,9 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("file_names", "folders", "manifest", "remote_sources", "sources"),
         *("recording", "recordings", "scanning", "blocks"),
     ),
+    "kernels": ("frames", "power"),
     "features": (
-        *("plain_values", "feature", "frames", "kernels"),
-        *("spectrogram", "computation", "registry", "identity"),
+        *("plain_values", "feature", "spectrogram", "computation", "registry", "identity"),
     ),
     "labels": ("values", "files", "joining"),
     "windows": (),
@@ -91,7 +91,7 @@ DOORS = {
     "click": {"options", "terminal", "cli"},
     "tqdm": {"terminal"},
     "matplotlib": {"views"},
-    "scipy": {"features.frames", "features.kernels"},
+    "scipy": {"kernels.frames", "kernels.power"},
 }
 
 PURE = {"checks", "grid", "layout", "share", "features", "labels.values"}

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.features.feature import Feature
-from pipeline.features.frames import Counts, Singles, groups
 from pipeline.features.spectrogram import Spectrogram
+from pipeline.kernels import Counts, Singles, groups
 
 Array = npt.NDArray[Any]
 Encode = Callable[[Array, Array], None]  # writes values into an array as they are stored

@@ -7,19 +7,22 @@ import numpy as np
 
 from pipeline.checks import number, one_of, whole
 from pipeline.features.feature import Axis, spectral_axes
-from pipeline.features.frames import (
+from pipeline.kernels import (
     DEFAULT_TAPER,
     Counts,
     Detrend,
     Floats,
     Frames,
+    Scaling,
     Singles,
     Taper,
     groups,
     limited,
     normalized,
+    power_kernel,
+    power_spectra,
+    scratch_for,
 )
-from pipeline.features.kernels import Scaling, power_kernel, power_spectra, scratch_for
 
 ARTICLE_RATE = 8000
 SEGMENTS_PER_SECOND = 400

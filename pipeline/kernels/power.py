@@ -1,4 +1,4 @@
-"""Kernels: power spectra of the frames of windows, by matrix products or by FFT."""
+"""Power: spectra of the frames of windows, by matrix products or by FFT."""
 
 import math
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.features.frames import Doubles, Frames, Singles, groups
+from pipeline.kernels.frames import Doubles, Frames, Singles, groups
 
 Scaling = Literal["density", "spectrum"]
 SCRATCH_BYTES = 1 << 21

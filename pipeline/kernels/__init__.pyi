@@ -1,0 +1,14 @@
+from .frames import DEFAULT_TAPER as DEFAULT_TAPER
+from .frames import Counts as Counts
+from .frames import Detrend as Detrend
+from .frames import Floats as Floats
+from .frames import Frames as Frames
+from .frames import Singles as Singles
+from .frames import Taper as Taper
+from .frames import groups as groups
+from .frames import limited as limited
+from .frames import normalized as normalized
+from .power import Scaling as Scaling
+from .power import power_kernel as power_kernel
+from .power import power_spectra as power_spectra
+from .power import scratch_for as scratch_for
