@@ -36,9 +36,10 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("file_names", "folders", "manifest", "remote_sources", "sources"),
         *("recording", "recordings", "scanning", "blocks"),
     ),
-    "kernels": ("frames", "power"),
+    "kernels": ("frames", "padding", "placement", "power", "mel", "scale"),
     "features": (
-        *("plain_values", "feature", "spectrogram", "computation", "registry", "identity"),
+        *("plain_values", "feature", "spectrogram", "melspectrogram"),
+        *("computation", "registry", "identity"),
     ),
     "labels": ("values", "files", "joining"),
     "windows": (),
@@ -91,7 +92,7 @@ DOORS = {
     "click": {"options", "terminal", "cli"},
     "tqdm": {"terminal"},
     "matplotlib": {"views"},
-    "scipy": {"kernels.frames", "kernels.power"},
+    "scipy": {"kernels.frames", "kernels.power", "kernels.mel"},
 }
 
 PURE = {"checks", "grid", "layout", "share", "features", "labels.values"}

@@ -11,9 +11,10 @@ from typing import Any
 
 from pipeline.checks import reject_unknown
 from pipeline.features.feature import Feature, check_feature
+from pipeline.features.melspectrogram import MelSpectrogram
 from pipeline.features.spectrogram import Spectrogram
 
-FEATURES: dict[str, Any] = {"spectrogram": Spectrogram}
+FEATURES: dict[str, Any] = {"spectrogram": Spectrogram, "melspectrogram": MelSpectrogram}
 
 
 def registered_name(feature: object) -> str | None:

@@ -1,7 +1,7 @@
 """The spectrogram of windows, the default feature."""
 
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from pipeline.kernels import (
     Scaling,
     Singles,
     Taper,
+    as_taper,
     groups,
     limited,
     normalized,
@@ -99,7 +100,7 @@ class Spectrogram:
     window: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "taper", _as_tuple(self.taper))
+        object.__setattr__(self, "taper", as_taper(self.taper))
         for name in ("n_fft", "frame_length", "hop_length", "samplerate"):
             value = getattr(self, name)
             if value is not None or name == "n_fft":
@@ -244,8 +245,3 @@ class Spectrogram:
         else:
             np.add(power, self.log_offset, out=power)
             np.log(power, out=result)
-
-
-def _as_tuple(value: Any) -> Any:
-    """Lists, as YAML has them, as tuples, which can be hashed."""
-    return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value
