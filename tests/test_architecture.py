@@ -64,6 +64,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "views": ("plots",),
     "demo": (),
     "runfile": (),
+    "feature_options": (),
     "options": (),
     "terminal": (),
     "cli": (),
@@ -95,7 +96,7 @@ DOORS = {
     "scipy": {"kernels.frames", "kernels.power", "kernels.mel"},
 }
 
-PURE = {"checks", "grid", "layout", "share", "features", "labels.values"}
+PURE = {"checks", "grid", "layout", "share", "kernels", "features", "labels.values"}
 PURE_MAY = {"numpy", "scipy", "pipeline"}
 
 
