@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from pipeline.interrupts import INTERRUPTED, interruptible
 from pipeline.options import SOURCES, JobCommand, feature_parameters
-from pipeline.process import INTERRUPTED, interruptible
 from pipeline.terminal import (
     looking_bar,
     notice_above_bar,
