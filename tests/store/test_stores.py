@@ -22,6 +22,7 @@ import zarr
 from conftest import Cli, Write
 from hypothesis import given
 from hypothesis import strategies as st
+from other_systems import BARE
 
 import pipeline as pl
 from pipeline.labels.values import Labels
