@@ -1,6 +1,10 @@
+from .bands import BandKind as BandKind
+from .bands import BandMeans as BandMeans
+from .bands import band_means as band_means
 from .frames import DEFAULT_TAPER as DEFAULT_TAPER
 from .frames import Counts as Counts
 from .frames import Detrend as Detrend
+from .frames import Doubles as Doubles
 from .frames import Floats as Floats
 from .frames import Frames as Frames
 from .frames import Singles as Singles
@@ -23,3 +27,4 @@ from .power import power_spectra as power_spectra
 from .power import scratch_for as scratch_for
 from .scale import Output as Output
 from .scale import Scale as Scale
+from .welch import welch_kernel as welch_kernel
