@@ -36,10 +36,13 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("file_names", "folders", "manifest", "remote_sources", "sources"),
         *("recording", "recordings", "scanning", "blocks"),
     ),
-    "kernels": ("frames", "padding", "placement", "power", "mel", "scale", "welch", "bands"),
+    "kernels": (
+        *("frames", "padding", "placement", "power", "mel", "scale"),
+        *("welch", "bands", "soundscape"),
+    ),
     "features": (
         *("plain_values", "feature", "spectrogram", "melspectrogram"),
-        *("window_by_window", "levels"),
+        *("window_by_window", "levels", "indices"),
         *("computation", "registry", "identity"),
     ),
     "labels": ("values", "files", "joining"),

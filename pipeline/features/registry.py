@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.checks import reject_unknown
 from pipeline.features.feature import Feature, check_feature
+from pipeline.features.indices import Indices
 from pipeline.features.levels import Levels
 from pipeline.features.melspectrogram import MelSpectrogram
 from pipeline.features.spectrogram import Spectrogram
@@ -20,6 +21,7 @@ FEATURES: dict[str, Any] = {
     "spectrogram": Spectrogram,
     "melspectrogram": MelSpectrogram,
     "levels": Levels,
+    "indices": Indices,
 }
 
 

@@ -27,4 +27,16 @@ from .power import power_spectra as power_spectra
 from .power import scratch_for as scratch_for
 from .scale import Output as Output
 from .scale import Scale as Scale
+from .soundscape import AmplitudeSpectra as AmplitudeSpectra
+from .soundscape import Limits as Limits
+from .soundscape import activity as activity
+from .soundscape import amplitude_spectra as amplitude_spectra
+from .soundscape import complete_frames as complete_frames
+from .soundscape import complexity as complexity
+from .soundscape import difference as difference
+from .soundscape import diversity as diversity
+from .soundscape import entropy as entropy
+from .soundscape import envelope as envelope
+from .soundscape import evenness as evenness
+from .soundscape import occupancy as occupancy
 from .welch import welch_kernel as welch_kernel

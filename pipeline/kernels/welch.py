@@ -23,8 +23,9 @@ def squares_of_window(frames: Frames, weights: Floats, cut: Floats) -> Iterator[
     at_once = max(AT_ONCE, GROUP_BYTES // (frames.n_fft * weights.itemsize))
     tapered = np.zeros((min(at_once, len(cut)), frames.n_fft), weights.dtype)
     for rows in groups(len(cut), len(tapered)):
-        n = len(cut[rows])
-        np.multiply(frames.prepared(cut[rows]), weights, out=tapered[:n])
+        some = frames.prepared(cut[rows].astype(weights.dtype, copy=False))
+        n = len(some)
+        np.multiply(some, weights, out=tapered[:n])
         tapered[n:] = 0  # a full group is the fastest
         squares = rfft(tapered, workers=1)[:n].view(weights.dtype)
         yield np.multiply(squares, squares, out=squares)
