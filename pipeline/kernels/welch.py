@@ -20,12 +20,13 @@ def squares_of_window(frames: Frames, weights: Floats, cut: Floats) -> Iterator[
     """
     from scipy.fft import rfft
 
-    at_once = max(AT_ONCE, GROUP_BYTES // (frames.n_fft * weights.itemsize))
+    at_once = AT_ONCE * max(1, GROUP_BYTES // (AT_ONCE * frames.n_fft * weights.itemsize))
     tapered = np.zeros((min(at_once, len(cut)), frames.n_fft), weights.dtype)
     for rows in groups(len(cut), len(tapered)):
-        some = frames.prepared(cut[rows].astype(weights.dtype, copy=False))
+        some = cut[rows]
         n = len(some)
-        np.multiply(some, weights, out=tapered[:n])
+        prepared = frames.prepared(some.astype(weights.dtype)) if frames.detrend else some
+        np.multiply(prepared, weights, out=tapered[:n])
         tapered[n:] = 0  # a full group is the fastest
         squares = rfft(tapered, workers=1)[:n].view(weights.dtype)
         yield np.multiply(squares, squares, out=squares)
