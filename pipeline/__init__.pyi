@@ -1,5 +1,7 @@
 from .features import Axis as Axis
 from .features import Feature as Feature
+from .features import Indices as Indices
+from .features import Levels as Levels
 from .features import MelSpectrogram as MelSpectrogram
 from .features import Spectrogram as Spectrogram
 from .grid import Window as Window

@@ -37,9 +37,13 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("file_names", "folders", "manifest", "remote_sources", "sources"),
         *("recording", "recordings", "scanning", "blocks"),
     ),
-    "kernels": ("frames", "padding", "placement", "power", "mel", "scale"),
+    "kernels": (
+        *("frames", "padding", "placement", "power", "mel", "scale"),
+        *("welch", "bands", "soundscape"),
+    ),
     "features": (
         *("plain_values", "feature", "spectrogram", "melspectrogram"),
+        *("window_by_window", "levels", "indices"),
         *("computation", "registry", "identity"),
     ),
     "labels": ("values", "files", "joining"),
@@ -104,7 +108,7 @@ DOORS = {
     "click": {"options", "terminal", "cli"},
     "tqdm": {"terminal"},
     "matplotlib": {"views.plots"},
-    "scipy": {"kernels.frames", "kernels.power", "kernels.mel"},
+    "scipy": {"kernels.frames", "kernels.power", "kernels.mel", "kernels.welch"},
 }
 
 EXPORTING = [

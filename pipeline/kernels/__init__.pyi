@@ -1,6 +1,10 @@
+from .bands import BandKind as BandKind
+from .bands import BandMeans as BandMeans
+from .bands import band_means as band_means
 from .frames import DEFAULT_TAPER as DEFAULT_TAPER
 from .frames import Counts as Counts
 from .frames import Detrend as Detrend
+from .frames import Doubles as Doubles
 from .frames import Floats as Floats
 from .frames import Frames as Frames
 from .frames import Singles as Singles
@@ -23,3 +27,16 @@ from .power import power_spectra as power_spectra
 from .power import scratch_for as scratch_for
 from .scale import Output as Output
 from .scale import Scale as Scale
+from .soundscape import AmplitudeSpectra as AmplitudeSpectra
+from .soundscape import Limits as Limits
+from .soundscape import activity as activity
+from .soundscape import amplitude_spectra as amplitude_spectra
+from .soundscape import complete_frames as complete_frames
+from .soundscape import complexity as complexity
+from .soundscape import difference as difference
+from .soundscape import diversity as diversity
+from .soundscape import entropy as entropy
+from .soundscape import envelope as envelope
+from .soundscape import evenness as evenness
+from .soundscape import occupancy as occupancy
+from .welch import welch_kernel as welch_kernel
