@@ -36,7 +36,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("file_names", "folders", "manifest", "remote_sources", "sources"),
         *("recording", "recordings", "scanning", "blocks"),
     ),
-    "kernels": ("frames", "power"),
+    "kernels": ("frames", "moments", "power"),
     "features": (
         *("plain_values", "feature", "spectrogram", "computation", "registry", "identity"),
     ),
@@ -48,7 +48,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "store": (
         *("encoding", "schema", "shards", "store"),
         *("zarr_arrays", "zarr_group", "zarr_store", "remote_store"),
-        *("hdf5_files", "hdf5_store", "opening", "packing"),
+        *("hdf5_files", "hdf5_store", "attaching", "opening", "packing"),
     ),
     "locks": ("processes", "lease", "object_lease", "lock"),
     "cluster": (
@@ -59,7 +59,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("identity", "plan", "projection", "begun", "preflight", "setup", "regions"),
         *("retry", "report", "execution", "extraction", "verification", "status"),
     ),
-    "training": ("order", "batches", "streaming"),
+    "training": ("order", "normalization", "batches", "row_statistics", "streaming"),
     "views": ("plots",),
     "demo": (),
     "runfile": (),

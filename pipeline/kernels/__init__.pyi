@@ -8,6 +8,9 @@ from .frames import Taper as Taper
 from .frames import groups as groups
 from .frames import limited as limited
 from .frames import normalized as normalized
+from .moments import Moments as Moments
+from .moments import moments_of as moments_of
+from .moments import windows_of_a_tile as windows_of_a_tile
 from .power import Scaling as Scaling
 from .power import power_kernel as power_kernel
 from .power import power_spectra as power_spectra
