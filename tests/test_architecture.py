@@ -36,7 +36,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("file_names", "folders", "manifest", "remote_sources", "sources"),
         *("recording", "recordings", "scanning", "blocks"),
     ),
-    "kernels": ("frames", "moments", "power"),
+    "kernels": ("frames", "halves", "moments", "power"),
     "features": (
         *("plain_values", "feature", "spectrogram", "computation", "registry", "identity"),
     ),

@@ -8,6 +8,7 @@ from .frames import Taper as Taper
 from .frames import groups as groups
 from .frames import limited as limited
 from .frames import normalized as normalized
+from .halves import widen as widen
 from .moments import Moments as Moments
 from .moments import moments_of as moments_of
 from .moments import windows_of_a_tile as windows_of_a_tile

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.kernels.frames import Doubles, Floats
 
@@ -52,9 +53,10 @@ def moments_of(blocks: Iterable[Floats], along: tuple[int, ...]) -> Moments:
         tiles = _tiles(blocks, along)
         first = next(tiles)
         shift = _shift(first)
-        count, total, squares = sums = _sums(first, shift)
+        rows = np.flatnonzero(shift)
+        count, total, squares = sums = _sums(first, rows, shift[rows])
         for tile in tiles:
-            for added, more in zip(sums, _sums(tile, shift), strict=True):
+            for added, more in zip(sums, _sums(tile, rows, shift[rows]), strict=True):
                 added += more
     mean = total / np.maximum(count, 1)
     return Moments(count, shift + mean, np.maximum(squares - total * mean, 0))
@@ -90,10 +92,12 @@ def _shift(tile: Doubles) -> Doubles:
     return np.where(close, mean, 0).astype(np.float32).astype(np.float64)
 
 
-def _sums(tile: Doubles, shift: Doubles) -> tuple[Doubles, Doubles, Doubles]:
-    """Number, sum and sum of squares of the finite values of each row, less its shift."""
-    if shift.any():
-        tile -= shift[:, None]
+def _sums(
+    tile: Doubles, rows: npt.NDArray[np.intp], shift: Doubles
+) -> tuple[Doubles, Doubles, Doubles]:
+    """Number, sum and sum of squares of the finite values of each row, some rows less a shift."""
+    if len(rows):
+        tile[rows] -= shift[:, None]
     squares, count = np.vecdot(tile, tile), np.full(len(tile), float(tile.shape[1]))
     if not np.isfinite(squares).all():
         bad = ~np.isfinite(tile)

@@ -9,12 +9,12 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.kernels import windows_of_a_tile
+from pipeline.kernels import widen, windows_of_a_tile
 from pipeline.store import STATISTICS, Store
 
 Array = npt.NDArray[Any]
 ALONG = ("time", "sample")  # axes of a feature along which the values of a row lie
-LOST = 1e-7  # of a standard deviation, that the mean may lose to rounding
+LOST = 1e-6  # of a standard deviation, that rounding may take from a mean
 
 
 def row_axes(store: Store) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -32,11 +32,15 @@ def stored_statistics(store: Store) -> tuple[Array, Array] | None:
 
 @dataclass(frozen=True, eq=False)
 class Normalization:
-    """What is taken from each value, by what it is multiplied, and what is added then, if any."""
+    """What is taken from each value, and by what it is multiplied.
+
+    Where a mean rounded to float32 is off by more than `LOST`, the rest is added at the end.
+    """
 
     mean: npt.NDArray[np.float32]
     factor: npt.NDArray[np.float32]
-    rest: npt.NDArray[np.float32] | None
+    places: tuple[slice | npt.NDArray[np.intp], ...] | None  # of a window, that have a rest
+    rest: npt.NDArray[np.float32]
 
     @classmethod
     def of(cls, store: Store) -> Self:
@@ -49,13 +53,16 @@ class Normalization:
             )
         _, along = row_axes(store)
         mean, std = (np.expand_dims(values, along) for values in found)
-        factor = 1 / np.where(std == 0, 1, std)
-        rounded = mean.astype(np.float32)
+        rounded, factor = mean.astype(np.float32), 1 / np.where(std == 0, 1, std)
         rest = (rounded - mean) * factor
+        lost = np.abs(rest) > LOST
+        rows = np.nonzero(np.atleast_1d(lost))
+        places = tuple(slice(None) if i in along else rows[i] for i in range(rest.ndim))
         return cls(
             rounded,
-            factor.astype(np.float32),
-            rest.astype(np.float32) if (np.abs(rest) > LOST).any() else None,
+            np.minimum(factor, np.finfo(np.float32).max).astype(np.float32),
+            places if lost.any() else None,
+            np.asarray(rest[places], np.float32),
         )
 
     def apply(self, features: Array, empty: Callable[..., Array]) -> Array:
@@ -65,8 +72,10 @@ class Normalization:
         step = windows_of_a_tile(features.shape[1:])  # which stay in the cache
         for a in range(0, len(features), step):
             out = result[a : a + step]
-            np.subtract(features[a : a + step], self.mean, out=out, dtype=np.float32)
+            if not single:
+                widen(features[a : a + step], out)
+            out -= self.mean
             out *= self.factor
-            if self.rest is not None:
-                out += self.rest
+            if self.places is not None:
+                out[:, *self.places] += self.rest
         return result
