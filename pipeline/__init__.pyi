@@ -1,5 +1,6 @@
 from .features import Axis as Axis
 from .features import Feature as Feature
+from .features import MelSpectrogram as MelSpectrogram
 from .features import Spectrogram as Spectrogram
 from .grid import Window as Window
 from .grid import WindowGrid as WindowGrid

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from pipeline.options import SOURCES, JobCommand, feature_parameters
+from pipeline.feature_options import parameters_of
+from pipeline.options import FEATURE, SOURCES, JobCommand
 from pipeline.process import INTERRUPTED, interruptible
 from pipeline.terminal import (
     WINDOWS_BAR,
@@ -100,7 +101,8 @@ def _load_job(sources: tuple[str, ...], config: str | None, passed: dict[str, An
         flags["sources"] = list(sources)
     if "channel" in flags:
         flags["channel"] = parse_value(flags["channel"])
-    names = [name for name in feature_parameters() if name in flags]
+    of_feature = parameters_of(*click.get_current_context().meta[FEATURE])
+    names = [name for name in of_feature if name in flags]
     parameters = {name: parse_value(flags.pop(name)) for name in names}
     return load_job(Path(os.path.expanduser(config)) if config else None, flags, parameters)
 

@@ -138,6 +138,18 @@ class WindowGrid:
         n_samples = np.minimum(self._n_samples[run] - start, self.window_samples)
         return self._recording[run], start, n_samples
 
+    def inside(self, before: int, after: int) -> Indices:
+        """Which samples of each window and its context are in the recording: (window, 2).
+
+        The first and the one after the last, counted from `before` samples in front of the window.
+        """
+        t = np.arange(len(self))
+        run = np.searchsorted(self._stop, t, side="right")
+        start = self._start[run] + (t - self._first[run]) * self.hop_samples - before
+        length = before + self.window_samples + after
+        stop = np.minimum(self._n_samples[run] - start, length)
+        return np.stack([np.maximum(0, -start), stop], axis=1)
+
     def runs(self) -> Iterator[tuple[int, int, int]]:
         """Windows of one recording that follow each other, for each that has any.
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from pipeline.features import Feature, bind
+from pipeline.features import Feature, bind, margins_of, takes
 from pipeline.grid import WindowGrid
 from pipeline.labels import Labelled, Labels, LabelsLike, passed_labels, stored_labels
 from pipeline.recordings import PathLike, Recordings, scan
@@ -56,3 +56,10 @@ class Inputs:
             return cls(recordings, grid, feature, stored_labels(labelled))
         unread = [path for path, _ in recordings.unreadable]
         return cls(recordings, grid, feature, passed_labels(labels, labelled, len(grid), unread))
+
+    @property
+    def held_samples(self) -> int:
+        """Samples that a block holds for each window: its own, and context that is not shared."""
+        shared = takes(self.feature, "hop_samples")
+        margins = margins_of(self.feature, self.grid.samplerate)
+        return self.grid.window_samples + (0 if shared else sum(margins))

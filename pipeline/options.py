@@ -1,11 +1,10 @@
 """The options of a job on the command line, in groups; those of the feature are its parameters."""
 
-import json
-import re
 from functools import cache
-from typing import Any
 
 import click
+
+from pipeline.feature_options import feature_of, named, rows_of
 
 SOURCES = """\
 A SOURCE is a file, a folder (searched recursively), a glob, a CSV file with a column 'path',
@@ -15,6 +14,7 @@ AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL f
 is not Amazon's, AWS_SKIP_SIGNATURE=true for a public bucket."""
 
 OWN_GROUP, FEATURE_GROUP = "Options", "Feature"
+FEATURE = "pipeline.feature"  # of a command line: its name and preset
 
 # By group: flag, what follows it, and what it does.
 Row = tuple[str, str, str]
@@ -39,8 +39,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
          "Default: pad."),
     ),
     FEATURE_GROUP: (
-        ("--feature", "NAME", "spectrogram, or package.module:Name of your own. Default: "
-         "spectrogram."),
+        ("--feature", "NAME", "{features}, or package.module:Name of your own; with --help, its "
+         "parameters. Default: spectrogram."),
     ),
     "Store": (
         ("--out", "OUT", "Where to write: a path ending in .zarr, .h5 or .hdf5, or "
@@ -69,53 +69,41 @@ KINDS = {"--window": float, "--hop": float, "--samplerate": int, "--retries": in
 
 @cache
 def job_options() -> dict[str, list[click.Option]]:
-    """All options of a job, by group; what is not passed is None."""
-    groups = {group: [_option(*row) for row in rows] for group, rows in GROUPS.items()}
-    groups[FEATURE_GROUP] += _feature_options()
-    return groups
+    """The options of a job, by group; what is not passed is None."""
+    return {group: [_option(*row) for row in rows] for group, rows in GROUPS.items()}
 
 
 def _option(flag: str, metavar: str, text: str) -> click.Option:
+    if flag == "--feature":
+        from pipeline.features import FEATURES
+
+        text = text.format(features=", ".join(FEATURES))
     if not metavar:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
     return click.Option([flag], type=KINDS.get(flag, str), metavar=metavar, help=text)
 
 
-@cache
-def feature_parameters() -> dict[str, Any]:
-    """The parameters of the default feature that are options, with their defaults."""
-    from dataclasses import fields
-
-    from pipeline.features import Spectrogram
-
-    bound = ("samplerate", "window")  # they are those of the job
-    return {field.name: field.default for field in fields(Spectrogram) if field.name not in bound}
-
-
-def _feature_options() -> list[click.Option]:
-    from pipeline.features import Spectrogram
-
-    # The first part of what its documentation says of each.
-    texts = re.findall(r"^ +(\w+) : .*\n +((?:.|\n)+?)[.;]\s", Spectrogram.__doc__ or "", re.M)
-    explained = {name: " ".join(text.replace("`", "").split()) for name, text in texts}
-    options = []
-    for name, default in feature_parameters().items():
-        shown = "by samplerate" if default is None else json.dumps(default)
-        text = f"{explained.get(name, 'Of the feature')}. Default: {shown}."
-        options.append(_option(f"--{name.replace('_', '-')}", "VALUE", text))
-    return options
-
-
 class JobCommand(click.Command):
-    """A verb with the options of a job, which are looked up when the verb is."""
+    """A verb with the options of a job, and of the feature that the command line names."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[FEATURE] = feature_of(args), named(args, "--preset")
+        return super().parse_args(ctx, args)
+
+    def _groups(self, ctx: click.Context) -> dict[str, list[click.Option]]:
+        groups = dict(job_options())
+        taken = {flag for row in groups.values() for option in row for flag in option.opts}
+        rows = rows_of(*ctx.meta.get(FEATURE, ("spectrogram", None)))
+        own = [_option(*row) for row in rows if row[0] not in taken]
+        return {**groups, FEATURE_GROUP: [*groups[FEATURE_GROUP], *own]}
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        groups = job_options().values()
+        groups = self._groups(ctx).values()
         return [*(option for group in groups for option in group), *super().get_params(ctx)]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         own = [option for option in super().get_params(ctx) if isinstance(option, click.Option)]
-        for group, options in {**job_options(), OWN_GROUP: own}.items():
+        for group, options in {**self._groups(ctx), OWN_GROUP: own}.items():
             records = [option.get_help_record(ctx) for option in options]
             with formatter.section(group):
                 formatter.write_dl([record for record in records if record is not None])

@@ -1,4 +1,4 @@
-"""Windows: recordings as a lazy dask array, and features mapped over it."""
+"""Windows: recordings as a lazy dask array, and features mapped over it or read at once."""
 
 import uuid
 from collections.abc import Callable
@@ -9,7 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.checks import whole
-from pipeline.features import Encode, Feature, assign, bind, compute_features, shape_of
+from pipeline.features import (
+    Encode,
+    Feature,
+    assign,
+    bind,
+    compute_features,
+    margins_of,
+    shape_of,
+    takes,
+)
 from pipeline.grid import WindowGrid
 from pipeline.recordings import Recordings, read_windows
 
@@ -23,6 +32,7 @@ def open_windows(
     grid: WindowGrid,
     *,
     block: int = BLOCK_WINDOWS,
+    context: Feature | tuple[float, float] = (0.0, 0.0),
     reader: Callable[[Recordings, WindowGrid], Samples] | None = None,
 ) -> da.Array:
     """Recordings as a lazy array of windows.
@@ -35,32 +45,41 @@ def open_windows(
         The windows, of the same recordings.
     block : int
         Windows in a block of the array: one task, one piece of memory.
+    context : Feature or tuple of two floats
+        Seconds of the recording that come with each window, before and after it,
+        or the feature that they are for.
     reader : callable, optional
         Reads a block, in place of `read_windows`.
 
     Returns
     -------
     dask.array.Array of float32, shape (window, sample)
-        Nothing is read before it is computed. Zeros follow the samples of a
-        partial window. A window that cannot be read is all NaN.
+        Nothing is read before it is computed. Each row is the samples before a
+        window, its own, and those after it, with zeros where there is no
+        recording. A window that cannot be read is all NaN.
 
     Raises
     ------
     ValueError
-        If `block` is not a whole number above 0.
+        If `block` is not a whole number above 0, or `context` is none.
     """
+    if isinstance(context, tuple):
+        before, after = (round(seconds * grid.samplerate) for seconds in context)
+    else:
+        before, after = margins_of(_bound(context, grid), grid.samplerate)
     block = whole("block", block, 1, "of windows above 0")
-    lengths = tuple(min(block, len(grid) - t) for t in range(0, len(grid), block)) or (0,)
 
     def read(block_info: Any = None) -> Samples:
         (start, stop), _ = block_info[None]["array-location"]
         part, used = grid[start:stop].detached()
-        return (reader or read_windows)(recordings[used], part)
+        if reader is not None:
+            return reader(recordings[used], part)
+        return read_windows(recordings[used], part, before, after)
 
     windows: da.Array = da.map_blocks(
         read,
         name=f"windows-{uuid.uuid4().hex}",
-        chunks=(lengths, (grid.window_samples,)),
+        chunks=(_lengths(grid, block), (before + grid.window_samples + after,)),
         dtype=np.float32,
         meta=np.empty((0, 0), np.float32),
     )
@@ -81,7 +100,7 @@ def map_windows(
     feature : Feature
         Such as `Spectrogram`; its rate and window are taken from `grid`.
     audio : dask.array.Array, shape (window, sample)
-        From `open_windows`.
+        From `open_windows`, with the context that the feature needs.
     grid : WindowGrid
         The grid that `audio` was opened with.
     dtype : dtype
@@ -100,18 +119,23 @@ def map_windows(
     ValueError
         If `audio` and `grid` do not fit, or the feature is for another rate.
     """
-    if audio.shape != (len(grid), grid.window_samples):
+    feature = _bound(feature, grid, dtype)
+    shape, (before, after) = shape_of(feature), margins_of(feature, grid.samplerate)
+    length = before + grid.window_samples + after
+    if audio.shape != (len(grid), length):
+        context = ", context=feature" if before or after else ""
         raise ValueError(
-            f"audio has shape {audio.shape}, but the grid has {len(grid)} windows of "
-            f"{grid.window_samples} samples; give the grid that audio was opened with"
+            f"audio has shape {audio.shape}, but the grid has {len(grid)} windows, of which "
+            f"{type(feature).__name__} needs {length} samples each; pass what "
+            f"open_windows(recordings, grid{context}) gives"
         )
-    feature = bind(feature, grid.samplerate, grid.window_samples / grid.samplerate, dtype)
-    shape = shape_of(feature)
 
     def compute(block: Samples, block_info: Any = None) -> Array:
         start, stop = block_info[0]["array-location"][0]
         part = grid[start:stop]
-        return compute_features(feature, block, part.locate()[2], dtype, part.offset, encode)
+        inside = part.inside(before, after)
+        n_samples = part.locate()[2]
+        return compute_features(feature, block, n_samples, dtype, part.offset, encode, inside)
 
     mapped: da.Array = da.map_blocks(
         compute,
@@ -126,3 +150,74 @@ def map_windows(
         meta=np.empty((0,) * (1 + len(shape)), dtype),
     )
     return mapped
+
+
+def features_of(
+    recordings: Recordings,
+    grid: WindowGrid,
+    feature: Feature,
+    *,
+    block: int,
+    dtype: npt.DTypeLike,
+    encode: Encode,
+    note: Callable[[int, npt.NDArray[np.bool_]], None],
+) -> da.Array:
+    r"""Features of windows, lazily, each block read and computed by one task.
+
+    `note` is told the first window of each block, and which of its windows could be read.
+    """
+
+    def compute(block_info: Any = None) -> Array:
+        start, stop = block_info[None]["array-location"][0]
+        part, used = grid[start:stop].detached()
+        values, valid = compute_windows(recordings[used], part, feature, dtype, encode)
+        note(start, valid)
+        return values
+
+    computed: da.Array = da.map_blocks(
+        compute,
+        name=f"features-{uuid.uuid4().hex}",
+        chunks=(_lengths(grid, block), *((length,) for length in feature.shape)),
+        dtype=dtype,
+        meta=np.empty((0,) * (1 + len(feature.shape)), dtype),
+    )
+    return computed
+
+
+def compute_windows(
+    recordings: Recordings,
+    grid: WindowGrid,
+    feature: Feature,
+    dtype: npt.DTypeLike = np.float32,
+    encode: Encode = assign,
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Read windows and compute their features; also which of the windows could be read.
+
+    A feature that takes `hop_samples` is called with windows of one recording at a time, which
+    share the samples of their context.
+    """
+    before, after = margins_of(feature, grid.samplerate)
+    shared = takes(feature, "hop_samples")
+    values = np.empty((len(grid), *feature.shape), dtype)
+    valid = np.ones(len(grid), np.bool_)
+    row = 0
+    for count in grid.counts[grid.counts > 0].tolist() if shared else [len(grid)]:
+        rows = slice(row, row + count)
+        part, used = grid[rows].detached()
+        audio = read_windows(recordings[used], part, before, after, shared)
+        valid[rows] = ~np.isnan(audio[:, 0])
+        n_samples, inside = part.locate()[2], part.inside(before, after)
+        hop = grid.hop_samples if shared else None
+        compute_features(
+            feature, audio, n_samples, dtype, part.offset, encode, inside, hop, values[rows]
+        )
+        row += count
+    return values, valid
+
+
+def _bound(feature: Feature, grid: WindowGrid, dtype: npt.DTypeLike = np.float32) -> Feature:
+    return bind(feature, grid.samplerate, grid.window_samples / grid.samplerate, dtype)
+
+
+def _lengths(grid: WindowGrid, block: int) -> tuple[int, ...]:
+    return tuple(min(block, len(grid) - t) for t in range(0, len(grid), block)) or (0,)

@@ -36,9 +36,13 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("file_names", "folders", "manifest", "remote_sources", "sources"),
         *("recording", "recordings", "scanning", "blocks"),
     ),
-    "kernels": ("frames", "halves", "moments", "power"),
+    "kernels": (
+        *("frames", "padding", "placement", "power", "mel", "scale"),
+        *("halves", "moments"),
+    ),
     "features": (
-        *("plain_values", "feature", "spectrogram", "computation", "registry", "identity"),
+        *("plain_values", "feature", "spectrogram", "melspectrogram"),
+        *("computation", "registry", "identity"),
     ),
     "labels": ("values", "files", "joining"),
     "windows": (),
@@ -63,6 +67,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "views": ("plots",),
     "demo": (),
     "runfile": (),
+    "feature_options": (),
     "options": (),
     "terminal": (),
     "cli": (),
@@ -91,10 +96,10 @@ DOORS = {
     "click": {"options", "terminal", "cli"},
     "tqdm": {"terminal"},
     "matplotlib": {"views"},
-    "scipy": {"kernels.frames", "kernels.power"},
+    "scipy": {"kernels.frames", "kernels.power", "kernels.mel"},
 }
 
-PURE = {"checks", "grid", "layout", "share", "features", "labels.values"}
+PURE = {"checks", "grid", "layout", "share", "kernels", "features", "labels.values"}
 PURE_MAY = {"numpy", "scipy", "pipeline"}
 
 

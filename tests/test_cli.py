@@ -40,7 +40,7 @@ JOB_OPTIONS = re.findall(
     "--out --config --feature --labels --cluster --window --hop --channel --samplerate --tail "
     "--dtype --compression --on-error --on-lost --retries --numerics --flush --share "
     "--n-fft --frame-length --hop-length "
-    "--taper --scaling --detrend --normalize --log-offset",
+    "--taper --scaling --detrend --normalize --log-offset --output",
 )
 OPTIONS = {
     "demo": ["--hours", "--out"],

@@ -34,7 +34,7 @@ def test_every_line_of_code_runs(folder: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     kinds = [kind for kind, _ in BLOCKS]
     assert kinds.count("sh") == 3
-    assert kinds.count("python") == 2
+    assert kinds.count("python") == 3
     assert kinds.count("yaml") == 1
     for kind, code in BLOCKS:
         if kind == "yaml":

@@ -1,11 +1,13 @@
 from .computation import Encode as Encode
 from .computation import assign as assign
 from .computation import compute_features as compute_features
+from .computation import takes as takes
 from .feature import Axis as Axis
 from .feature import Feature as Feature
 from .feature import axes_of as axes_of
 from .feature import bind as bind
 from .feature import feature_name as feature_name
+from .feature import margins_of as margins_of
 from .feature import shape_of as shape_of
 from .identity import Code as Code
 from .identity import FeatureIdentity as FeatureIdentity
@@ -13,6 +15,9 @@ from .identity import identify as identify
 from .identity import is_same as is_same
 from .identity import other_code as other_code
 from .identity import without_defaults as without_defaults
+from .melspectrogram import MelSpectrogram as MelSpectrogram
 from .plain_values import array_digest as array_digest
+from .registry import FEATURES as FEATURES
+from .registry import find_feature as find_feature
 from .registry import make_feature as make_feature
 from .spectrogram import Spectrogram as Spectrogram

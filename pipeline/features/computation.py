@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,29 +30,62 @@ def compute_features(
     dtype: npt.DTypeLike = np.float32,
     first: int = 0,
     encode: Encode = assign,
+    inside: Counts | None = None,
+    hop_samples: int | None = None,
+    out: Array | None = None,
 ) -> Array:
     """Features of windows, each with its own number of samples; `first` is their first number.
 
-    Windows with a sample that is not finite get the feature's floor. ValueError if the values
-    are not as `Feature` says, or are beyond the dtype.
+    Of windows with context, `inside` says which samples are in the recording; of windows of one
+    recording, `hop_samples` how far each is from the one before. Windows with a sample that is
+    not finite get the feature's floor. ValueError if the values are not as `Feature` says, or are
+    beyond the dtype.
     """
-    result = np.empty((len(audio), *feature.shape), dtype)
-    readable = np.isfinite(audio).all(axis=1)
-    where = f"windows {first} to {first + len(audio) - 1}"
-    if readable.all():
-        _call(feature, audio, n_samples, result, where, encode)
-    else:
-        some = np.empty((np.count_nonzero(readable), *feature.shape), dtype)
-        _call(feature, audio[readable], n_samples[readable], some, where, encode)
-        result[readable] = some
+    if inside is None:
+        inside = np.stack([np.zeros_like(n_samples), n_samples], axis=1)
+    result = np.empty((len(audio), *feature.shape), dtype) if out is None else out
+    readable = _readable(audio)
+    for rows in _stretches(readable):
+        options = {"n_samples": n_samples[rows], "inside": inside[rows], "hop_samples": hop_samples}
+        where = f"windows {first + rows.start} to {first + rows.stop - 1}"
+        _call(feature, audio[rows], options, result[rows], where, encode)
+    if not readable.all():
         floor = np.empty((1, *feature.shape), dtype)
         encode(np.full(floor.shape, float(getattr(feature, "floor", 0.0))), floor)
         result[~readable] = floor
     return result
 
 
+def takes(feature: Feature, argument: str) -> bool:
+    """Whether a feature's call has an argument of that name."""
+    return argument in inspect.signature(feature).parameters
+
+
+def _readable(audio: Singles) -> npt.NDArray[np.bool_]:
+    """Which rows are finite; rows that share samples are looked at once."""
+    (n, length), step = audio.shape, audio.strides[0] // audio.itemsize
+    if n > 1 and 0 < step < length:
+        shared = np.lib.stride_tricks.as_strided(
+            audio, ((n - 1) * step + length,), (audio.itemsize,), writeable=False
+        )
+        if np.isfinite(shared).all():
+            return np.ones(n, np.bool_)
+    return np.asarray(np.isfinite(audio).all(axis=1))
+
+
+def _stretches(readable: npt.NDArray[np.bool_]) -> Iterator[slice]:
+    """Slices of the rows that are readable."""
+    edges = np.flatnonzero(np.diff(readable, prepend=False, append=False))
+    return (slice(a, b) for a, b in edges.reshape(-1, 2).tolist())
+
+
 def _call(
-    feature: Feature, audio: Singles, n_samples: Counts, out: Array, where: str, encode: Encode
+    feature: Feature,
+    audio: Singles,
+    options: dict[str, Any],
+    out: Array,
+    where: str,
+    encode: Encode,
 ) -> None:
     """Compute features into `out`, of which the dtype may be another than theirs."""
     accepted = inspect.signature(feature).parameters
@@ -60,13 +93,16 @@ def _call(
     if rounded:
         few = min(few, ROUNDED_BYTES // (4 * math.prod(out.shape[1:])))
         scratch = np.empty((max(1, few), *out.shape[1:]), np.float32)
+    options = {name: value for name, value in options.items() if name in accepted}
     for rows in groups(len(audio), few):
         part = out[rows]
-        options = {"n_samples": n_samples[rows], "out": scratch[: len(part)] if rounded else part}
-        options = {name: value for name, value in options.items() if name in accepted}
+        some = {n: v[rows] if isinstance(v, np.ndarray) else v for n, v in options.items()}
+        if "out" in accepted:
+            some["out"] = scratch[: len(part)] if rounded else part
         with np.errstate(all="ignore"):  # what comes of it is looked at
-            values = np.asarray(feature(audio[rows], **options))
-        if not isinstance(feature, Spectrogram):
+            values = np.asarray(feature(audio[rows], **some))
+        # Ours is finite as long as it is float32: to look would take a fifth of its time.
+        if not isinstance(feature, Spectrogram) or (feature.linear and rounded):
             _store(type(feature).__name__, values, part, where, encode)
         elif values is not part:
             encode(values, part)
@@ -84,7 +120,8 @@ def _store(name: str, values: Array, out: Array, where: str, encode: Encode) -> 
             f"{name} gave values of dtype {values.dtype} in {where}; stored features must be "
             f"real numbers"
         )
-    encode(values, out)
+    if values is not out:
+        encode(values, out)
     if np.isfinite(out if out.dtype.kind == "f" else values).all():
         return
     if not np.isfinite(values).all():
@@ -94,5 +131,5 @@ def _store(name: str, values: Array, out: Array, where: str, encode: Encode) -> 
         )
     raise ValueError(
         f"{name} gave values of up to {np.abs(values).max():g} in {where}, and {out.dtype} ends at "
-        f"{np.finfo(out.dtype).max:g}; give dtype float32, or make them smaller"
+        f"{np.finfo(out.dtype).max:g}; pass dtype float32, or make them smaller"
     )

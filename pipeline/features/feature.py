@@ -8,6 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.checks import number
+
 MOST_AXES = 2
 AXIS_NAME = r"[A-Za-z][A-Za-z0-9_]*"
 Floats = npt.NDArray[np.floating[Any]]
@@ -24,6 +26,11 @@ class Feature(Protocol):
     ``samplerate`` (Hz) and ``window`` (seconds) that are None are filled in
     from the recordings.
 
+    A feature with a ``context`` is called with more of the recording: windows
+    (window, before + sample + after), with zeros where there is no recording.
+    A call that takes ``inside`` is given which samples of each are in the
+    recording: the first and the one after the last, (window, 2).
+
     Attributes
     ----------
     shape : tuple of int
@@ -36,10 +43,12 @@ class Feature(Protocol):
     Notes
     -----
     Values are real numbers, and finite. What a feature may have besides:
-    ``floor``, the value where there is no audio (0 if not given); ``linear``,
-    true if its values are powers or the like, which float16 does not resolve;
-    ``long_name`` and ``units``, for people; ``version``, a text or a whole
-    number, by which its code is known in place of the source of its module.
+    ``context``, the seconds of the recording before and after each window that
+    its values hang on, such as ``(0.5, 0.0)``; ``floor``, the value where there
+    is no audio (0 if not given); ``linear``, true if its values are powers or the
+    like, which float16 does not resolve; ``long_name`` and ``units``, for people;
+    ``version``, a text or a whole number, by which its code is known in place of
+    the source of its module.
     """
 
     @property
@@ -101,6 +110,23 @@ def axes_of(feature: Any) -> tuple[Axis, ...]:
     return spectral_axes(feature.frequencies, feature.times)
 
 
+def margins_of(feature: Any, samplerate: int) -> tuple[int, int]:
+    """Samples of the recording before and after each window that a feature is called with."""
+    if (margins := getattr(feature, "margins", None)) is not None:  # ours say it in samples
+        before, after = margins
+        return before, after
+    context = getattr(feature, "context", (0.0, 0.0))
+    try:
+        found = [number("context", seconds, 0, "of seconds from 0") for seconds in context]
+        before, after = (round(seconds * samplerate) for seconds in found)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{type(feature).__name__} has the context {context!r:.80}; it must be two numbers, "
+            f"the seconds before and after each window"
+        ) from error
+    return before, after
+
+
 def check_feature(feature: object, what: str = "features") -> None:
     """Refuse what is no feature, and say what it lacks."""
     if isinstance(feature, type):
@@ -136,6 +162,7 @@ def bind(
     check_feature(feature)
     bound: Feature = _filled_in(feature, samplerate, window)
     shape_of(bound)
+    margins_of(bound, samplerate)
     _check_values(bound, np.dtype(dtype))
     return bound
 
@@ -198,7 +225,7 @@ def _check_values(feature: Feature, dtype: np.dtype[Any]) -> None:
     if dtype == np.float16 and getattr(feature, "linear", False):
         raise ValueError(
             f"{name} gives powers, of which float16 loses the small ones and cuts the large "
-            f"ones; give dtype float32, or a logarithm of them (of Spectrogram: a log_offset)"
+            f"ones; pass dtype float32, or a logarithm of them (of Spectrogram: a log_offset)"
         )
 
 

@@ -1,6 +1,7 @@
 """The registry: features by name, ours and those of the user's own modules."""
 
 import dataclasses
+import functools
 import importlib
 import os
 import sys
@@ -11,9 +12,10 @@ from typing import Any
 
 from pipeline.checks import reject_unknown
 from pipeline.features.feature import Feature, check_feature
+from pipeline.features.melspectrogram import MelSpectrogram
 from pipeline.features.spectrogram import Spectrogram
 
-FEATURES: dict[str, Any] = {"spectrogram": Spectrogram}
+FEATURES: dict[str, Any] = {"spectrogram": Spectrogram, "melspectrogram": MelSpectrogram}
 
 
 def registered_name(feature: object) -> str | None:
@@ -23,12 +25,16 @@ def registered_name(feature: object) -> str | None:
 
 def make_feature(name: str, parameters: Mapping[str, Any]) -> Feature:
     """A feature by name, ours or ``package.module:Name``, with parameters."""
-    factory = FEATURES.get(name) or _import(name)
+    factory = make = find_feature(name)
+    parameters = dict(parameters)
+    preset = parameters.pop("preset", None) if hasattr(factory, "PRESETS") else None
     if dataclasses.is_dataclass(factory):
         fields = [field.name for field in dataclasses.fields(factory) if field.init]
         reject_unknown(parameters, fields, f"parameter of {name}")
+    if preset is not None:
+        make = functools.partial(factory.preset, preset)
     try:
-        feature: Feature = factory(**parameters)
+        feature: Feature = make(**parameters)
     except ValueError:  # a sentence of its own
         raise
     except (Exception, SystemExit) as error:
@@ -38,6 +44,11 @@ def make_feature(name: str, parameters: Mapping[str, Any]) -> Feature:
         ) from error
     check_feature(feature, f"feature {name}")
     return feature
+
+
+def find_feature(name: str) -> Any:
+    """The class of a feature of ours, or what a user's own module has under its name."""
+    return FEATURES.get(name) or _import(name)
 
 
 def _import(name: str) -> Any:

@@ -1,7 +1,8 @@
 """The spectrogram of windows, the default feature."""
 
+import math
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from pipeline.kernels import (
     Scaling,
     Singles,
     Taper,
+    as_taper,
     groups,
     limited,
     normalized,
@@ -30,6 +32,8 @@ LARGEST = 2**31
 # Samples that are normalised at a time. Threads wait for each other between any two calls
 # of NumPy: these must be few, yet what they work on should stay in the cache.
 GROUP_SAMPLES = 1 << 18
+OUTPUTS = ("log", "db", "power", "magnitude")
+DECIBEL = 10 / math.log(10)  # of a natural logarithm
 FINEST = 1e-30  # well within float32
 
 
@@ -60,8 +64,11 @@ class Spectrogram:
         Bring each window to zero mean and unit standard deviation (ddof 0),
         over the samples that it has.
     log_offset : float or None
-        The feature is ``log(power + log_offset)``, natural logarithm; None
-        gives the power itself.
+        Added to the power before its logarithm is taken. With None, `output`
+        "log" is the power itself.
+    output : {"log", "db", "power", "magnitude"}
+        Natural logarithm of the power, decibels (10 times the decimal logarithm),
+        the power itself, or its square root.
     samplerate : int, optional
         In Hz. Taken from the recordings where not given; 8000 until then.
     window : float, optional
@@ -95,11 +102,12 @@ class Spectrogram:
     detrend: Detrend = "constant"
     normalize: bool = True
     log_offset: float | None = 1e-6
+    output: Literal["log", "db", "power", "magnitude"] = "log"
     samplerate: int | None = None
     window: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "taper", _as_tuple(self.taper))
+        object.__setattr__(self, "taper", as_taper(self.taper))
         for name in ("n_fft", "frame_length", "hop_length", "samplerate"):
             value = getattr(self, name)
             if value is not None or name == "n_fft":
@@ -107,6 +115,9 @@ class Spectrogram:
                 object.__setattr__(self, name, whole(name, value, 1, allowed, LARGEST - 1))
         one_of("scaling", self.scaling, get_args(Scaling))
         one_of("detrend", self.detrend, ("constant", "linear", None))
+        one_of("output", self.output, OUTPUTS)
+        if self.output == "db" and self.log_offset is None:
+            raise ValueError("output is 'db', of which log_offset is none; pass a number above 0")
         one_of("normalize", self.normalize, (True, False))
         object.__setattr__(self, "normalize", bool(self.normalize))
         for name in ("log_offset", "window"):
@@ -168,19 +179,27 @@ class Spectrogram:
     def long_name(self) -> str:
         """What the values are, in words."""
         power = "power" + (" spectral density" if self.scaling == "density" else "")
-        return power if self.log_offset is None else f"log({power} + {self.log_offset:g})"
+        if self.linear:
+            return f"square root of {power}" if self.output == "magnitude" else power
+        logarithm = f"log({power} + {self.log_offset:g})"
+        return logarithm if self.output == "log" else f"10 log10({power} + {self.log_offset:g})"
+
+    @property
+    def units(self) -> str:
+        """Of the values."""
+        return "dB" if self.output == "db" else "1"
 
     @property
     def linear(self) -> bool:
         """Whether the values are powers, which float16 does not resolve."""
-        return self.log_offset is None
+        return self.log_offset is None or self.output in ("power", "magnitude")
 
     @property
     def floor(self) -> float:
         """The value where there is nothing to be heard."""
-        if self.log_offset is None:
-            return 0.0
-        return float(np.log(np.full(64, self.log_offset, np.float32))[0])
+        value = np.zeros(64, np.float32)
+        self._finish(value, value)
+        return float(value[0])
 
     def __call__(
         self, windows: Floats, n_samples: Counts | None = None, out: Singles | None = None
@@ -239,13 +258,12 @@ class Spectrogram:
 
     def _finish(self, power: Singles, result: Singles) -> None:
         """Write the values, given the power, which is lost."""
-        if self.log_offset is None:
+        if self.log_offset is None or self.linear:
             np.minimum(power, np.finfo(np.float32).max, out=result)
-        else:
-            np.add(power, self.log_offset, out=power)
-            np.log(power, out=result)
-
-
-def _as_tuple(value: Any) -> Any:
-    """Lists, as YAML has them, as tuples, which can be hashed."""
-    return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value
+            if self.output == "magnitude":
+                np.sqrt(result, out=result)
+            return
+        np.add(power, self.log_offset, out=power)
+        np.log(power, out=result)
+        if self.output == "db":
+            np.multiply(result, DECIBEL, out=result)

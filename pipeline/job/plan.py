@@ -58,7 +58,7 @@ class Plan:
             len(inputs.grid),
             shape_of(inputs.feature),
             settings.dtype,
-            int(inputs.recordings.bytes_a_sample * inputs.grid.window_samples),
+            int(inputs.recordings.bytes_a_sample * inputs.held_samples),
             region_is_file=not is_zarr,
             compression=settings.compression,
         )

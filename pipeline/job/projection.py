@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cluster import Capacity
+from pipeline.features import margins_of
 from pipeline.job.plan import Plan
 from pipeline.paths import KEPT_BYTES, is_remote
 from pipeline.share import Share
@@ -29,12 +30,13 @@ SMALLEST = 2  # times smaller, by compression: features of sound were 1.2 to 1.6
 def memory_bytes(plan: Plan, threads: int) -> int:
     """Peak memory of a worker with so many threads, in bytes."""
     recordings, grid, layout = plan.inputs.recordings, plan.inputs.grid, plan.layout
-    audio = (recordings.bytes_a_sample + 4) * grid.window_samples
+    audio = (recordings.bytes_a_sample + 4) * plan.inputs.held_samples
     plain = layout.compression == "none"
     copies = COPIES[new_store(plan.out).path.suffix] if plain else COPIES_COMPRESSED
     block = layout.shard * (copies * layout.window_bytes + audio)
     window = KERNEL_WINDOWS * 4 * math.prod(layout.shape)  # a kernel works in float32
-    kernel = max(KERNEL_BYTES, window + KERNEL_BYTES_A_SAMPLE * grid.window_samples)
+    samples = grid.window_samples + sum(margins_of(plan.inputs.feature, grid.samplerate))
+    kernel = max(KERNEL_BYTES, window + KERNEL_BYTES_A_SAMPLE * samples)
     kept = KEPT_BYTES if recordings.remote else 0
     return int(BASE_BYTES + kept + threads * (block + kernel))
 

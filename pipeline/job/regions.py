@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from dask.local import get_sync
 
-from pipeline.features import Code, Feature, compute_features, other_code
+from pipeline.features import Code, Feature, compute_features, margins_of, other_code
 from pipeline.grid import WindowGrid
 from pipeline.paths import StoredFile, flush
 from pipeline.process import boot, difference, installed_versions, numerics_class, other_numerics
 from pipeline.record import Done, Record, SameJob, Unreadable
-from pipeline.recordings import Recordings, read_windows, why_unreadable
+from pipeline.recordings import Recordings, why_unreadable
 from pipeline.store import Encoding, Store
-from pipeline.windows import map_windows, open_windows
+from pipeline.windows import features_of
 
 TRACE = 4000  # characters
 # What the system says of a store that no region can be written to.
@@ -137,15 +137,17 @@ def _storing(store: Store) -> Iterator[None]:
 def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
     start, stop = task.grid.offset, task.grid.offset + len(task.grid)
 
-    def read(recordings: Recordings, grid: WindowGrid) -> npt.NDArray[np.float32]:
-        block = read_windows(recordings, grid)
-        row = grid.offset - start
-        valid[row : row + len(block)] = ~np.isnan(block[:, 0])
-        return block
+    def note(first: int, could_be_read: npt.NDArray[np.bool_]) -> None:
+        valid[first : first + len(could_be_read)] = could_be_read
 
-    audio = open_windows(task.recordings, task.grid, block=task.shard, reader=read)
-    features = map_windows(
-        task.feature, audio, task.grid, task.encoding.dtype, task.encoding.encode
+    features = features_of(
+        task.recordings,
+        task.grid,
+        task.feature,
+        block=task.shard,
+        dtype=task.encoding.dtype,
+        encode=task.encoding.encode,
+        note=note,
     )
     # A store that was removed would be made again in part, and another's be mixed into.
     job = SameJob(Record(task.store.record_folder), task.fingerprint)
@@ -171,12 +173,13 @@ def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
 
 def _unreadable(task: Task, valid: npt.NDArray[np.bool_]) -> Iterator[Unreadable]:
     """Runs of windows of one recording that could not be read, and why."""
-    recording = task.grid.locate()[0]
+    recording, margins = task.grid.locate()[0], margins_of(task.feature, task.grid.samplerate)
     bad = np.flatnonzero(~valid)
     breaks = np.flatnonzero((np.diff(bad) > 1) | (np.diff(recording[bad]) > 0)) + 1
     for run in np.split(bad, breaks):
         if len(run):
             first, last = int(run[0]), int(run[-1])
             path = task.recordings[int(recording[first])].path
-            reason = why_unreadable(task.recordings, task.grid, first).removeprefix(f"{path}: ")
+            reason = why_unreadable(task.recordings, task.grid, first, *margins)
+            reason = reason.removeprefix(f"{path}: ")
             yield task.grid.offset + first, task.grid.offset + last + 1, path, reason

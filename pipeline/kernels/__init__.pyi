@@ -5,6 +5,7 @@ from .frames import Floats as Floats
 from .frames import Frames as Frames
 from .frames import Singles as Singles
 from .frames import Taper as Taper
+from .frames import as_taper as as_taper
 from .frames import groups as groups
 from .frames import limited as limited
 from .frames import normalized as normalized
@@ -12,7 +13,17 @@ from .halves import widen as widen
 from .moments import Moments as Moments
 from .moments import moments_of as moments_of
 from .moments import windows_of_a_tile as windows_of_a_tile
+from .mel import MelBands as MelBands
+from .mel import MelKernel as MelKernel
+from .mel import MelScale as MelScale
+from .mel import mel_kernel as mel_kernel
+from .padding import PadMode as PadMode
+from .placement import Center as Center
+from .placement import Context as Context
+from .placement import Placement as Placement
 from .power import Scaling as Scaling
 from .power import power_kernel as power_kernel
 from .power import power_spectra as power_spectra
 from .power import scratch_for as scratch_for
+from .scale import Output as Output
+from .scale import Scale as Scale

@@ -22,7 +22,7 @@ DETRENDED = {None: 0, "constant": 1, "linear": 2}  # samples, of which nothing i
 class Frames:
     """Frames of a window of `n_samples`, one every `hop_length`, but no more than `at_most`.
 
-    Each is detrended, tapered, and padded with zeros to `n_fft`.
+    Each is detrended, pre-emphasized, tapered, and padded with zeros to `n_fft`.
     """
 
     n_samples: int
@@ -32,6 +32,7 @@ class Frames:
     taper: Taper = DEFAULT_TAPER
     detrend: Detrend = None
     at_most: int | None = None
+    preemphasis: float = 0.0
 
     @property
     def n_frames(self) -> int:
@@ -58,20 +59,25 @@ class Frames:
         view = np.lib.stride_tricks.sliding_window_view(windows, self.frame_length, axis=1)
         return view[:, :: self.hop_length][:, : self.n_frames]
 
-    def detrended(self, frames: Floats) -> Floats:
-        """Frames without their mean, or the line that fits them best."""
-        if self.detrend is None:
-            return frames
+    def prepared(self, frames: Floats) -> Floats:
+        """Frames before they are tapered."""
         if self.detrend == "constant":
-            return np.asarray(frames - frames.mean(axis=-1, keepdims=True))
-        from scipy.signal import detrend
+            frames = np.asarray(frames - frames.mean(axis=-1, keepdims=True))
+        elif self.detrend == "linear":
+            from scipy.signal import detrend
 
-        return np.asarray(detrend(frames, axis=-1, type="linear"), frames.dtype)
+            frames = np.asarray(detrend(frames, axis=-1, type="linear"), frames.dtype)
+        if not self.preemphasis:
+            return frames
+        before = np.concatenate([frames[..., :1], frames[..., :-1]], axis=-1)
+        return np.asarray(frames - frames.dtype.type(self.preemphasis) * before)
 
     def weights(self) -> Doubles:
         """The taper, a factor for each sample of a frame."""
         from scipy.signal import get_window  # which takes a quarter of a second to load
 
+        if self.taper == "povey":  # of Kaldi: nearly Hann's, symmetric, and zero at both ends
+            return np.asarray(get_window("hann", self.frame_length, fftbins=False) ** 0.85)
         return np.asarray(get_window(self.taper, self.frame_length))
 
     def check(self, because: str = "") -> None:
@@ -126,7 +132,7 @@ def normalized(windows: Floats, n_samples: Counts) -> tuple[Singles, npt.NDArray
     return result, constant
 
 
-def limited(windows: Floats, frame_length: int) -> Singles:
+def limited(windows: Floats, frame_length: float) -> Singles:
     """Windows no louder than what the power of a frame can hold."""
     loudest = 1e18 / frame_length
     return np.clip(windows, -loudest, loudest).astype(np.float32)
@@ -136,3 +142,8 @@ def groups(length: int, size: int) -> Iterator[slice]:
     """Slices of `size`, at least 1, that make up a length; the last may go beyond it."""
     size = max(1, size)
     return (slice(start, start + size) for start in range(0, length, size))
+
+
+def as_taper(value: Any) -> Any:
+    """A taper with lists, as YAML has them, as tuples, which can be hashed."""
+    return tuple(map(as_taper, value)) if isinstance(value, list | tuple) else value

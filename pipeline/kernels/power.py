@@ -27,7 +27,7 @@ class MatrixKernel:
     def __init__(self, frames: Frames, scale: Doubles) -> None:
         self.frames = frames
         length = frames.frame_length
-        prepared = frames.detrended(np.eye(length)) * frames.weights()
+        prepared = frames.prepared(np.eye(length)) * frames.weights()
         even, odd = prepared + prepared[:, ::-1], prepared - prepared[:, ::-1]
         self.n_even = (length + 1) // 2
         even[:, length // 2 : self.n_even] /= 2  # the middle sample is its own mirror image
@@ -59,19 +59,25 @@ class FourierKernel:
         self.scale = scale.astype(np.float32)
 
     def __call__(self, cut: Singles, scratch: Singles) -> Singles:
-        from scipy.fft import rfft
-
-        n = math.prod(cut.shape[:2])
-        prepared = np.zeros((-(-n // LANES) * LANES, cut.shape[2]), np.float32)
-        detrended = self.frames.detrended(cut)
-        np.multiply(detrended, self.weights, out=prepared[:n].reshape(cut.shape))
-        spectrum = rfft(prepared, self.frames.n_fft, overwrite_x=True, workers=1)
-        parts = spectrum[:n].view(np.float32).reshape(*cut.shape[:2], -1, 2)
-        np.multiply(parts, parts, out=parts)
-        unscaled = np.add(parts[..., 0], parts[..., 1])
+        squares = squared_spectra(self.frames, self.weights, cut)
+        unscaled = np.add(squares[..., 0], squares[..., 1]).reshape(*cut.shape[:2], -1)
         power: Singles = scratch[:, 0]
         np.multiply(unscaled.swapaxes(1, 2), self.scale[:, None], out=power)
         return power
+
+
+def squared_spectra(frames: Frames, weights: Singles, cut: Singles) -> Singles:
+    """Squares of the real and the imaginary part of the DFT of each frame, (frame, bin, 2)."""
+    from scipy.fft import rfft
+
+    n = math.prod(cut.shape[:2])
+    prepared = np.zeros((-(-n // LANES) * LANES, frames.n_fft), np.float32)
+    tapered = prepared[:n, : frames.frame_length].reshape(cut.shape)
+    np.multiply(frames.prepared(cut), weights, out=tapered)
+    spectrum = rfft(prepared, overwrite_x=True, workers=1)
+    parts: Singles = spectrum[:n].view(np.float32).reshape(n, -1, 2)
+    np.multiply(parts, parts, out=parts)
+    return parts
 
 
 Kernel = MatrixKernel | FourierKernel

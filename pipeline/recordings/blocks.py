@@ -11,14 +11,23 @@ from pipeline.recordings.recordings import Recordings
 
 
 def read_windows(
-    recordings: Recordings, grid: WindowGrid, before: int = 0, after: int = 0
+    recordings: Recordings, grid: WindowGrid, before: int = 0, after: int = 0, shared: bool = False
 ) -> Samples:
     """Read windows into rows of float32, shape (window, sample); each file is opened once.
 
     Each row begins `before` samples before its window and ends `after` samples behind it;
     zeros stand where there is no recording. A row of which a sample is damaged is all NaN;
     an OSError says that a file is gone or has changed, or the system cannot read it.
+
+    With `shared`, rows of one recording in which all can be read are views of the same samples,
+    and cannot be written to.
     """
+    runs = [*grid.runs()] if shared else []
+    if len(runs) == 1 and grid.hop_samples < before + grid.window_samples + after:
+        number, start, count = runs[0]
+        stretch = _read_stretch(recordings[number], start, count, grid, before, after)
+        if np.isfinite(stretch).all():
+            return stretch
     block = np.zeros((len(grid), before + grid.window_samples + after), np.float32)
     row = 0
     for number, start, count in grid.runs():
@@ -33,6 +42,19 @@ def read_windows(
             _read_again(recording, start - before, grid.hop_samples, rows)
             rows[~np.isfinite(rows).all(axis=1)] = np.nan
     return block
+
+
+def _read_stretch(
+    recording: Recording, start: int, count: int, grid: WindowGrid, before: int, after: int
+) -> Samples:
+    """Rows that are views of one read of a recording."""
+    length, hop = before + grid.window_samples + after, grid.hop_samples
+    stretch = np.zeros((1, length + (count - 1) * hop), np.float32)
+    if recording.lost:
+        stretch[...] = np.nan
+    else:
+        _read_run(recording, start - before, hop, stretch)
+    return np.lib.stride_tricks.sliding_window_view(stretch[0], length)[::hop]
 
 
 def _read_run(recording: Recording, first: int, hop: int, rows: Samples) -> None:

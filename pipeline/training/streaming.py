@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.checks import whole
-from pipeline.features import Feature, Spectrogram, compute_features
+from pipeline.features import Feature, Spectrogram, margins_of
 from pipeline.inputs import Inputs
 from pipeline.labels import LabelsLike
 from pipeline.process import cores, keep_freed_memory, one_blas_thread
-from pipeline.recordings import PathLike, read_windows, why_unreadable
+from pipeline.recordings import PathLike, why_unreadable
 from pipeline.settings import Settings
 from pipeline.training.batches import Batch, check_batch_size, split
+from pipeline.windows import compute_windows
 
 Computed = tuple[npt.NDArray[Any], dict[int, str]]
 STEP = 16  # windows, at least, that are worth a thread's while
@@ -97,17 +98,17 @@ def _compute(inputs: Inputs, start: int, stop: int, dtype: str, warned: set[int]
     """Features of windows, and what is wrong with each recording that was not warned of."""
     grid, used = inputs.grid[start:stop].detached()
     recordings = inputs.recordings[used]
-    recording, _, n_samples = grid.locate()
-    audio = read_windows(recordings, grid)
-    bad = np.flatnonzero(np.isnan(audio[:, 0]))
-    numbers, first = np.unique(recording[bad], return_index=True)
+    with one_blas_thread():
+        X, valid = compute_windows(recordings, grid, inputs.feature, dtype)
+    bad = np.flatnonzero(~valid)
+    numbers, first = np.unique(grid.locate()[0][bad], return_index=True)
+    margins = margins_of(inputs.feature, grid.samplerate)
     problems = {
-        used.start + int(number): why_unreadable(recordings, grid, int(t))
+        used.start + int(number): why_unreadable(recordings, grid, int(t), *margins)
         for number, t in zip(numbers, bad[first], strict=True)
         if used.start + int(number) not in warned
     }
-    with one_blas_thread():
-        return compute_features(inputs.feature, audio, n_samples, dtype, grid.offset), problems
+    return X, problems
 
 
 def _complain(problem: str, settings: Settings) -> None:

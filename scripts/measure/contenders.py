@@ -38,6 +38,11 @@ class Files:
         return self.folder / f"{self.windows}.wav"
 
     @property
+    def speech(self) -> Path:
+        """Audio at 16 kHz."""
+        return self.folder / f"{self.windows}-speech.wav"
+
+    @property
     def hdf5(self) -> Path:
         """The same audio as the article has it."""
         return self.folder / f"{self.windows}-audio.h5"

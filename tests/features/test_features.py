@@ -186,6 +186,26 @@ def test_nothing_overflows() -> None:
     assert np.isfinite(Spectrogram()(loud)).all()
 
 
+@pytest.mark.parametrize("scaling", ["density", "spectrum"])
+def test_every_output_is_the_power_otherwise(scaling: Any) -> None:
+    windows = (np.random.default_rng(3).standard_normal((3, 8000)) * 0.1).astype(np.float32)
+    windows[1] = 0
+    power = Spectrogram(scaling=scaling, log_offset=None)(windows)
+    for output, expected, units in (
+        ("log", np.log(power + 1e-6), "1"),
+        ("db", 10 * np.log10(power + 1e-6), "dB"),
+        ("power", power, "1"),
+        ("magnitude", np.sqrt(power), "1"),
+    ):
+        feature = Spectrogram(scaling=scaling, output=output)
+        np.testing.assert_allclose(feature(windows), expected, rtol=2e-6, atol=2e-5)
+        assert (feature(windows)[1] == np.float32(feature.floor)).all()
+        assert feature.units == units
+        assert feature.linear == (output in ("power", "magnitude"))
+    with pytest.raises(ValueError, match="output is 'db', of which log_offset is none; pass a"):
+        Spectrogram(output="db", log_offset=None)
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

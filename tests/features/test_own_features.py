@@ -144,7 +144,7 @@ def test_what_the_dtype_cannot_hold_is_refused(
     report = pl.extract(source, tmp_path / "x.zarr", Given(value), dtype=dtype)
     ((_, reason),) = report.failed
     assert f"Given gave values of up to {abs(value):g} in windows 0 to 69, and {dtype}" in reason
-    assert "give dtype float32" in reason
+    assert "pass dtype float32" in reason
     with pytest.raises(ValueError, match="in windows 0 to"):
         list(pl.stream(source, Given(value), dtype=dtype))
     assert pl.extract(source, tmp_path / "y.zarr", Given(65519), dtype="float16").ok
@@ -152,7 +152,7 @@ def test_what_the_dtype_cannot_hold_is_refused(
 
 def test_powers_are_not_for_float16(write_wav: Write, tmp_path: Path) -> None:
     power, source = pl.Spectrogram(log_offset=None), write_wav()
-    with pytest.raises(ValueError, match=r"^Spectrogram gives powers, .*; give dtype float32, or"):
+    with pytest.raises(ValueError, match=r"^Spectrogram gives powers, .*; pass dtype float32, or"):
         pl.extract(source, tmp_path / "x.zarr", power, dtype="float16")
     with pytest.raises(ValueError, match="Spectrogram gives powers"):
         pl.stream(source, power, dtype="float16")

@@ -172,13 +172,13 @@ def test_a_source_that_cannot_be_read_for_a_moment_is_tried_again(
 ) -> None:
     tried: Counter[int] = Counter()
 
-    def read(recordings: Any, grid: Any) -> Any:
+    def read(recordings: Any, grid: Any, *more: Any) -> Any:
         tried[grid.offset // REGION] += 1
         if grid.offset == 10 and tried[5] < 3:
             raise OSError(errno.EIO, "the server does not answer", job.source)
-        return read_windows(recordings, grid)
+        return read_windows(recordings, grid, *more)
 
-    monkeypatch.setattr(pipeline.job.regions, "read_windows", read)
+    monkeypatch.setattr(pipeline.windows, "read_windows", read)
     report = job.run(Cluster(threads=2), {})
     assert report.ok
     assert tried == dict.fromkeys(range(REGIONS), 1) | {5: 3}
