@@ -89,7 +89,8 @@ def statistics(
         store = open_finished(path)  # another may have been at it until now
         if (found := stored_statistics(store)) is not None:
             return Statistics(*found, computed=False)
-        mean, std = _moments_of_store(store, progress).mean_and_std()
+        moments = _moments_of_store(store, progress)
+        mean, std = (values.reshape(_shape(store)) for values in moments.mean_and_std())
         lock.check()
         attach(store, _variables(store, mean, std))
         return Statistics(mean, std, computed=True)
@@ -102,6 +103,11 @@ def _variables(store: Store, *values: npt.NDArray[np.float64]) -> dict[str, Vari
         name: Variable(rows, array.shape, array.dtype, {"units": units, "long_name": text}, array)
         for name, text, array in zip(STATISTICS, TEXTS, values, strict=True)
     }
+
+
+def _shape(store: Store) -> tuple[int, ...]:
+    """How many rows there are along each of their axes."""
+    return tuple(len(store.coordinate(name)) for name in row_axes(store)[0])
 
 
 def _moments_of_store(store: Store, progress: Callable[[int, int], None]) -> Moments:
