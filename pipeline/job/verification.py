@@ -176,14 +176,19 @@ class _Verification:
         store, files = self._store, self._state.common_files
         if files is None:  # of none it is known
             return
-        known = {file.name for file in files} | self._attached
+        known = {file.name for file in files}
         # What a writer leaves that is at work, or was killed; and what the last step writes.
         passing = () if self._finished else (UNFINISHED,)
+        found = []
         for name in store.files():
             if name in known or store.windows_of(name, self._layout) is not None:
                 continue
             unfinished = not self._finished and name.startswith(store.written_last)
             if not (unfinished or name.endswith(passing)):
+                found.append(name)
+        self._read_finished()  # again, for what has been attached since
+        for name in found:
+            if name not in self._attached:
                 yield Damage(str(store.locate(name)), "foreign")
 
 
