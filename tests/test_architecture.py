@@ -39,7 +39,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "kernels": (
         *("frames", "padding", "placement", "power", "mel", "scale"),
-        *("welch", "bands", "soundscape"),
+        *("welch", "bands", "soundscape", "halves", "moments"),
     ),
     "features": (
         *("plain_values", "feature", "spectrogram", "melspectrogram"),
@@ -54,7 +54,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "store": (
         *("encoding", "schema", "shards", "store"),
         *("zarr_arrays", "zarr_group", "zarr_store", "remote_store"),
-        *("hdf5_files", "hdf5_store", "opening", "packing"),
+        *("hdf5_files", "hdf5_store", "attaching", "opening", "packing"),
     ),
     "locks": ("processes", "lease", "object_lease", "lock"),
     "cluster": (
@@ -65,7 +65,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("identity", "plan", "projection", "begun", "preflight", "setup", "regions"),
         *("retry", "report", "execution", "extraction", "verification", "status"),
     ),
-    "training": ("order", "batches", "streaming"),
+    "training": ("order", "normalization", "batches", "row_statistics", "streaming"),
     "views": ("plots",),
     "demo": (),
     "runfile": (),

@@ -13,10 +13,14 @@ from .frames import as_taper as as_taper
 from .frames import groups as groups
 from .frames import limited as limited
 from .frames import normalized as normalized
+from .halves import widen as widen
 from .mel import MelBands as MelBands
 from .mel import MelKernel as MelKernel
 from .mel import MelScale as MelScale
 from .mel import mel_kernel as mel_kernel
+from .moments import Moments as Moments
+from .moments import moments_of as moments_of
+from .moments import windows_of_a_tile as windows_of_a_tile
 from .padding import PadMode as PadMode
 from .placement import Center as Center
 from .placement import Context as Context
