@@ -38,7 +38,8 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "kernels": ("frames", "padding", "placement", "power", "mel", "scale"),
     "features": (
-        *("plain_values", "feature", "spectrogram", "melspectrogram"),
+        *("plain_values", "feature", "spectrogram"),
+        *("melparameters", "melsums", "melspectrogram"),
         *("computation", "registry", "identity"),
     ),
     "labels": ("values", "files", "joining"),
