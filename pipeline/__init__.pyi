@@ -1,3 +1,4 @@
+from .features import MFCC as MFCC
 from .features import Axis as Axis
 from .features import Feature as Feature
 from .features import MelSpectrogram as MelSpectrogram

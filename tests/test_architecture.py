@@ -36,10 +36,10 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("file_names", "folders", "manifest", "remote_sources", "sources"),
         *("recording", "recordings", "scanning", "blocks"),
     ),
-    "kernels": ("frames", "padding", "placement", "power", "mel", "scale"),
+    "kernels": ("frames", "padding", "placement", "power", "mel", "scale", "cepstrum"),
     "features": (
         *("plain_values", "feature", "spectrogram"),
-        *("melparameters", "melsums", "melspectrogram"),
+        *("melparameters", "melsums", "melspectrogram", "mfcc"),
         *("computation", "registry", "identity"),
     ),
     "labels": ("values", "files", "joining"),
@@ -94,7 +94,7 @@ DOORS = {
     "click": {"options", "terminal", "cli"},
     "tqdm": {"terminal"},
     "matplotlib": {"views"},
-    "scipy": {"kernels.frames", "kernels.power", "kernels.mel"},
+    "scipy": {"kernels.frames", "kernels.power", "kernels.mel", "kernels.cepstrum"},
 }
 
 PURE = {"checks", "grid", "layout", "share", "kernels", "features", "labels.values"}

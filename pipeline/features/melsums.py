@@ -142,6 +142,11 @@ class MelSums(MelParameters, ABC):
     def _sums(self, cut: Singles, present: Counts) -> Singles:
         """Sums (band, window, frame); they are 0 behind the recording's end."""
         sums = self._kernel(cut)
-        for row, stop in enumerate(present[:, 1].tolist()):
-            sums[:, row, stop:] = 0
+        silence(sums, present)
         return sums
+
+
+def silence(sums: Singles, present: Counts) -> None:
+    """Have 0 in the sums (band, window, frame) of frames behind those that are present."""
+    for row, stop in enumerate(present[:, 1].tolist()):
+        sums[:, row, stop:] = 0

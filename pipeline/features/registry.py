@@ -13,9 +13,14 @@ from typing import Any
 from pipeline.checks import reject_unknown
 from pipeline.features.feature import Feature, check_feature
 from pipeline.features.melspectrogram import MelSpectrogram
+from pipeline.features.mfcc import MFCC
 from pipeline.features.spectrogram import Spectrogram
 
-FEATURES: dict[str, Any] = {"spectrogram": Spectrogram, "melspectrogram": MelSpectrogram}
+FEATURES: dict[str, Any] = {
+    "spectrogram": Spectrogram,
+    "melspectrogram": MelSpectrogram,
+    "mfcc": MFCC,
+}
 
 
 def registered_name(feature: object) -> str | None:

@@ -1,3 +1,7 @@
+from .cepstrum import Cepstrum as Cepstrum
+from .cepstrum import Delta as Delta
+from .cepstrum import Deltas as Deltas
+from .cepstrum import mel_cepstrum as mel_cepstrum
 from .frames import DEFAULT_TAPER as DEFAULT_TAPER
 from .frames import Counts as Counts
 from .frames import Detrend as Detrend

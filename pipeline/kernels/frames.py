@@ -69,6 +69,11 @@ class Frames:
             return np.asarray(detrend(frames, axis=-1, type="linear"), frames.dtype)
         return frames
 
+    def energies(self, frames: Singles) -> Singles:
+        """Of each frame, before it is pre-emphasized and tapered."""
+        detrended = self.detrended(frames)
+        return np.asarray(np.sum(detrended * detrended, axis=-1))
+
     def prepared(self, frames: Floats) -> Floats:
         """Frames before they are tapered."""
         frames = self.detrended(frames)

@@ -34,7 +34,7 @@ class Placement:
         n, hop = self.frames.n_samples, self.frames.hop_length
         if self.context == "recording" or not self.last_frame:
             return n // hop
-        return int(self._complete(np.array(n)))
+        return max(0, int(self._complete(np.array(n))))
 
     @property
     def n_cut(self) -> int:
