@@ -36,10 +36,19 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("file_names", "folders", "manifest", "remote_sources", "sources"),
         *("recording", "recordings", "scanning", "blocks"),
     ),
-    "kernels": ("frames", "padding", "placement", "power", "mel", "scale", "cepstrum"),
+    "kernels": (
+        "frames",
+        "padding",
+        "placement",
+        "power",
+        "mel",
+        "scale",
+        "cepstrum",
+        "gaincontrol",
+    ),
     "features": (
         *("plain_values", "feature", "spectrogram"),
-        *("melparameters", "melsums", "melspectrogram", "mfcc"),
+        *("melparameters", "melsums", "melspectrogram", "mfcc", "pcen"),
         *("computation", "registry", "identity"),
     ),
     "labels": ("values", "files", "joining"),
@@ -94,7 +103,13 @@ DOORS = {
     "click": {"options", "terminal", "cli"},
     "tqdm": {"terminal"},
     "matplotlib": {"views"},
-    "scipy": {"kernels.frames", "kernels.power", "kernels.mel", "kernels.cepstrum"},
+    "scipy": {
+        "kernels.frames",
+        "kernels.power",
+        "kernels.mel",
+        "kernels.cepstrum",
+        "kernels.gaincontrol",
+    },
 }
 
 PURE = {"checks", "grid", "layout", "share", "kernels", "features", "labels.values"}

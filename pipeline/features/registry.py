@@ -14,12 +14,14 @@ from pipeline.checks import reject_unknown
 from pipeline.features.feature import Feature, check_feature
 from pipeline.features.melspectrogram import MelSpectrogram
 from pipeline.features.mfcc import MFCC
+from pipeline.features.pcen import PCEN
 from pipeline.features.spectrogram import Spectrogram
 
 FEATURES: dict[str, Any] = {
     "spectrogram": Spectrogram,
     "melspectrogram": MelSpectrogram,
     "mfcc": MFCC,
+    "pcen": PCEN,
 }
 
 

@@ -13,6 +13,9 @@ from .frames import as_taper as as_taper
 from .frames import groups as groups
 from .frames import limited as limited
 from .frames import normalized as normalized
+from .gaincontrol import GainControl as GainControl
+from .gaincontrol import Initial as Initial
+from .gaincontrol import gain_control as gain_control
 from .mel import MelBands as MelBands
 from .mel import MelKernel as MelKernel
 from .mel import MelScale as MelScale
