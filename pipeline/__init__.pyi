@@ -1,3 +1,5 @@
+from .features import MFCC as MFCC
+from .features import PCEN as PCEN
 from .features import Axis as Axis
 from .features import Feature as Feature
 from .features import Indices as Indices

@@ -39,10 +39,11 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "kernels": (
         *("frames", "padding", "placement", "power", "mel", "scale"),
-        *("welch", "bands", "soundscape", "halves", "moments"),
+        *("cepstrum", "gaincontrol", "welch", "bands", "soundscape", "halves", "moments"),
     ),
     "features": (
-        *("plain_values", "feature", "spectrogram", "melspectrogram"),
+        *("plain_values", "feature", "spectrogram"),
+        *("melparameters", "melsums", "melspectrogram", "mfcc", "pcen"),
         *("window_by_window", "levels", "indices"),
         *("computation", "registry", "identity"),
     ),
@@ -108,7 +109,10 @@ DOORS = {
     "click": {"options", "terminal", "cli"},
     "tqdm": {"terminal"},
     "matplotlib": {"views.plots"},
-    "scipy": {"kernels.frames", "kernels.power", "kernels.mel", "kernels.welch"},
+    "scipy": {
+        *("kernels.frames", "kernels.power", "kernels.mel", "kernels.cepstrum"),
+        *("kernels.gaincontrol", "kernels.welch"),
+    },
 }
 
 EXPORTING = [

@@ -18,6 +18,8 @@ from .identity import without_defaults as without_defaults
 from .indices import Indices as Indices
 from .levels import Levels as Levels
 from .melspectrogram import MelSpectrogram as MelSpectrogram
+from .mfcc import MFCC as MFCC
+from .pcen import PCEN as PCEN
 from .plain_values import array_digest as array_digest
 from .registry import FEATURES as FEATURES
 from .registry import find_feature as find_feature

@@ -15,11 +15,15 @@ from pipeline.features.feature import Feature, check_feature
 from pipeline.features.indices import Indices
 from pipeline.features.levels import Levels
 from pipeline.features.melspectrogram import MelSpectrogram
+from pipeline.features.mfcc import MFCC
+from pipeline.features.pcen import PCEN
 from pipeline.features.spectrogram import Spectrogram
 
 FEATURES: dict[str, Any] = {
     "spectrogram": Spectrogram,
     "melspectrogram": MelSpectrogram,
+    "mfcc": MFCC,
+    "pcen": PCEN,
     "levels": Levels,
     "indices": Indices,
 }

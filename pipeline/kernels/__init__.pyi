@@ -1,6 +1,10 @@
 from .bands import BandKind as BandKind
 from .bands import BandMeans as BandMeans
 from .bands import band_means as band_means
+from .cepstrum import Cepstrum as Cepstrum
+from .cepstrum import Delta as Delta
+from .cepstrum import Deltas as Deltas
+from .cepstrum import mel_cepstrum as mel_cepstrum
 from .frames import DEFAULT_TAPER as DEFAULT_TAPER
 from .frames import Counts as Counts
 from .frames import Detrend as Detrend
@@ -13,6 +17,9 @@ from .frames import as_taper as as_taper
 from .frames import groups as groups
 from .frames import limited as limited
 from .frames import normalized as normalized
+from .gaincontrol import GainControl as GainControl
+from .gaincontrol import Initial as Initial
+from .gaincontrol import gain_control as gain_control
 from .halves import widen as widen
 from .mel import MelBands as MelBands
 from .mel import MelKernel as MelKernel
