@@ -1,6 +1,6 @@
 """Feature extraction for audio that does not fit in memory."""
 
-from pipeline.process.interrupts import await_command  # isort: split
+from pipeline.interrupts import await_command  # isort: split
 
 await_command()  # before all that takes time
 

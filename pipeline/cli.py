@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from pipeline.feature_options import parameters_of
+from pipeline.interrupts import INTERRUPTED, interruptible
 from pipeline.options import FEATURE, SOURCES, JobCommand
-from pipeline.process import INTERRUPTED, interruptible
 from pipeline.terminal import (
     looking_bar,
     notice_above_bar,

@@ -1,9 +1,14 @@
 """What Linux has and other systems lack, taken away at the beginning of a script."""
 
 BARE = """if True:
-    import io, mmap, os, random, signal, sys, psutil  # which ask for some of these themselves
+    import builtins, io, mmap, os, random, signal, sys
+    import psutil, psutil._common  # which ask for some of these themselves
+    psutil._common.open = io.open
     for module, names in {
-        os: ("sched_getaffinity", "sched_setaffinity", "register_at_fork", "fork", "preadv"),
+        os: (
+            *("sched_getaffinity", "sched_setaffinity", "register_at_fork", "fork"),
+            *("pread", "preadv", "pwrite"),
+        ),
         mmap: ("MAP_PRIVATE", "MAP_ANONYMOUS", "MAP_ANON", "MADV_HUGEPAGE"),
         signal: ("pthread_sigmask", "SIGHUP", "SIGUSR1"),
     }.items():
@@ -11,11 +16,14 @@ BARE = """if True:
             delattr(module, name)
     sys.modules |= dict.fromkeys(["fcntl", "grp", "pwd", "resource"])
 
-    def open_but_proc(path, *arguments, true=io.open, **options):
-        if str(path).startswith("/proc"):
-            raise FileNotFoundError(path)
-        return true(path, *arguments, **options)
+    def without_proc(function):
+        def wrapped(path, *arguments, **options):
+            if str(path).startswith(("/proc", "/sys")):
+                raise FileNotFoundError(2, "No such file or directory", str(path))
+            return function(path, *arguments, **options)
+        return wrapped
 
-    io.open = open_but_proc  # as pathlib opens files
+    io.open = builtins.open = without_proc(io.open)  # as pathlib opens files, and all others
+    os.stat = without_proc(os.stat)
     import numpy as np, pipeline as pl
 """

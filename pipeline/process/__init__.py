@@ -1,4 +1,4 @@
-"""Our process and its host: cores, memory, BLAS threads, interrupts, versions, numerics."""
+"""Our process and its host: cores, memory, BLAS threads, versions, numerics."""
 
 import lazy_loader
 

@@ -1,5 +1,3 @@
-from .interrupts import INTERRUPTED as INTERRUPTED
-from .interrupts import interruptible as interruptible
 from .limits import memory_limit as memory_limit
 from .numerics import ANY as ANY
 from .numerics import numerics_class as numerics_class

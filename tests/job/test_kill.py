@@ -27,7 +27,7 @@ import os, signal, sys
 
 class Finder:
     def find_spec(self, name, *more):
-        if name == "click":
+        if name == os.environ["EARLY"]:
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Finder())
@@ -156,12 +156,13 @@ def test_a_command_that_cannot_go_on_does_not_say_so(tmp_path: Path, verb: str) 
     assert (ended.code, ended.out, ended.err.strip()) == (130, "", "interrupted")
 
 
+@pytest.mark.parametrize("module", ["lazy_loader", "click"])
 @pytest.mark.parametrize("command", [["-m", "pipeline"], [str(COMMAND)]])
 def test_ctrl_c_before_a_command_has_begun_ends_it_without_a_word(
-    tmp_path: Path, command: list[str]
+    tmp_path: Path, command: list[str], module: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(EARLY)
-    environ = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    environ = environment(EARLY=module, PYTHONPATH=f"{tmp_path}:{ROOT}")
     done = subprocess.run(
         [sys.executable, *command, "--version"], env=environ, capture_output=True, text=True
     )

@@ -22,6 +22,7 @@ import zarr
 from conftest import Cli, Write
 from hypothesis import given
 from hypothesis import strategies as st
+from other_systems import BARE
 
 import pipeline as pl
 from pipeline.labels.values import Labels
@@ -403,26 +404,13 @@ def test_a_store_is_read_on_a_system_that_has_less_than_linux(
     write_wav: Write, tmp_path: Path, ending: str
 ) -> None:
     assert pl.extract(write_wav(), tmp_path / f"x.{ending}").ok
-    code = f"""if True:
-        import builtins, io, os, sys
-        for name in ("preadv", "pread", "pwrite", "sched_getaffinity", "register_at_fork", "fork"):
-            delattr(os, name)
-        sys.modules |= {{"fcntl": None, "resource": None}}
-        def without_proc(function):
-            def wrapped(path, *arguments, **options):
-                if str(path).startswith(("/proc", "/sys")):
-                    raise FileNotFoundError(2, "No such file or directory", str(path))
-                return function(path, *arguments, **options)
-            return wrapped
-        io.open = builtins.open = without_proc(io.open)
-        os.stat = without_proc(os.stat)
-        import numpy as np, pipeline as pl
-        from pipeline.job import status_of
-        X = np.concatenate([X for X, _ in pl.Batches("x.{ending}", 4, shuffle=True)])
-        assert status_of("x.{ending}")["finished"]
-        print(len(X), X.sum(dtype=float))
+    code = f"""
+    from pipeline.job import status_of
+    X = np.concatenate([X for X, _ in pl.Batches("x.{ending}", 4, shuffle=True)])
+    assert status_of("x.{ending}")["finished"]
+    print(len(X), X.sum(dtype=float))
     """
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", BARE + code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     X = pl.Batches(tmp_path / f"x.{ending}", None)
     length, total = done.stdout.split()
