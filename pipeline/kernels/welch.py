@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.kernels.frames import Doubles, Floats, Frames, Singles, groups
 from pipeline.kernels.power import power_scale
 
-AT_ONCE = 8  # frames, at least, that an FFT takes: it computes 2 to 8 together
+AT_ONCE = 8  # frames of float32, at least, that an FFT takes, and half as many of float64
 GROUP_BYTES = 1 << 19
 RESOLVED = 1e6  # from the mean of all bins down to the weakest, which float32 resolves
 
@@ -20,7 +20,8 @@ def squares_of_window(frames: Frames, weights: Floats, cut: Floats) -> Iterator[
     """
     from scipy.fft import rfft
 
-    at_once = AT_ONCE * max(1, GROUP_BYTES // (AT_ONCE * frames.n_fft * weights.itemsize))
+    few = AT_ONCE * 4 // weights.itemsize
+    at_once = few * max(1, GROUP_BYTES // (few * frames.n_fft * weights.itemsize))
     tapered = np.zeros((min(at_once, len(cut)), frames.n_fft), weights.dtype)
     for rows in groups(len(cut), len(tapered)):
         some = cut[rows]
