@@ -141,7 +141,14 @@ class MelSums(MelParameters, ABC):
 
     def _sums(self, cut: Singles, present: Counts) -> Singles:
         """Sums (band, window, frame); they are 0 behind the recording's end."""
-        sums = self._kernel(cut)
+        n_windows, n_frames, _ = cut.shape
+        most = GROUP_BYTES // (4 * self._frames.n_fft * n_windows)
+        if n_frames <= most or n_windows > 1:
+            sums = self._kernel(cut)
+        else:  # the DFTs of a long window would take much memory
+            sums = np.empty((self.n_mels, 1, n_frames), np.float32)
+            for some in groups(n_frames, most):
+                sums[..., some] = self._kernel(cut[:, some])
         silence(sums, present)
         return sums
 

@@ -222,7 +222,13 @@ def _joined(windows: Floats, inside: Counts, hop_samples: int | None) -> tuple[F
     """The stretch (1, sample) that windows are from, and which of it is in the recording."""
     if len(windows) == 1 or hop_samples is None:
         return windows, inside
-    behind = windows[1:, windows.shape[1] - hop_samples :].reshape(-1)
-    before_last = (len(windows) - 1) * hop_samples
-    stretch = np.concatenate([windows[0], behind])[None]
-    return stretch, np.array([[inside[0, 0], before_last + inside[-1, 1]]])
+    length, hop = windows.shape[1], hop_samples
+    before_last = (len(windows) - 1) * hop
+    if windows.strides == (hop * windows.itemsize, windows.itemsize):  # they share their samples
+        whole = np.lib.stride_tricks.as_strided(
+            windows, (1, before_last + length), windows.strides, writeable=False
+        )
+    else:
+        behind = windows[1:, length - hop :].reshape(-1)
+        whole = np.concatenate([windows[0], behind])[None]
+    return whole, np.array([[inside[0, 0], before_last + inside[-1, 1]]])

@@ -143,9 +143,11 @@ def normalized(windows: Floats, n_samples: Counts) -> tuple[Singles, npt.NDArray
 
 
 def limited(windows: Floats, frame_length: float) -> Singles:
-    """Windows no louder than what the power of a frame can hold."""
+    """Windows no louder than what the power of a frame can hold; as they are, if they are so."""
     loudest = 1e18 / frame_length
-    return np.clip(windows, -loudest, loudest).astype(np.float32)
+    quiet = not windows.size or (windows.min() >= -loudest and windows.max() <= loudest)
+    some = windows if quiet else np.clip(windows, -loudest, loudest)
+    return some.astype(np.float32, copy=False)
 
 
 def groups(length: int, size: int) -> Iterator[slice]:
