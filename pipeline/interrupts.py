@@ -3,9 +3,11 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from threading import Timer
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread, current_thread, main_thread
 from time import monotonic
 from types import FrameType
 
@@ -23,30 +25,67 @@ def await_command() -> None:
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
 
 
+# A signal may come when this thread has just taken a lock of the standard library. So a handler
+# takes no lock; and while other threads are at work it raises nothing: the lock would stay taken,
+# and a thread that wants it, and who waits for that thread, would wait forever.
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """In the block, the first signal raises `KeyboardInterrupt`; a later one ends the process."""
     first: list[float] = []
-    timer = Timer(PATIENCE, print, [UNDER_WAY], {"file": sys.stderr})
-    timer.daemon = True
+    events = SimpleQueue[None]()  # the first signal, and the end of the block
 
     def handle(number: int, frame: FrameType | None) -> None:
         if not first:
             first.append(monotonic())
-            with suppress(RuntimeError):  # there may be no thread left
-                timer.start()
+            events.put(None)
             raise KeyboardInterrupt
         if monotonic() - first[0] > ONCE:
             os._exit(INTERRUPTED)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, handler in before.items():
-        # A shell lets what it starts in the background ignore Ctrl-C.
-        if number == signal.SIGTERM or handler is not signal.SIG_IGN:
-            signal.signal(number, handle)
+    def say() -> None:
+        events.get()
+        try:
+            events.get(timeout=PATIENCE)
+        except Empty:
+            print(UNDER_WAY, file=sys.stderr)
+
+    with suppress(RuntimeError):  # there may be no thread left
+        Thread(target=say, daemon=True).start()
+    try:
+        with _handling(dict.fromkeys((signal.SIGINT, signal.SIGTERM), handle)):
+            yield
+    finally:
+        events.put(None)
+        events.put(None)
+
+
+@contextmanager
+def interrupts_noted(note: Callable[[], None]) -> Iterator[None]:
+    """In the block, a signal that would raise `KeyboardInterrupt` calls `note` instead."""
+
+    def handle(before: Callable[..., None], number: int, frame: FrameType | None) -> None:
+        try:
+            before(number, frame)
+        except KeyboardInterrupt:
+            note()
+
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = current_thread() is main_thread()  # the only one that signals are handled in
+    with _handling({n: partial(handle, h) for n, h in found.items() if ours and callable(h)}):
+        yield
+
+
+@contextmanager
+def _handling(handlers: dict[signal.Signals, Callable[..., None]]) -> Iterator[None]:
+    """Handle signals in the block, but for a Ctrl-C that a shell lets a command ignore."""
+    before = {number: signal.getsignal(number) for number in handlers}
+    for number, handler in handlers.items():
+        if number == signal.SIGTERM or before[number] is not signal.SIG_IGN:
+            signal.signal(number, handler)
     try:
         yield
     finally:
-        timer.cancel()
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for number, old in before.items():
+            signal.signal(number, signal.SIG_DFL if old is None else old)

@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from queue import Empty, SimpleQueue
 
 from pipeline.cluster import Engine, StartError
+from pipeline.interrupts import interrupts_noted
 from pipeline.job.regions import Failure, Task, run_region
 from pipeline.record import Done
 
@@ -35,7 +36,7 @@ class Outcome:
 class Attempts:
     """Regions tried, and again up to `retries` times what may pass; yields one outcome for each.
 
-    Where an interrupt finds it waiting, what threads have begun is done first, and comes, too.
+    At an interrupt, what threads have begun is done first, and comes, too.
     """
 
     def __init__(
@@ -43,28 +44,35 @@ class Attempts:
     ) -> None:
         self._engine, self._new, self._task, self._retries = engine, regions, task, retries
         self._running: dict[_Future, int] = {}
-        self._ended: SimpleQueue[_Future] = SimpleQueue()
+        # None wakes who waits.
+        self._ended: SimpleQueue[_Future | None] = SimpleQueue()
         self._pausing: list[tuple[float, int]] = []  # heap of when to go on, and region
         self._put_off: deque[int] = deque()
         self._alone: int | None = None  # the region that is tried alone now
         self._tries, self._deaths = Counter[int](), Counter[int]()
+        self._interrupted = False
 
     def __iter__(self) -> Iterator[Outcome]:
         try:
-            while True:
-                slots = self._engine.slots()
-                self._fill(slots)
-                if not self._running and not self._pausing:
-                    return
-                future = self._wait(slots)
-                if future is not None and (outcome := self._settle(future)):
-                    yield outcome
-        except KeyboardInterrupt:
-            yield from self._completed()
-            raise
+            with interrupts_noted(self._interrupt):
+                while not self._interrupted:
+                    slots = self._engine.slots()
+                    self._fill(slots)
+                    if not self._running and not self._pausing:
+                        break
+                    future = self._wait(slots)
+                    if future is not None and (outcome := self._settle(future)):
+                        yield outcome
+            if self._interrupted:
+                yield from self._completed()
+                raise KeyboardInterrupt
         finally:
             for future in self._running:
                 future.cancel()
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+        self._ended.put(None)
 
     def _fill(self, slots: int) -> None:
         while len(self._running) < slots and (region := self._next()) is not None:
@@ -84,7 +92,7 @@ class Attempts:
         future.add_done_callback(self._ended.put)
 
     def _wait(self, slots: int) -> _Future | None:
-        """The next that ends, or None when a pause is over before and there is a slot."""
+        """The next that ends; None at an interrupt, or when a pause is over and there is a slot."""
         timeout = None
         if self._pausing and len(self._running) < slots:
             timeout = max(0.0, self._pausing[0][0] - time.monotonic())

@@ -32,6 +32,30 @@ class Finder:
 
 sys.meta_path.insert(0, Finder())
 """
+# Interrupts the process when its first thread has taken a lock of the executor, to hand it the
+# second region; the thread of the executor wants the lock when it has done that region.
+HOLDING = """
+import os, signal, threading
+from concurrent.futures.thread import ThreadPoolExecutor
+
+class Interrupting(threading.Condition):
+    entered = 0
+
+    def __enter__(self):
+        self._lock.__enter__()
+        if threading.current_thread() is threading.main_thread():
+            self.entered += 1
+            if self.entered == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+make = ThreadPoolExecutor.__init__
+
+def made(self, *arguments, **more):
+    make(self, *arguments, **more)
+    self._idle_semaphore._cond = Interrupting(threading.Lock())
+
+ThreadPoolExecutor.__init__ = made
+"""
 KILLS = {"threads": 12, "local": 8}
 INTERRUPTED = "interrupted; the same command goes on where it was"
 WAITING = "interrupted: what is under way is brought to an end first; Ctrl-C again ends at once"
@@ -143,6 +167,11 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     assert f"{REGIONS - 1} computed now" in ended.err
     assert verify(tmp_path / "x.zarr") == []
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_ctrl_c_while_the_first_thread_holds_a_lock_ends_the_job(tmp_path: Path) -> None:
+    ended = Workplace(tmp_path).extract("x.zarr", before=HOLDING).wait()
+    assert (ended.code, ended.err.strip()) == (130, INTERRUPTED)
 
 
 @pytest.mark.parametrize("verb", ["plan", "batches"])
