@@ -12,9 +12,10 @@ import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from runpy import run_path
 
 import pytest
-from conftest import loaded
+from conftest import ROOT, loaded
 
 import pipeline
 
@@ -200,7 +201,7 @@ def test_what_is_pure_imports_only_arithmetic(name: str) -> None:
     assert tops - sys.stdlib_module_names <= PURE_MAY
 
 
-SLOW = {"distributed", "matplotlib", "obstore", "scipy", "dask", "zarr", "h5py", "soundfile"}
+SLOW = {*run_path(str(ROOT / "scripts" / "measure" / "start-up"))["SLOW"]}
 WITHOUT = {
     "import pipeline": SLOW,
     "import pipeline.cli": SLOW | {"numpy", "tqdm", "yaml", "pipeline.features", "pipeline.job"},
