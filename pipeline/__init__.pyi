@@ -1,5 +1,9 @@
+from .features import MFCC as MFCC
+from .features import PCEN as PCEN
 from .features import Axis as Axis
 from .features import Feature as Feature
+from .features import Indices as Indices
+from .features import Levels as Levels
 from .features import MelSpectrogram as MelSpectrogram
 from .features import Spectrogram as Spectrogram
 from .grid import Window as Window
@@ -12,6 +16,7 @@ from .recordings import Recordings as Recordings
 from .recordings import scan as scan
 from .settings import Settings as Settings
 from .training import Batches as Batches
+from .training import statistics as statistics
 from .training import stream as stream
 from .windows import map_windows as map_windows
 from .windows import open_windows as open_windows

@@ -15,6 +15,7 @@ from pipeline.feature_options import parameters_of
 from pipeline.interrupts import INTERRUPTED, interruptible
 from pipeline.options import FEATURE, SOURCES, JobCommand
 from pipeline.terminal import (
+    WINDOWS_BAR,
     looking_bar,
     notice_above_bar,
     progress_bar,
@@ -249,6 +250,22 @@ def verify(out: str, repair: bool, as_json: bool) -> int:
     if found and repair:
         click.echo("marked to be done again: run the command of extract again", err=True)
     return FAILED if found else 0
+
+
+@commands.command()
+@click.argument("out")
+def statistics(out: str) -> None:
+    """Compute mean and standard deviation of each row, and store them.
+
+    Over the valid windows of a finished store, for Batches(normalize=True). A row is a place on
+    every axis but time: a frequency, a coefficient.
+    """
+    from pipeline.training import statistics as find_statistics
+
+    with looking_bar(bar_format=WINDOWS_BAR) as progress:
+        found = find_statistics(out, progress=progress)
+    rows = "1 row" if found.mean.size == 1 else f"{found.mean.size:,} rows"
+    click.echo(f"mean and std of {rows}: {'stored' if found.computed else 'already there'}")
 
 
 @commands.command()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SHOWN = 10  # items of a list
 FILES_BAR = "{n_fmt} of {total_fmt} files looked at, {remaining} left"
+WINDOWS_BAR = "{n_fmt} of {total_fmt} windows read, {remaining} left"
 JOB_BAR = "{percentage:3.0f}%|{bar:20}| {n_fmt} of {total_fmt} windows{postfix}, {remaining} left"
 
 
@@ -73,12 +74,14 @@ def say_status(values: dict[str, Any], as_json: bool) -> None:
 
 
 @contextmanager
-def looking_bar(quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+def looking_bar(
+    quiet: bool = False, bar_format: str = FILES_BAR
+) -> Iterator[Callable[[int, int], None]]:
     """A count of the files looked at, on a terminal, where that takes more than a second."""
     from tqdm import tqdm
 
     hidden = True if quiet else None  # by None, only where there is no terminal
-    with tqdm(disable=hidden, delay=1, leave=False, bar_format=FILES_BAR, file=sys.stderr) as bar:
+    with tqdm(disable=hidden, delay=1, leave=False, bar_format=bar_format, file=sys.stderr) as bar:
 
         def show(done: int, total: int) -> None:
             if not bar.disable:

@@ -38,9 +38,14 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("file_names", "folders", "manifest", "remote_sources", "sources"),
         *("recording", "recordings", "scanning", "blocks"),
     ),
-    "kernels": ("frames", "padding", "placement", "power", "mel", "scale"),
+    "kernels": (
+        *("frames", "padding", "placement", "power", "mel", "scale"),
+        *("cepstrum", "gaincontrol", "welch", "bands", "soundscape", "halves", "moments"),
+    ),
     "features": (
-        *("plain_values", "feature", "spectrogram", "melspectrogram"),
+        *("plain_values", "feature", "spectrogram"),
+        *("melparameters", "melsums", "melspectrogram", "mfcc", "pcen"),
+        *("window_by_window", "levels", "indices"),
         *("computation", "registry", "identity"),
     ),
     "labels": ("values", "files", "joining"),
@@ -51,7 +56,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "store": (
         *("encoding", "schema", "shards", "store"),
         *("zarr_arrays", "zarr_group", "zarr_store", "remote_store"),
-        *("hdf5_files", "hdf5_store", "opening", "packing"),
+        *("hdf5_files", "hdf5_store", "attaching", "opening", "packing"),
     ),
     "locks": ("processes", "lease", "object_lease", "lock"),
     "cluster": (
@@ -62,7 +67,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("identity", "plan", "projection", "begun", "preflight", "setup", "regions"),
         *("retry", "report", "execution", "extraction", "verification", "status"),
     ),
-    "training": ("order", "batches", "streaming"),
+    "training": ("order", "normalization", "batches", "row_statistics", "streaming"),
     "views": ("plots",),
     "demo": (),
     "runfile": (),
@@ -105,7 +110,10 @@ DOORS = {
     "click": {"options", "terminal", "cli"},
     "tqdm": {"terminal"},
     "matplotlib": {"views.plots"},
-    "scipy": {"kernels.frames", "kernels.power", "kernels.mel"},
+    "scipy": {
+        *("kernels.frames", "kernels.power", "kernels.mel", "kernels.cepstrum"),
+        *("kernels.gaincontrol", "kernels.welch"),
+    },
 }
 
 EXPORTING = [

@@ -49,6 +49,7 @@ OPTIONS = {
     "extract": [*JOB_OPTIONS, "--overwrite", "--quiet", "--performance-report"],
     "status": ["--json"],
     "verify": ["--repair", "--json"],
+    "statistics": [],
     "pack": [],
     "info": ["--json"],
     "batches": ["--batch-size", "--shuffle", "--seed", "--limit"],

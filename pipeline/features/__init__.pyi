@@ -15,7 +15,11 @@ from .identity import identify as identify
 from .identity import is_same as is_same
 from .identity import other_code as other_code
 from .identity import without_defaults as without_defaults
+from .indices import Indices as Indices
+from .levels import Levels as Levels
 from .melspectrogram import MelSpectrogram as MelSpectrogram
+from .mfcc import MFCC as MFCC
+from .pcen import PCEN as PCEN
 from .plain_values import array_digest as array_digest
 from .registry import FEATURES as FEATURES
 from .registry import find_feature as find_feature

@@ -12,10 +12,21 @@ from typing import Any
 
 from pipeline.checks import reject_unknown
 from pipeline.features.feature import Feature, check_feature
+from pipeline.features.indices import Indices
+from pipeline.features.levels import Levels
 from pipeline.features.melspectrogram import MelSpectrogram
+from pipeline.features.mfcc import MFCC
+from pipeline.features.pcen import PCEN
 from pipeline.features.spectrogram import Spectrogram
 
-FEATURES: dict[str, Any] = {"spectrogram": Spectrogram, "melspectrogram": MelSpectrogram}
+FEATURES: dict[str, Any] = {
+    "spectrogram": Spectrogram,
+    "melspectrogram": MelSpectrogram,
+    "mfcc": MFCC,
+    "pcen": PCEN,
+    "levels": Levels,
+    "indices": Indices,
+}
 
 
 def registered_name(feature: object) -> str | None:

@@ -22,7 +22,7 @@ from pipeline.locks import Holder, Lock
 from pipeline.process import ANY, numerics_class, other_numerics
 from pipeline.record import CommonFiles, Done, Failed, Record, State, power_lost
 from pipeline.share import Share
-from pipeline.store import Encoding, Store, check_small_files, is_whole
+from pipeline.store import Encoding, Store, check_small_files, common_files, is_whole
 
 
 class Execution:
@@ -86,7 +86,12 @@ class Execution:
             return holds(entry.files) and (not doubtful(entry) or all(whole))
 
         self._state = self._record.state(len(self._ours), in_place)
-        if self._record.damaged() or not self._small_files_hold():
+        damaged = self._record.damaged()
+        if not damaged and (finished := self._record.read_finished()):
+            self._state.common_files = common_files(self._store, finished)
+            if finished.attached and not self._state.done.all():
+                self._state.common_files = None  # made anew, it has nothing of what was attached
+        if damaged or not self._small_files_hold():
             self._state.common_files = None  # what makes them anew repairs the record, too
         self._reached = self._count()
 

@@ -10,7 +10,14 @@ from pipeline.layout import Layout
 from pipeline.locks import Holder, holders
 from pipeline.record import Record, State
 from pipeline.share import Share
-from pipeline.store import Store, check_format, check_small_files, open_store
+from pipeline.store import (
+    STATISTICS,
+    Store,
+    check_common_files,
+    check_format,
+    check_small_files,
+    open_store,
+)
 
 
 def status_of(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -85,6 +92,7 @@ def info_of(path: str | os.PathLike[str]) -> dict[str, Any]:
         "coordinates": coordinates,
         "labels": None if labels is None else _count(labels),
         "classes": None if classes is None else [str(name) for name in classes],
+        "statistics": [name for name in STATISTICS if store.get(name) is not None],
         "regions": recorded["regions"],
         "masked_windows": int((~valid).sum()) if recorded["finished"] else None,
         "samplerate": int(attrs["samplerate"]),
@@ -111,14 +119,15 @@ def _of_record(store: Store) -> dict[str, Any]:
     done = n_regions = job["regions"]
     finished = record.read_finished()
     if finished is not None:
-        small_files, numerics = finished.files, finished.numerics
+        check_common_files(store, finished)
+        numerics = finished.numerics
     else:
         state = record.state(n_regions)
         if state.common_files is None:
             raise ValueError(f"{store.path} is marked to be made anew; run extract again")
-        small_files, done = state.settled_files(store.written_last), int(state.done.sum())
+        check_small_files(store, state.settled_files(store.written_last))
+        done = int(state.done.sum())
         numerics = state.windows_by_class(Layout.from_json(job["identity"]["layout"]))
-    check_small_files(store, small_files)
     return {
         "finished": finished is not None,
         "regions": {"done": done, "of": n_regions},

@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from pipeline.layout import Layout
 from pipeline.locks import locked
 from pipeline.paths import StoredFile, remove
 from pipeline.record import Done, Failed, Invalidated, Record, State
-from pipeline.store import Store, check_format, open_store
+from pipeline.store import Store, check_format, common_files, open_store
 
 AT_ONCE = 8  # files read at a time, so that a disk has something to do
 # What writers leave that are at work, or were killed; going on removes it.
@@ -85,6 +86,7 @@ class _Verification:
     def __init__(self, store: Store, record: Record, layout: Layout) -> None:
         self._store, self._record, self._layout = store, record, layout
         self._finished, self._logs = record.finished(), record.logs()
+        self._attached: set[str] = set()  # names of files that are, or were to be, attached
         self._state = State.of(layout.n_regions)
         # By region, the place of the last line that says it is stored.
         self._last = np.full((layout.n_regions, 2), -1)
@@ -93,7 +95,7 @@ class _Verification:
 
     def damages(self) -> Iterator[Damage]:
         yield from (Damage(file, "changed") for file in self._read_lines())
-        common = [*self._of_common_files()]
+        common = self._of_common_files()
         yield from common
         self._opens = not common
         yield from self._of_files(self._files_of_regions())
@@ -111,7 +113,15 @@ class _Verification:
                 self._state.add(entry)
             if isinstance(entry, Done):
                 self._last[entry.region] = place
+        self._read_finished()
         return [*damaged]
+
+    def _read_finished(self) -> None:
+        """Take in which common files a finished store has, with what is attached to it."""
+        with suppress(ValueError):  # a damage of its own
+            if finished := self._record.read_finished():
+                self._state.common_files = common_files(self._store, finished)
+                self._attached = {file.name for file in finished.attached}
 
     def _files_of_regions(self) -> Iterator[StoredFile]:
         """Those of all regions that are stored."""
@@ -120,17 +130,18 @@ class _Verification:
             if isinstance(entry, Done) and tuple(self._last[entry.region]) == place:
                 yield from entry.files
 
-    def _of_common_files(self) -> Iterator[Damage]:
+    def _of_common_files(self) -> list[Damage]:
         store, files = self._store, self._state.common_files
         if files is None:
-            yield Damage(str(store.path), "stale")
-            return
+            return [Damage(str(store.path), "stale")]
         settled = {*self._state.settled_files(store.written_last, self._finished)}
         looked_at = (f for f in files if f in settled or not store.locate(f.name).exists())
         found = [*self._of_files(looked_at)]
-        yield from found
         if settled and not found and store.is_renamed():
-            yield Damage(str(store.path), "renamed")
+            return [Damage(str(store.path), "renamed")]
+        self._read_finished()
+        attached = found and self._state.common_files != files  # meanwhile
+        return self._of_common_files() if attached else found
 
     def _of_files(self, files: Iterable[StoredFile]) -> Iterator[Damage]:
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -168,11 +179,16 @@ class _Verification:
         known = {file.name for file in files}
         # What a writer leaves that is at work, or was killed; and what the last step writes.
         passing = () if self._finished else (UNFINISHED,)
+        found = []
         for name in store.files():
             if name in known or store.windows_of(name, self._layout) is not None:
                 continue
             unfinished = not self._finished and name.startswith(store.written_last)
             if not (unfinished or name.endswith(passing)):
+                found.append(name)
+        self._read_finished()  # again, for what has been attached since
+        for name in found:
+            if name not in self._attached:
                 yield Damage(str(store.locate(name)), "foreign")
 
 
@@ -218,10 +234,18 @@ def _mark(store: Store, found: list[Damage]) -> None:
     own = {str(path) for path in record.files()}
     others = [item for item in found if item.region is None and item.kind != "foreign"]
     if regions or others:
+        made = _has_attached(record) or any(item.file not in own for item in others)
         record.reopen()
         record.drop_damaged_lines()
-        made = any(item.file not in own for item in others)
         record.add(Invalidated(tuple(regions), made))
     for name in [*store.files()] if foreign else ():
         if str(store.locate(name)) in foreign and store.owns(name):
             remove(store.locate(name))
+
+
+def _has_attached(record: Record) -> bool:
+    """Whether there is, or may be in part, what the job does not make."""
+    with suppress(ValueError):
+        finished = record.read_finished()
+        return finished is not None and bool(finished.attached)
+    return False

@@ -59,14 +59,24 @@ class Frames:
         view = np.lib.stride_tricks.sliding_window_view(windows, self.frame_length, axis=1)
         return view[:, :: self.hop_length][:, : self.n_frames]
 
-    def prepared(self, frames: Floats) -> Floats:
-        """Frames before they are tapered."""
+    def detrended(self, frames: Floats) -> Floats:
+        """Frames without their mean, or their trend."""
         if self.detrend == "constant":
-            frames = np.asarray(frames - frames.mean(axis=-1, keepdims=True))
-        elif self.detrend == "linear":
+            return np.asarray(frames - frames.mean(axis=-1, keepdims=True))
+        if self.detrend == "linear":
             from scipy.signal import detrend
 
-            frames = np.asarray(detrend(frames, axis=-1, type="linear"), frames.dtype)
+            return np.asarray(detrend(frames, axis=-1, type="linear"), frames.dtype)
+        return frames
+
+    def energies(self, frames: Singles) -> Singles:
+        """Of each frame, before it is pre-emphasized and tapered."""
+        detrended = self.detrended(frames)
+        return np.asarray(np.sum(detrended * detrended, axis=-1))
+
+    def prepared(self, frames: Floats) -> Floats:
+        """Frames before they are tapered."""
+        frames = self.detrended(frames)
         if not self.preemphasis:
             return frames
         before = np.concatenate([frames[..., :1], frames[..., :-1]], axis=-1)

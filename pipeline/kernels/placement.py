@@ -16,8 +16,8 @@ Context = Literal["recording", "window"]
 class Placement:
     """Where frames lie: as those of the whole recording, or of each window as a clip of its own.
 
-    Frame j is centred at ``j * hop_length``, begins there, or is centred half a hop later. With
-    `beside`, so many frames before and after those of the window are cut too.
+    Frame j is centred at ``j * hop_length``, begins there, or is centred half a hop later. So many
+    frames `before` and `after` those of the window are cut too.
     """
 
     frames: Frames
@@ -25,7 +25,8 @@ class Placement:
     pad_mode: PadMode = "constant"
     context: Context = "recording"
     last_frame: bool = True
-    beside: int = 0
+    before: int = 0
+    after: int = 0
 
     @property
     def n_frames(self) -> int:
@@ -33,7 +34,12 @@ class Placement:
         n, hop = self.frames.n_samples, self.frames.hop_length
         if self.context == "recording" or not self.last_frame:
             return n // hop
-        return int(self._complete(np.array(n)))
+        return max(0, int(self._complete(np.array(n))))
+
+    @property
+    def n_cut(self) -> int:
+        """Frames that are cut: those of a window, and those before and after them."""
+        return self.before + self.n_frames + self.after
 
     @property
     def middles(self) -> Floats:
@@ -59,8 +65,8 @@ class Placement:
         """Samples before and after a window that its frames are cut from, or mirrored in."""
         hop, n, lead = self.frames.hop_length, self.frames.n_samples, self._lead
         behind = (self.n_frames - 1) * hop + self.frames.frame_length - lead - n
-        more = self.beside * hop
-        return max(0, lead, behind) + more, max(0, behind, lead + 1 - n) + more
+        before, after = max(0, lead, behind), max(0, behind, lead + 1 - n)
+        return before + self.before * hop, after + self.after * hop
 
     def _complete(self, n_samples: Counts) -> Counts:
         """How many frames so many samples have, with what is padded."""
@@ -74,10 +80,10 @@ class Placement:
 
         Counted from the first that is cut.
         """
-        before, n = self.margins[0], self.n_frames + 2 * self.beside
-        first = self.beside - (before - inside[:, 0]) // self.frames.hop_length
-        last = self.beside + self._complete(inside[:, 1] - before)
-        return np.clip(np.stack([first, last], axis=1), 0, n)
+        margin = self.margins[0]
+        first = self.before - (margin - inside[:, 0]) // self.frames.hop_length
+        last = self.before + self._complete(inside[:, 1] - margin)
+        return np.clip(np.stack([first, last], axis=1), 0, self.n_cut)
 
     def cut(self, rows: Singles, inside: Counts) -> Singles:
         """The frames (window, frame, sample) of windows with their margins."""
@@ -87,9 +93,7 @@ class Placement:
             alone[:, before : before + rows.shape[1]] = rows
             rows, inside = alone, inside + before
         rows = padded(rows, inside, self.pad_mode)
-        hop, first = (
-            self.frames.hop_length,
-            before - self._lead - self.beside * self.frames.hop_length,
-        )
+        hop = self.frames.hop_length
+        first = before - self._lead - self.before * hop
         view = np.lib.stride_tricks.sliding_window_view(rows, self.frames.frame_length, axis=1)
-        return view[:, first::hop][:, : self.n_frames + 2 * self.beside]
+        return view[:, first::hop][:, : self.n_cut]

@@ -32,7 +32,7 @@ class Scale:
     def floor(self) -> float:
         """The value of silence."""
         values = np.empty((1, 1, 64), np.float32)
-        self.apply(np.zeros_like(values), np.array([64]), values)
+        self.apply(np.zeros_like(values), np.array([[0, 64]]), values)
         return float(values[0, 0, 0])
 
     @property
@@ -45,23 +45,24 @@ class Scale:
         """Of a natural logarithm of the sums."""
         return FACTORS["db"] * 2 / self.exponent
 
-    def apply(self, sums: Singles, n_frames: Counts, out: Singles) -> None:
+    def apply(self, sums: Singles, own: Counts, out: Singles) -> None:
         """Write the values (window, band, frame) of sums (band, window, frame), which are lost.
 
-        The loudest of a window is looked for in its first `n_frames` alone.
+        The loudest of a window is looked for in its `own` frames alone: of each window the first
+        and the one after the last.
         """
         least = 0 if self.output == "power" else self.amin
         np.clip(sums, np.float32(least), np.finfo(np.float32).max, out=sums)
         if self.output != "power":
             np.log(sums, out=sums)
-            self._relate(sums, n_frames)
+            self._relate(sums, own)
         result = out.swapaxes(0, 1)
         if (self.mean, self.std) == (0, 1):
             result[...] = sums
         else:
             np.multiply(sums - np.float32(self.mean), np.float32(1 / self.std), out=result)
 
-    def _relate(self, values: Singles, n_frames: Counts) -> None:
+    def _relate(self, values: Singles, own: Counts) -> None:
         """Natural logarithms in the units of the output, related to the loudest of each window."""
         factor = self._decibel if self.output == "db" else FACTORS[self.output]
         if factor != 1:
@@ -70,7 +71,8 @@ class Scale:
             values -= np.float32(math.log(max(self.amin, self.ref)) * factor)
         if self.ref != "max" and self.top_db is None:
             return
-        loudest = [values[:, i, : max(1, n)].max() for i, n in enumerate(n_frames.tolist())]
+        spans = [slice(first, max(first + 1, stop)) for first, stop in own.tolist()]
+        loudest = [values[:, window, frames].max() for window, frames in enumerate(spans)]
         highest = np.array(loudest, np.float32)[:, None]
         if self.ref == "max":
             values -= highest

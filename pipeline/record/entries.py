@@ -11,7 +11,12 @@ from pipeline.paths import StoredFile
 Unreadable = tuple[int, int, str, str]  # first window, the one after the last, path, reason
 STORED_AS = {"common": "made"}  # fields that JSON has under another name
 # What tuples are of, in fields that JSON has as lists.
-ELEMENTS: dict[str, Any] = {"files": StoredFile._make, "unreadable": tuple, "regions": int}
+ELEMENTS: dict[str, Any] = {
+    "files": StoredFile._make,
+    "attached": StoredFile._make,
+    "unreadable": tuple,
+    "regions": int,
+}
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ class Finished:
     fingerprint: str  # of the job
     files: tuple[StoredFile, ...]  # the common ones
     numerics: dict[str, int]  # how many windows each numerics class has computed
+    attached: tuple[StoredFile, ...] = ()  # the common ones once variables are attached
 
 
 def entry_of(values: Mapping[str, Any]) -> Entry:

@@ -1,4 +1,7 @@
+from .attaching import attach as attach
+from .attaching import common_files as common_files
 from .encoding import Encoding as Encoding
+from .opening import check_common_files as check_common_files
 from .opening import check_format as check_format
 from .opening import check_small_files as check_small_files
 from .opening import is_whole as is_whole
@@ -8,6 +11,7 @@ from .opening import open_store as open_store
 from .packing import pack as pack
 from .schema import COORDINATE_CHUNK as COORDINATE_CHUNK
 from .schema import FORMAT as FORMAT
+from .schema import STATISTICS as STATISTICS
 from .schema import Contents as Contents
 from .schema import Variable as Variable
 from .schema import check_axes as check_axes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import SEEK_END, SEEK_SET, FileIO
@@ -53,12 +53,19 @@ class Stored:
 def fill_master(file: h5py.File, contents: Contents, parts: Sequence[str]) -> None:
     """Write all but the features, which the parts are to hold, one a region."""
     file.attrs.update(contents.attrs)
-    for name, variable in contents.variables.items():
-        if name == "features":
-            _create_virtual(file, variable, contents.layout, parts)
-        else:
-            _create_dataset(file, name, variable)
-    _attach_scales(file, {name: item.dims for name, item in contents.variables.items()})
+    small = dict(contents.variables)
+    features = small.pop("features")
+    _create_virtual(file, features, contents.layout, parts)
+    add_variables(file, small, {"features": features.dims})
+
+
+def add_variables(
+    file: h5py.File, variables: Mapping[str, Variable], dims: Mapping[str, tuple[str, ...]] = {}
+) -> None:
+    """Add small variables to a master, and scales to them and to what else has dimensions."""
+    for name, variable in variables.items():
+        _create_dataset(file, name, variable)
+    _attach_scales(file, {**dims, **{name: item.dims for name, item in variables.items()}})
 
 
 def _create_virtual(
@@ -87,13 +94,15 @@ def _create_dataset(file: h5py.File, name: str, variable: Variable) -> None:
     import h5py
 
     text = variable.dtype == object
-    length = max(1, min(COORDINATE_CHUNK, variable.shape[0]))
+    chunks = None  # a single value has none
+    if variable.shape:
+        chunks = (max(1, min(COORDINATE_CHUNK, variable.shape[0])), *variable.shape[1:])
     dataset = file.create_dataset(
         name,
         variable.shape,
         h5py.string_dtype() if text else variable.dtype,
-        chunks=(length, *variable.shape[1:]),
-        fletcher32=not text,
+        chunks=chunks,
+        fletcher32=bool(chunks) and not text,
     )
     dataset.attrs.update(variable.attrs)
     if variable.values is not None:
@@ -135,10 +144,11 @@ def values_of(file: h5py.File, name: str, start: int, stop: int | None) -> Array
         return None
     dataset = file[name]
     text = dataset.dtype == object
-    return np.asarray((dataset.asstr() if text else dataset)[start:stop])
+    values = dataset.asstr() if text else dataset
+    return np.asarray(values[start:stop] if dataset.shape else values[()])
 
 
-def _attach_scales(file: h5py.File, dims: dict[str, tuple[str, ...]]) -> None:
+def _attach_scales(file: h5py.File, dims: Mapping[str, tuple[str, ...]]) -> None:
     """Name the dimensions of datasets, and attach the coordinates that belong to them.
 
     netCDF looks for a dimension under its name: one that has no coordinate there gets a

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from pipeline.layout import Layout
 from pipeline.paths import (
     StoredFile,
     aside_of,
+    flush,
     in_place,
     put_in_place,
     remove,
@@ -37,8 +38,15 @@ from pipeline.paths import (
 )
 from pipeline.record import SameJob
 from pipeline.store.encoding import Array, Encoding
-from pipeline.store.hdf5_files import Stored, create_features, fill_master, values_of, written
-from pipeline.store.schema import Contents
+from pipeline.store.hdf5_files import (
+    Stored,
+    add_variables,
+    create_features,
+    fill_master,
+    values_of,
+    written,
+)
+from pipeline.store.schema import Contents, Variable
 from pipeline.store.store import Holds, Region, Store
 
 MASTER = "master"
@@ -51,7 +59,7 @@ class Hdf5Store(Store):
 
     path: Path
     record_folder: Path
-    written_last = MASTER
+    written_last = root = MASTER
 
     def __init__(self, path: Path, parts: Path | None = None, job: SameJob | None = None) -> None:
         self.path, self.job = path, job
@@ -113,6 +121,10 @@ class Hdf5Store(Store):
             _, *names = (dim.label for dim in file["features"].dims)
             return {name: str(file[name].attrs["units"]) for name in names}
 
+    def units(self) -> str:
+        with _open(self.path) as file:
+            return str(file["features"].attrs["units"])
+
     def files(self) -> Iterator[str]:
         if self.path.exists():
             yield MASTER
@@ -167,6 +179,15 @@ class Hdf5Store(Store):
         with put_in_place(self.path) as aside:
             shutil.copyfile(self.path, aside)
             yield Hdf5Store(aside, self.parts)
+
+    @contextmanager
+    def attaching(self, variables: Mapping[str, Variable]) -> Iterator[list[StoredFile]]:
+        with put_in_place(self.path) as aside:
+            shutil.copyfile(self.path, aside)
+            with written(aside, "r+") as (file, _):
+                add_variables(file, variables)
+            flush([aside])
+            yield [stored_file(aside, MASTER)]
 
     def is_renamed(self) -> bool:
         # Other programs find the parts by the names that the master has of them.

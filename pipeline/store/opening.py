@@ -9,7 +9,8 @@ from typing import Any
 
 from pipeline.layout import Layout
 from pipeline.paths import RemotePath, StoredFile, is_remote, stored_file
-from pipeline.record import Record, SameJob
+from pipeline.record import Finished, Record, SameJob
+from pipeline.store.attaching import common_files
 from pipeline.store.hdf5_store import Hdf5Store
 from pipeline.store.remote_store import RemoteStore
 from pipeline.store.schema import FORMAT
@@ -86,11 +87,23 @@ def open_finished(path: str | os.PathLike[str]) -> Store:
         raise ValueError(
             f"{path} is not finished: {done} of {regions} regions are done; run extract again"
         )
-    check_small_files(store, finished.files)
+    check_common_files(store, finished)
     store.check()
     store.job = SameJob(record, finished.fingerprint)
     store.job.check()
     return store
+
+
+def check_common_files(store: Store, finished: Finished) -> None:
+    """Refuse a finished store whose common files are not as they were recorded."""
+    files = common_files(store, finished)
+    try:
+        check_small_files(store, files)
+    except OSError:
+        now = Record(store.record_folder).read_finished()
+        if now is None or common_files(store, now) == files:
+            raise
+        check_common_files(store, now)  # variables have been attached since
 
 
 def check_small_files(store: Store, files: Sequence[StoredFile]) -> None:

@@ -13,8 +13,12 @@ from pipeline.store.encoding import Array, Encoding
 
 FORMAT = 6  # of what is stored; another version of this package may have another
 COORDINATE_CHUNK = 65536
+STATISTICS = "mean", "std"  # attached to a store that is finished
 # Variables that any store may have, beside the axes of its features.
-NAMES = ("features", "label", "class", "recording", "start", "n_samples", "valid", "source")
+NAMES = (
+    *("features", "label", "class", "recording", "start", "n_samples", "valid", "source"),
+    *STATISTICS,
+)
 
 
 @dataclass(frozen=True)

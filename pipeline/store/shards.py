@@ -264,7 +264,12 @@ def _sum_up(checksums: Sequence[Piece], end: bytes) -> int:
     That of the whole file would be the same for all shards of the same lengths, as each
     piece ends with its own CRC-32C.
     """
-    return int(google_crc32c.value(b"".join([*checksums, end])))
+    return checksum_of(b"".join([*checksums, end]))
+
+
+def checksum_of(data: bytes | Array) -> int:
+    """The CRC-32C of all of it."""
+    return int(google_crc32c.value(data))
 
 
 def own_checksum(data: bytes) -> int:
@@ -273,7 +278,7 @@ def own_checksum(data: bytes) -> int:
 
 
 def _checksum(data: bytes | Array) -> bytes:
-    return int(google_crc32c.value(data)).to_bytes(CHECKSUM_BYTES, "little")
+    return checksum_of(data).to_bytes(CHECKSUM_BYTES, "little")
 
 
 def _data_of(data: Bytes) -> Bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from pipeline.layout import Layout
 from pipeline.paths import AnyPath, StoredFile, stored_file
 from pipeline.record import SameJob
 from pipeline.store.encoding import Array, Encoding
-from pipeline.store.schema import Contents
+from pipeline.store.schema import Contents, Variable
 
 Holds = Callable[[tuple[StoredFile, ...]], bool]
 
@@ -36,6 +36,7 @@ class Store(ABC):
     record_folder: AnyPath
     job: SameJob | None  # whose store it must still be when features are read
     written_last: str  # the common files that `finishing` writes have names that begin so
+    root: str  # name of the common file that says which variables there are
 
     @property
     def packed(self) -> bool:
@@ -79,6 +80,10 @@ class Store(ABC):
     @abstractmethod
     def axes(self) -> dict[str, str]:
         """Names of the axes of the features of a window, in order, and their units."""
+
+    @abstractmethod
+    def units(self) -> str:
+        """Units of the features."""
 
     @abstractmethod
     def files(self) -> Iterator[str]:
@@ -141,6 +146,16 @@ class Store(ABC):
     @abstractmethod
     def finishing(self) -> AbstractContextManager[Store]:
         """Fill `valid` of the store that is yielded; it is in place when the block ends."""
+
+    @abstractmethod
+    def attaching(
+        self, variables: Mapping[str, Variable]
+    ) -> AbstractContextManager[list[StoredFile]]:
+        """Add small variables, with their values, of names that are not there yet.
+
+        Yields the files that come, or are replaced. They are in place when the block ends, the
+        root last: until then, and if it does not come to that, the store is as it was.
+        """
 
     def is_renamed(self) -> bool:
         """Whether its files look for each other under another name."""

@@ -1,13 +1,14 @@
 """The arrays of a Zarr group, made by zarr, and `Shards` as the metadata describe them."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import zarr
 import zarr.errors
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
+from zarr.storage import MemoryStore
 
 from pipeline.layout import Layout
 from pipeline.paths import AnyPath
@@ -27,7 +28,24 @@ def create_group(store: Any, contents: Contents) -> None:
     group = zarr.create_group(store, zarr_format=3, attributes=dict(contents.attrs))
     with all_chunks():
         for name, variable in contents.variables.items():
-            _create_array(group, name, variable, contents.layout)
+            options = _of_features(contents.layout) if name == "features" else _of_small(variable)
+            _create_array(group, name, variable, options)
+    _consolidate(store)
+
+
+def files_of(variables: Mapping[str, Variable]) -> dict[str, bytes]:
+    """The files of a group of small arrays, by name."""
+    files: dict[str, Any] = {}
+    store = MemoryStore(files)
+    group = zarr.create_group(store, zarr_format=3)
+    with all_chunks():
+        for name, variable in variables.items():
+            _create_array(group, name, variable, _of_small(variable))
+    _consolidate(store)
+    return {name: data.to_bytes() for name, data in files.items()}
+
+
+def _consolidate(store: Any) -> None:
     with warnings.catch_warnings():
         # xarray, zarr-python, zarrs and tensorstore all read it; zarr warns that
         # other programs may not, and those then read the arrays' own.
@@ -35,16 +53,23 @@ def create_group(store: Any, contents: Contents) -> None:
         zarr.consolidate_metadata(store)
 
 
-def _create_array(group: zarr.Group, name: str, variable: Variable, layout: Layout) -> None:
-    length = max(1, min(COORDINATE_CHUNK, variable.shape[0]))
-    options: dict[str, Any] = {"chunks": (length, *variable.shape[1:]), "compressors": CHECKED}
-    if name == "features":
-        options = {
-            "chunks": (layout.chunk, *layout.shape),
-            "shards": (layout.shard, *layout.shape),
-            "compressors": _compressors(layout.compression, variable.dtype.itemsize),
-            "fill_value": Encoding.of(layout).fill_value,
-        }
+def _of_small(variable: Variable) -> dict[str, Any]:
+    lengths = [max(1, min(COORDINATE_CHUNK, length)) for length in variable.shape[:1]]
+    return {"chunks": (*lengths, *variable.shape[1:]), "compressors": CHECKED}
+
+
+def _of_features(layout: Layout) -> dict[str, Any]:
+    return {
+        "chunks": (layout.chunk, *layout.shape),
+        "shards": (layout.shard, *layout.shape),
+        "compressors": _compressors(layout.compression, np.dtype(layout.dtype).itemsize),
+        "fill_value": Encoding.of(layout).fill_value,
+    }
+
+
+def _create_array(
+    group: zarr.Group, name: str, variable: Variable, options: dict[str, Any]
+) -> None:
     array = group.create_array(
         name,
         shape=variable.shape,

@@ -3,7 +3,7 @@
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.layout import Layout
-from pipeline.paths import PathT, StoredFile, stored_file
+from pipeline.paths import PathT, StoredFile, flush, stored_file
 from pipeline.record import SameJob
 from pipeline.store.encoding import Array, Encoding
-from pipeline.store.schema import NAMES, Contents
-from pipeline.store.shards import Piece, Shards, own_checksum
+from pipeline.store.schema import NAMES, Contents, Variable
+from pipeline.store.shards import Piece, Shards, checksum_of, own_checksum
 from pipeline.store.store import Holds, Region, Store
 
 METADATA = "zarr.json"
@@ -30,6 +30,7 @@ class ZarrGroup(Store, Generic[PathT]):
     path: PathT
     record_folder: PathT
     written_last = "valid/"
+    root = METADATA
 
     def __init__(
         self, path: PathT, job: SameJob | None = None, shards: Shards | None = None
@@ -134,12 +135,16 @@ class ZarrGroup(Store, Generic[PathT]):
         if shard is None and not self.tells_damage(name):
             return stored_file(path, name)
         if shard is None:
-            data = path.read_bytes()
-            return StoredFile(name, len(data), own_checksum(data))
+            return self._file_of(name, path.read_bytes())
         # Not as the metadata of the array say, which may be damaged.
         sizes = layout.n_windows, layout.shape, Encoding.of(layout), layout.chunk, layout.shard
         checksum = Shards(self.path / "features", *sizes, layout.compression).checksum(shard)
         return StoredFile(name, path.stat().st_size, checksum)
+
+    def _file_of(self, name: str, data: bytes) -> StoredFile:
+        """A file of no features, of which all is known."""
+        checksum = own_checksum(data) if self.tells_damage(name) else checksum_of(data)
+        return StoredFile(name, len(data), checksum)
 
     def file_of(self, window: int) -> str:
         return f"features/{self.shards.name_of(window // self.shard)}"
@@ -154,6 +159,10 @@ class ZarrGroup(Store, Generic[PathT]):
             _, *names = group["features"].metadata.dimension_names
             return {name: str(group[name].attrs["units"]) for name in names}
 
+    def units(self) -> str:
+        with self.translated():
+            return str(self._group()["features"].attrs["units"])
+
     def fill(self, name: str, start: int, values: Array) -> None:
         from pipeline.store.zarr_arrays import all_chunks
 
@@ -163,9 +172,12 @@ class ZarrGroup(Store, Generic[PathT]):
     def get(self, name: str, start: int = 0, stop: int | None = None) -> Array | None:
         with self.translated():
             try:
-                group = self._group()
-                return np.asarray(group[name][start:stop]) if name in group else None
-            except (ValueError, RuntimeError) as error:  # of its codecs
+                # What is being attached may be there in part: the root says what counts.
+                if name not in _members(self._root()):
+                    return None
+                array = self._group()[name]
+                return np.asarray(array[start:stop] if array.ndim else array[...])
+            except (ValueError, LookupError, RuntimeError) as error:  # of its codecs, too
                 raise OSError(
                     f"{self.locate(name)} is damaged: {error}; verify --repair and extract again "
                     f"make it anew"
@@ -194,6 +206,24 @@ class ZarrGroup(Store, Generic[PathT]):
 
         with self.translated():
             return shards_of(self.path / "features", self._group()["features"])
+
+    @contextmanager
+    def attaching(self, variables: Mapping[str, Variable]) -> Iterator[list[StoredFile]]:
+        from pipeline.store.zarr_arrays import files_of
+
+        files, root = files_of(variables), self._root()
+        _members(root).update(_members(json.loads(files.pop(METADATA))))
+        files[METADATA] = json.dumps(root, indent=2).encode()
+        yield [self._file_of(name, data) for name, data in files.items()]
+        for name, data in files.items():
+            if name == METADATA:
+                flush(self.locate(other) for other in files if other != METADATA)
+            self.put(name, [data])
+
+    def _root(self) -> dict[str, Any]:
+        with self.translated():
+            found: dict[str, Any] = json.loads(self.locate(METADATA).read_bytes())
+            return found
 
     def finishing(self) -> AbstractContextManager[Store]:
         return nullcontext(self)  # nobody reads `valid` before the job is finished
@@ -247,3 +277,9 @@ def _shard_of(name: str, layout: Layout) -> int | None:
     """Which shard a file is, if it is one."""
     found = re.fullmatch(r"features/c\.(0|[1-9]\d{0,15})" + r"\.0" * len(layout.shape), name)
     return int(found[1]) if found and int(found[1]) < layout.n_shards else None
+
+
+def _members(root: dict[str, Any]) -> dict[str, Any]:
+    """Metadata of the arrays of a group, by name, as its own metadata repeat them."""
+    found: dict[str, Any] = root["consolidated_metadata"]["metadata"]
+    return found

@@ -79,7 +79,12 @@ class ZarrStore(ZarrGroup[Path]):
 
     def put(self, name: str, pieces: list[Piece]) -> None:
         path = self.locate(name)
-        put_lines(path, pieces, beside=path.parent)
+        if name.startswith("features/"):
+            put_lines(path, pieces, beside=path.parent)
+            return
+        path.parent.mkdir(exist_ok=True)
+        # In a finished store, what a killed process has left would be damage.
+        put_lines(path, pieces, beside=self.path)
 
 
 @contextmanager

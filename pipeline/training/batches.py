@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pipeline.checks import whole
 from pipeline.process import Recycled, cores, keep_freed_memory
 from pipeline.store import Store, open_finished
+from pipeline.training.normalization import Normalization
 from pipeline.training.order import Indices, Order
 
 Array = npt.NDArray[Any]
@@ -54,6 +55,10 @@ class Batches:
         order, but those of a shard come no further apart than the windows of
         `mix` shards. If not given, each window is read by itself, and all are
         shuffled.
+    normalize : bool
+        Each value less the mean of its row, in units of that row's standard
+        deviation, as `statistics` has stored them; 1 in place of a deviation
+        of 0. X is float32 then, whatever the store's dtype.
     prefetch_bytes : int
         The most to read ahead while the caller works; at least one batch, or,
         with `mix`, the next shards to be mixed.
@@ -71,7 +76,8 @@ class Batches:
     FileNotFoundError
         If there is no store.
     ValueError
-        If it is not finished, or `batch_size` is not allowed.
+        If it is not finished, or `batch_size` is not allowed, or `normalize`
+        asks for what `statistics` has not computed yet.
 
     Notes
     -----
@@ -88,6 +94,7 @@ class Batches:
         drop_last: bool = False,
         *,
         mix: int | None = None,
+        normalize: bool = False,
         prefetch_bytes: int = PREFETCH_BYTES,
     ) -> None:
         self.batch_size = check_batch_size(batch_size)
@@ -101,6 +108,7 @@ class Batches:
         self._label = self._store.get("label")
         names = self._store.get("class")
         self.classes = None if names is None else [*map(str, names)]
+        self._normalization = Normalization.of(self._store) if normalize else None
         self._memory = Recycled()
         self.set_epoch(0)
 
@@ -197,7 +205,10 @@ class Batches:
             yield np.concatenate(pieces), self._labels(np.concatenate(windows))
 
     def _read(self, windows: Indices, empty: Callable[..., Array] = np.empty) -> Batch:
-        return read_features(self._store, windows, empty), self._labels(windows)
+        X = read_features(self._store, windows, empty)
+        if self._normalization is not None:
+            X = self._normalization.apply(X, empty)
+        return X, self._labels(windows)
 
     def _labels(self, windows: Indices) -> Array | None:
         return None if self._label is None else self._label[windows]
