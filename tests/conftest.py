@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -44,6 +45,8 @@ settings.load_profile("ci")
 
 ROOT = Path(__file__).parents[1]
 SHARED_AUDIO = ROOT.parent / "shared" / "audio"
+SHIPPED = ROOT / "cluster.yaml"
+COMMAND = Path(sys.executable).with_name("audio-pipeline")
 
 SUFFIXES = (".zarr", ".h5")
 # What decides by which arithmetic a process computes, and ssh does not pass on.
@@ -295,6 +298,14 @@ def sound(seconds: float, samplerate: int, channels: int) -> npt.NDArray[np.floa
     samples[third : third + third // 4] *= 1e-4
     samples[2 * third : 2 * third + third // 4] = 0
     return samples
+
+
+def loaded(code: str, cwd: Path | None = None) -> set[str]:
+    """The modules that a new process of Python has loaded when it has run some code."""
+    command = [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
 
 
 def open_files() -> int:

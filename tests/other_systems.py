@@ -3,7 +3,7 @@
 BARE = """if True:
     import builtins, io, mmap, os, random, signal, sys
     import psutil, psutil._common  # which ask for some of these themselves
-    psutil._common.open = io.open
+    psutil._common.open = io.open  # on each system psutil has its own ways
     for module, names in {
         os: (
             *("sched_getaffinity", "sched_setaffinity", "register_at_fork", "fork"),

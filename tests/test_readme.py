@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -13,9 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 import xarray
-from conftest import ROOT
+from conftest import ROOT, SHIPPED
 
-CODE = re.compile(r"^```(sh|python|yaml)\n(.*?)^```", re.DOTALL | re.MULTILINE)  # not ```text
+CODE = re.compile(r"^```(?!text$)(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 BLOCKS = CODE.findall((ROOT / "README.md").read_text())
 
 
@@ -26,16 +27,13 @@ def folder(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for name in ("a.wav", "b.flac"):
         soundfile.write(tmp_path / "recordings" / name, rng.standard_normal((60_000, 2)) / 9, 8000)
-    (tmp_path / "cluster.yaml").write_bytes((ROOT / "cluster.yaml").read_bytes())
+    (tmp_path / "cluster.yaml").write_bytes(SHIPPED.read_bytes())
     return tmp_path
 
 
 def test_every_line_of_code_runs(folder: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    kinds = [kind for kind, _ in BLOCKS]
-    assert kinds.count("sh") == 3
-    assert kinds.count("python") == 3
-    assert kinds.count("yaml") == 1
+    assert Counter(kind for kind, _ in BLOCKS) == {"sh": 3, "python": 3, "yaml": 1}
     for kind, code in BLOCKS:
         if kind == "yaml":
             (folder / "run.yaml").write_text(code)

@@ -180,8 +180,8 @@ def test_a_job_has_the_threads_that_its_processes_leave(
 
 
 def test_what_leaves_no_limit_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert capacity_of(Cluster("a", address="tcp://127.0.0.1:1")).memory is None
     assert memory_limit().n_bytes > 0
     for name in ("_of_groups", "_of_ulimit"):
         monkeypatch.setattr(f"pipeline.process.limits.{name}", lambda: ())
     assert memory_limit().words == "the machine has"
-    assert capacity_of(Cluster("a", address="tcp://127.0.0.1:1")).memory is None

@@ -13,7 +13,7 @@ from typing import Any
 import dask
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import SHIPPED
 from distributed import LocalCluster
 from threadpoolctl import threadpool_info
 
@@ -21,8 +21,6 @@ from pipeline.cluster.capacity import capacity_of
 from pipeline.cluster.engine import started
 from pipeline.cluster.entry import Cluster, load_cluster
 from pipeline.process.resources import cores
-
-SHIPPED = ROOT / "cluster.yaml"
 
 
 def blas_threads() -> list[int]:

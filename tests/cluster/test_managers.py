@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Cli, Write
+from conftest import SHIPPED, Cli, Write
 
 from pipeline.cluster.capacity import capacity_of
 from pipeline.cluster.connection import job_script
@@ -19,7 +19,6 @@ from pipeline.cluster.entry import Cluster, load_cluster
 from pipeline.cluster.managers import check_manager, find_manager
 from pipeline.cluster.walltime import lifetime_arguments, walltime_seconds
 
-SHIPPED = ROOT / "cluster.yaml"
 ENTRIES = list(yaml.safe_load(SHIPPED.read_text())["clusters"])
 JOBQUEUE = ("slurm", "pbs", "lsf", "sge", "htcondor", "oar")
 # What each system is asked for by the shipped entry.

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 import xarray
-from conftest import SUFFIXES, Cli, Write, stored
+from conftest import COMMAND, SUFFIXES, Cli, Write, stored
 from matplotlib.figure import Figure
 
 import pipeline as pl
@@ -23,7 +23,6 @@ from pipeline.job.projection import count_files
 from pipeline.views.plots import plot_window
 
 Array = npt.NDArray[Any]
-COMMAND = Path(sys.executable).with_name("audio-pipeline")
 ALL = "shape, frequencies, times = (1,), [0.0], None\n    def __call__(self, windows): return 0\n"
 MODULES = {
     "raise RuntimeError('not today')": r"RuntimeError: not today \(wrong.py, line 1\)",

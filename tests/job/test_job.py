@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 import scipy.signal
 import soundfile
-from conftest import FEATURE, ROOT, Write, planned, record_folder, stored
+from conftest import FEATURE, SHIPPED, Write, planned, record_folder, stored
 from distributed import LocalCluster
 from threadpoolctl import threadpool_info
 
@@ -127,7 +127,7 @@ def test_the_local_processes_of_cluster_yaml_store_the_same_bits(
     sources: list[Path], tmp_path: Path
 ) -> None:
     assert run(planned(sources, tmp_path / "a.zarr"), Cluster(threads=2)).ok
-    local = load_cluster(f"{ROOT}/cluster.yaml:local")
+    local = load_cluster(f"{SHIPPED}:local")
     assert run(planned(sources, tmp_path / "b.zarr"), local).ok
     assert stored(tmp_path / "a.zarr") == stored(tmp_path / "b.zarr")
 

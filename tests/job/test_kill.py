@@ -15,12 +15,21 @@ from pathlib import Path
 import psutil
 import pytest
 from commands import REGIONS, Workplace, start, wait_for
-from conftest import ROOT, SLOW, Write, done_regions, record_folder, stored, wait_until
+from conftest import (
+    COMMAND,
+    ROOT,
+    SHIPPED,
+    SLOW,
+    Write,
+    done_regions,
+    record_folder,
+    stored,
+    wait_until,
+)
 
 import pipeline as pl
 from pipeline.job.verification import verify
 
-COMMAND = Path(sys.executable).with_name("audio-pipeline")
 # Interrupts the process that imports it when that comes to what takes time to import.
 EARLY = """
 import os, signal, sys
@@ -127,7 +136,7 @@ def test_a_job_that_is_interrupted_says_so_and_goes_on(
     source, out = write_wav(seconds=2000.3, samplerate=1000), tmp_path / f"x.{ending}"
     command = [sys.executable, "-m", "pipeline", "extract", str(source), "--out", str(out)]
     command += ["--feature", "slow:Slow", "--window", "0.05"]
-    command += ["--cluster", f"{ROOT}/cluster.yaml:{engine}"]
+    command += ["--cluster", f"{SHIPPED}:{engine}"]
     environ = environment(SLOW="0.2", PYTHONPATH=f"{ROOT}:{tmp_path}")
     running = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env=environ, start_new_session=True

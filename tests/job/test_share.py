@@ -24,7 +24,6 @@ from pipeline.share import Share
 from pipeline.store import open_store
 
 WINDOWS, REGIONS = 30_000, 8
-# Both must agree on it, as those of one version do.
 BROKEN = "import ramp; ramp.Ramp.__call__ = lambda self, windows: 1 / 0"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import xarray
-from conftest import NUMERICS_VARIABLES, ROOT, SUFFIXES, Cli, Write, record_lines, stored
+from conftest import NUMERICS_VARIABLES, SHIPPED, SUFFIXES, Cli, Write, record_lines, stored
 
 import pipeline as pl
 from pipeline.process.numerics import numerics_class
@@ -166,7 +166,7 @@ def test_workers_of_another_class_are_refused_before_anything_is_computed(
 
 def test_workers_are_made_alike_as_cluster_yaml_says(write_wav: Write, tmp_path: Path) -> None:
     """What its comments name, in the environment of all, makes one class of them."""
-    text = (ROOT / "cluster.yaml").read_text()
+    text = SHIPPED.read_text()
     (line,) = (
         line for line in text.splitlines() if line.startswith("#   export OPENBLAS_CORETYPE")
     )
