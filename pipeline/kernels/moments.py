@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.kernels.frames import Doubles, Floats
+from pipeline.kernels.halves import widen
 
-TILE = 1 << 16  # values that are added up at a time, unless a window has more
+TILE = 1 << 18  # values that are added up at a time, unless a window has more
 # Variance, in squares of the mean, below which sums of squares would keep too few digits.
 CLOSE = 1e-4
 
@@ -53,29 +53,33 @@ def moments_of(blocks: Iterable[Floats], along: tuple[int, ...]) -> Moments:
         tiles = _tiles(blocks, along)
         first = next(tiles)
         shift = _shift(first)
-        rows = np.flatnonzero(shift)
-        count, total, squares = sums = _sums(first, rows, shift[rows])
+        sums = _Sums(first.shape, shift)
+        sums.add(first)
         for tile in tiles:
-            for added, more in zip(sums, _sums(tile, rows, shift[rows]), strict=True):
-                added += more
-    mean = total / np.maximum(count, 1)
-    return Moments(count, shift + mean, np.maximum(squares - total * mean, 0))
+            sums.add(tile)
+    mean = sums.total / np.maximum(sums.count, 1)
+    squares = np.maximum(sums.squares - sums.total * mean, 0)
+    return Moments(sums.count, shift + mean, squares)
 
 
 def windows_of_a_tile(shape: tuple[int, ...]) -> int:
     """How many windows of features of a shape are added up at a time."""
-    return max(1, TILE // prod(shape))
+    return max(1, TILE // math.prod(shape))
 
 
 def _tiles(blocks: Iterable[Floats], along: tuple[int, ...]) -> Iterator[Doubles]:
     """Values (row, place) of a few windows at a time, in memory that is used again."""
     memory = np.empty(0)
     for block in blocks:
-        length = prod(block.shape[axis] for axis in along)
+        length = math.prod(block.shape[axis] for axis in along)
         parts = np.moveaxis(block, along, range(-len(along), 0)).reshape(len(block), -1, length)
         n_rows, step = parts.shape[1], windows_of_a_tile(block.shape[1:])
         for a in range(0, len(parts), step):
             part = parts[a : a + step]
+            if part.dtype == np.float16:
+                single = np.empty(part.shape, np.float32)
+                widen(part, single)
+                part = single
             if memory.size < part.size:
                 memory = np.empty(part.size)
             tile = memory[: part.size].reshape(n_rows, len(part), length)
@@ -92,16 +96,25 @@ def _shift(tile: Doubles) -> Doubles:
     return np.where(close, mean, 0).astype(np.float32).astype(np.float64)
 
 
-def _sums(
-    tile: Doubles, rows: npt.NDArray[np.intp], shift: Doubles
-) -> tuple[Doubles, Doubles, Doubles]:
-    """Number, sum and sum of squares of the finite values of each row, some rows less a shift."""
-    if len(rows):
-        tile[rows] -= shift[:, None]
-    squares, count = np.vecdot(tile, tile), np.full(len(tile), float(tile.shape[1]))
-    if not np.isfinite(squares).all():
-        bad = ~np.isfinite(tile)
-        count -= bad.sum(axis=1)
-        tile[bad] = 0
+class _Sums:
+    """Number, sum and sum of squares of the finite values of each row, less its shift."""
+
+    def __init__(self, shape: tuple[int, ...], shift: Doubles) -> None:
+        self.count, self.total, self.squares = np.zeros((3, shape[0]))
+        self._ones = np.ones(shape[1])  # no tile is longer than the first
+        self._rows = np.flatnonzero(shift)
+        self._shift = shift[self._rows, None]
+
+    def add(self, tile: Doubles) -> None:
+        """Add the values of a tile, which is changed."""
+        if len(self._rows):
+            tile[self._rows] -= self._shift
         squares = np.vecdot(tile, tile)
-    return count, tile @ np.ones(tile.shape[1]), squares
+        if not math.isfinite(squares.sum()):
+            bad = ~np.isfinite(tile)
+            self.count -= bad.sum(axis=1)
+            tile[bad] = 0
+            squares = np.vecdot(tile, tile)
+        self.count += tile.shape[1]
+        self.squares += squares
+        self.total += tile @ self._ones[: tile.shape[1]]

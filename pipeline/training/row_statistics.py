@@ -19,7 +19,7 @@ from pipeline.training.batches import read_features
 from pipeline.training.normalization import row_axes, stored_statistics
 from pipeline.training.order import Indices
 
-READ_BYTES = 1 << 22  # at a time, which the cache holds until they are added up
+READ_BYTES = 1 << 23  # at a time, which the cache holds until they are added up
 AHEAD = 4  # shards a thread, of which little is kept
 TEXTS = "mean over the valid windows", "standard deviation over the valid windows"
 
