@@ -6,6 +6,7 @@ from .features import Indices as Indices
 from .features import Levels as Levels
 from .features import MelSpectrogram as MelSpectrogram
 from .features import Spectrogram as Spectrogram
+from .features import Waveform as Waveform
 from .grid import Window as Window
 from .grid import WindowGrid as WindowGrid
 from .job import Progress as Progress

@@ -44,7 +44,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "features": (
         *("plain_values", "feature", "spectrogram"),
         *("melparameters", "melsums", "melspectrogram", "mfcc", "pcen"),
-        *("window_by_window", "levels", "indices"),
+        *("window_by_window", "levels", "indices", "waveform"),
         *("computation", "registry", "identity"),
     ),
     "labels": ("values", "files", "joining"),

@@ -25,3 +25,4 @@ from .registry import FEATURES as FEATURES
 from .registry import find_feature as find_feature
 from .registry import make_feature as make_feature
 from .spectrogram import Spectrogram as Spectrogram
+from .waveform import Waveform as Waveform

@@ -18,6 +18,7 @@ from pipeline.features.melspectrogram import MelSpectrogram
 from pipeline.features.mfcc import MFCC
 from pipeline.features.pcen import PCEN
 from pipeline.features.spectrogram import Spectrogram
+from pipeline.features.waveform import Waveform
 
 FEATURES: dict[str, Any] = {
     "spectrogram": Spectrogram,
@@ -26,6 +27,7 @@ FEATURES: dict[str, Any] = {
     "pcen": PCEN,
     "levels": Levels,
     "indices": Indices,
+    "waveform": Waveform,
 }
 
 
