@@ -41,10 +41,11 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("frames", "padding", "placement", "power", "mel", "scale"),
         *("cepstrum", "gaincontrol", "welch", "bands", "soundscape", "halves", "moments"),
     ),
+    "models": ("files", "session"),
     "features": (
         *("plain_values", "feature", "spectrogram"),
         *("melparameters", "melsums", "melspectrogram", "mfcc", "pcen"),
-        *("window_by_window", "levels", "indices", "waveform"),
+        *("window_by_window", "levels", "indices", "waveform", "onnx"),
         *("computation", "registry", "identity"),
     ),
     "labels": ("values", "files", "joining"),
@@ -109,6 +110,7 @@ DOORS = {
     "click": {"options", "terminal", "cli"},
     "tqdm": {"terminal"},
     "matplotlib": {"views.plots"},
+    "onnxruntime": {"models.session"},
     "scipy": {
         *("kernels.frames", "kernels.power", "kernels.mel", "kernels.cepstrum"),
         *("kernels.gaincontrol", "kernels.welch"),
@@ -209,6 +211,7 @@ def test_what_is_pure_imports_only_arithmetic(name: str) -> None:
 
 
 SLOW = {"distributed", "matplotlib", "obstore", "scipy", "dask", "zarr", "h5py", "soundfile"}
+SLOW |= {"onnxruntime"}
 LOADED = {
     "import pipeline": SLOW,
     "import pipeline.cli": SLOW | {"numpy", "tqdm", "yaml", "pipeline.features", "pipeline.job"},
