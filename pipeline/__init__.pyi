@@ -5,7 +5,9 @@ from .features import Feature as Feature
 from .features import Indices as Indices
 from .features import Levels as Levels
 from .features import MelSpectrogram as MelSpectrogram
+from .features import Onnx as Onnx
 from .features import Spectrogram as Spectrogram
+from .features import Waveform as Waveform
 from .grid import Window as Window
 from .grid import WindowGrid as WindowGrid
 from .job import Progress as Progress

@@ -45,8 +45,9 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "Store": (
         ("--out", "OUT", "Where to write: a path ending in .zarr, .h5 or .hdf5, or "
          "s3://bucket/name.zarr."),
-        ("--dtype", "float32|float16", "Type of the stored features. float16 takes half the bytes, "
-         "and rounds by 0.05 %. Default: float32."),
+        ("--dtype", "float32|float16|int16", "Type of the stored features. float16 takes half the "
+         "bytes, and rounds by 0.05 %; int16 holds the samples of the waveform. Default: "
+         "float32."),
         ("--compression", "none|lz4|zstd", "Of a Zarr store. Default: none."),
         ("--flush", "", "Have each region on the disk before it is recorded as done, so that a "
          "loss of power costs nothing. Default: no."),

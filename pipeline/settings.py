@@ -30,8 +30,9 @@ class Settings:
         rate it is. If not given, all recordings must share one rate.
     tail : {"pad", "drop"}
         What becomes of the last window when a recording ends inside it.
-    dtype : {"float32", "float16"}
-        Of the stored features.
+    dtype : {"float32", "float16", "int16"}
+        Of the stored features; int16 for a feature such as `Waveform`, whose
+        values its codes hold.
     compression : {"none", "lz4", "zstd"}
         Of features in Zarr; those in HDF5 are not compressed.
     on_error : {"mask", "stop"}
@@ -60,7 +61,7 @@ class Settings:
     channel: Channel = 0
     samplerate: int | None = None
     tail: Tail = "pad"
-    dtype: Literal["float32", "float16"] = "float32"
+    dtype: Literal["float32", "float16", "int16"] = "float32"
     compression: Literal["none", "lz4", "zstd"] = "none"
     on_error: Literal["mask", "stop"] = "mask"
     on_lost: Literal["stop", "mask"] = "stop"

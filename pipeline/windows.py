@@ -120,6 +120,11 @@ def map_windows(
         If `audio` and `grid` do not fit, or the feature is for another rate.
     """
     feature = _bound(feature, grid, dtype)
+    if np.dtype(dtype).kind != "f" and encode is assign:
+        raise ValueError(
+            f"dtype is {np.dtype(dtype)}, to which NumPy would cut the values; pass float32 or "
+            f"float16, or how to encode them"
+        )
     shape, (before, after) = shape_of(feature), margins_of(feature, grid.samplerate)
     length = before + grid.window_samples + after
     if audio.shape != (len(grid), length):

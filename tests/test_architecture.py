@@ -42,10 +42,11 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("frames", "padding", "placement", "power", "mel", "scale"),
         *("cepstrum", "gaincontrol", "welch", "bands", "soundscape", "halves", "moments"),
     ),
+    "models": ("files", "session"),
     "features": (
         *("plain_values", "feature", "spectrogram"),
         *("melparameters", "melsums", "melspectrogram", "mfcc", "pcen"),
-        *("window_by_window", "levels", "indices"),
+        *("window_by_window", "levels", "indices", "waveform", "onnx"),
         *("computation", "registry", "identity"),
     ),
     "labels": ("values", "files", "joining"),
@@ -110,6 +111,7 @@ DOORS = {
     "click": {"options", "terminal", "cli"},
     "tqdm": {"terminal"},
     "matplotlib": {"views.plots"},
+    "onnxruntime": {"models.session"},
     "scipy": {
         *("kernels.frames", "kernels.power", "kernels.mel", "kernels.cepstrum"),
         *("kernels.gaincontrol", "kernels.welch"),

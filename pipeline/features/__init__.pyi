@@ -19,9 +19,11 @@ from .indices import Indices as Indices
 from .levels import Levels as Levels
 from .melspectrogram import MelSpectrogram as MelSpectrogram
 from .mfcc import MFCC as MFCC
+from .onnx import Onnx as Onnx
 from .pcen import PCEN as PCEN
 from .plain_values import array_digest as array_digest
 from .registry import FEATURES as FEATURES
 from .registry import find_feature as find_feature
 from .registry import make_feature as make_feature
 from .spectrogram import Spectrogram as Spectrogram
+from .waveform import Waveform as Waveform

@@ -103,7 +103,8 @@ def _call(
             values = np.asarray(feature(audio[rows], **some))
         # Ours is finite as long as it is float32: to look would take a fifth of its time.
         if not isinstance(feature, Spectrogram) or (feature.linear and rounded):
-            _store(type(feature).__name__, values, part, where, encode)
+            name = getattr(feature, "called", type(feature).__name__)
+            _store(name, values, part, where, encode)
         elif values is not part:
             encode(values, part)
 

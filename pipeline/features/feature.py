@@ -48,7 +48,9 @@ class Feature(Protocol):
     is no audio (0 if not given); ``linear``, true if its values are powers or the
     like, which float16 does not resolve; ``long_name`` and ``units``, for people;
     ``version``, a text or a whole number, by which its code is known in place of
-    the source of its module.
+    the source of its module; ``steps``, a mapping of dtypes of whole numbers, such
+    as "int16", to how far the values of two of their codes are from each other,
+    where 0 is the code of 0.
     """
 
     @property
@@ -216,7 +218,12 @@ def _check_values(feature: Feature, dtype: np.dtype[Any]) -> None:
     name = type(feature).__name__
     floor: Any = getattr(feature, "floor", 0.0)
     number = isinstance(floor, int | float | np.integer | np.floating)
-    largest = float(np.finfo(dtype).max)
+    if dtype.kind != "f" and dtype.name not in getattr(feature, "steps", {}):
+        raise ValueError(
+            f"{name} does not say which values the codes of {dtype} have; pass dtype float32 or "
+            f"float16"
+        )
+    largest = float(np.finfo(dtype if dtype.kind == "f" else np.float32).max)
     if not number or not abs(floor) <= largest:
         raise ValueError(
             f"{name} has the floor {floor!r}, the value where there is no audio; it must be a "

@@ -24,22 +24,32 @@ from typing import Any
 
 from pipeline.features.feature import Feature
 from pipeline.features.plain_values import UnknownError, is_found, name_of, plain, state_of
-from pipeline.features.registry import registered_name
+from pipeline.features.registry import FRONTEND, registered_name
 
 SHOWN = 8  # of the digits of a digest
 OURS = "pipeline"
+MODEL = "model"  # what a feature is known by, and the parameter that says where that is
+DIGESTS = ("source", MODEL)
 VERSION = "give it an attribute version, a text or a whole number to change with its code"
 
 
 @dataclass(frozen=True)
 class Code:
-    """By what the code of a feature is known: this package, its version or its source's SHA-256."""
+    """By what the code of a feature is known.
 
-    by: str  # "package", "version" or "source"
+    That is this package, its version, the SHA-256 of its source, or that of a model and what
+    computes it.
+    """
+
+    by: str  # "package", "version", "source" or "model"
     value: str | int = ""
+    frontend: Code | None = dataclasses.field(
+        default=None, compare=False
+    )  # of the feature below it
 
     def __str__(self) -> str:
-        return str(self.value)[:SHOWN] if self.by == "source" else str(self.value)
+        digest, *rest = str(self.value).split(" ", 1)
+        return " ".join([digest[:SHOWN], *rest]) if self.by in DIGESTS else str(self.value)
 
     def change(self, new: Code) -> str:
         """What has changed from this code to another, for people."""
@@ -56,18 +66,32 @@ class FeatureIdentity:
     parameters: dict[str, Any]
     defaults: dict[str, Any]
     code: Code
+    frontend: FeatureIdentity | None = None
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """The parameters that change the values: of a model its digest does, not where it is."""
+        known_by = MODEL if self.code.by == MODEL else None
+        return {name: value for name, value in self.parameters.items() if name != known_by}
 
     def as_dict(self) -> dict[str, Any]:
         """What tells it from others; a parameter that is added later changes nothing."""
         # A version says nothing of defaults, which may be others at the next.
         defaults = {} if self.code.by == "version" else self.defaults
-        parameters = without_defaults(self.parameters, defaults)
-        return {"name": self.name, "parameters": parameters, "code": dataclasses.astuple(self.code)}
+        parameters = without_defaults(self.deciding, defaults)
+        if self.frontend is not None:
+            parameters[FRONTEND] = self.frontend.as_dict()
+        return {
+            "name": self.name,
+            "parameters": parameters,
+            "code": (self.code.by, self.code.value),
+        }
 
     def description(self) -> dict[str, Any]:
         """The same for people: all parameters, and the code in short."""
         code = {} if self.code.by == "package" else {self.code.by: str(self.code)}
-        return {"name": self.name, "parameters": self.parameters, **code}
+        below = {} if self.frontend is None else {FRONTEND: self.frontend.description()}
+        return {"name": self.name, "parameters": self.parameters | below, **code}
 
 
 def without_defaults(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,16 +111,28 @@ def is_same(one: Any, other: Any) -> bool:
 def identify(feature: Feature) -> FeatureIdentity:
     """What a feature is, unless neither its code nor a version tells it from others."""
     code, name = code_of(feature), registered_name(feature) or name_of(_kind(feature))
-    parameters = _parameters(feature, name, vouched=code.by == "version")
-    return FeatureIdentity(name, parameters, _defaults(feature), code)
+    frontend = _frontend_of(feature)
+    parameters = _parameters(feature, name, code.by == "version", frontend)
+    below = None if frontend is None else identify(frontend)
+    return FeatureIdentity(name, parameters, _defaults(feature), code, below)
 
 
-def _parameters(feature: Feature, name: str, vouched: bool) -> dict[str, Any]:
+def _frontend_of(feature: Feature) -> Feature | None:
+    """The feature below one of ours."""
+    frontend: Feature | None = getattr(feature, FRONTEND, None)
+    return frontend if registered_name(feature) else None
+
+
+def _parameters(
+    feature: Feature, name: str, vouched: bool, frontend: Feature | None
+) -> dict[str, Any]:
     """Its parameters as plain values; where a version vouches for it, as far as they have one."""
     where, parameters = "it", {}
     try:
         state = dict(vars(feature)) if _kind(feature) is feature else state_of(feature)
         for where, value in state.items():
+            if value is frontend and value is not None:  # it has an identity of its own
+                continue
             try:
                 parameters[where] = plain(value)
             except UnknownError:
@@ -130,7 +166,7 @@ def _kind(feature: Feature) -> Any:
 def code_of(feature: Feature) -> Code:
     """By what the code of a feature is known, as it was when first asked in this process."""
     if registered_name(feature):
-        return Code("package")
+        return _code_of_ours(feature)
     kind, version = _kind(feature), getattr(feature, "version", None)
     if isinstance(version, str | int) and not isinstance(version, bool):
         return Code("version", version)
@@ -148,6 +184,12 @@ def code_of(feature: Feature) -> Code:
         ) from error
 
 
+def _code_of_ours(feature: Any) -> Code:
+    model, frontend = getattr(feature, "model_identity", None), _frontend_of(feature)
+    below = None if frontend is None else code_of(frontend)
+    return Code("package") if model is None else Code(MODEL, model, below)
+
+
 def other_code(feature: Feature, code: Code) -> str | None:
     """What the code of a feature is here, if another than that; None where it is the same.
 
@@ -161,8 +203,11 @@ def other_code(feature: Feature, code: Code) -> str | None:
         here = code_of(feature)
     except ValueError as error:
         return str(error)
+    except (OSError, ImportError) as error:
+        return f"no model that can be used ({error})"
     if here == code:
-        return None
+        below = _frontend_of(feature)
+        return other_code(below, code.frontend) if below and code.frontend else None
     return (
         f"other code of the feature {name_of(kind)}: {here.by} {here} where the client has "
         f"{code.by} {code}"

@@ -16,8 +16,10 @@ from pipeline.features.indices import Indices
 from pipeline.features.levels import Levels
 from pipeline.features.melspectrogram import MelSpectrogram
 from pipeline.features.mfcc import MFCC
+from pipeline.features.onnx import Onnx
 from pipeline.features.pcen import PCEN
 from pipeline.features.spectrogram import Spectrogram
+from pipeline.features.waveform import Waveform
 
 FEATURES: dict[str, Any] = {
     "spectrogram": Spectrogram,
@@ -26,7 +28,10 @@ FEATURES: dict[str, Any] = {
     "pcen": PCEN,
     "levels": Levels,
     "indices": Indices,
+    "waveform": Waveform,
+    "onnx": Onnx,
 }
+FRONTEND = "frontend"  # the parameter of a feature that is itself one
 
 
 def registered_name(feature: object) -> str | None:
@@ -42,6 +47,8 @@ def make_feature(name: str, parameters: Mapping[str, Any]) -> Feature:
     if dataclasses.is_dataclass(factory):
         fields = [field.name for field in dataclasses.fields(factory) if field.init]
         reject_unknown(parameters, fields, f"parameter of {name}")
+    if factory is Onnx and FRONTEND in parameters:
+        parameters[FRONTEND] = _made(parameters[FRONTEND])
     if preset is not None:
         make = functools.partial(factory.preset, preset)
     try:
@@ -55,6 +62,20 @@ def make_feature(name: str, parameters: Mapping[str, Any]) -> Feature:
         ) from error
     check_feature(feature, f"feature {name}")
     return feature
+
+
+def _made(frontend: Any) -> Any:
+    """The feature that a name, or a mapping of ``name`` and parameters, says, as in run.yaml."""
+    if isinstance(frontend, str):
+        frontend = {"name": frontend}
+    if not isinstance(frontend, Mapping):
+        return frontend
+    parameters = {**frontend}
+    if not isinstance(name := parameters.pop("name", None), str):
+        raise ValueError(
+            f"{FRONTEND} is {dict(frontend)}; it must be a name, or a name and parameters"
+        )
+    return make_feature(name, parameters)
 
 
 def find_feature(name: str) -> Any:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from itertools import chain
 from typing import Any
 
-from pipeline.features import Code, is_same
+from pipeline.features import Code, FeatureIdentity, is_same
 from pipeline.job.identity import deciding, file_rows
 from pipeline.job.plan import Plan
 from pipeline.record import Record
@@ -67,7 +67,9 @@ def _difference(recorded: dict[str, Any], record: Record, plan: Plan) -> str:
             {**deciding(Settings()), **described("settings")},
             deciding(plan.settings),
         ),
-        "feature": lambda: _other_feature(theirs["feature"], described("feature"), plan),
+        "feature": lambda: _other_feature(
+            theirs["feature"], described("feature"), plan.feature_identity
+        ),
         "labels": lambda: "other labels",
         "inputs": lambda: (
             _other_file(_by_path(record.inputs()), _by_path(file_rows(plan.inputs.recordings)))
@@ -106,15 +108,16 @@ def _other_file(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _other_feature(old: dict[str, Any], described: dict[str, Any], plan: Plan) -> str:
-    new = plan.feature_identity
+def _other_feature(old: dict[str, Any], described: dict[str, Any], new: FeatureIdentity) -> str:
     if old["name"] != new.name:
         return f"feature {old['name']}, not {new.name}"
     code = Code(*old["code"])
     if code != new.code:
         return f"the code of the feature {new.name} was changed ({code.change(new.code)})"
-    for name, value in new.parameters.items():
+    for name, value in new.deciding.items():
         was = described["parameters"].get(name, new.defaults.get(name))
         if not is_same(was, value):
             return f"{name} was {was}, and is now {value}"
+    if new.frontend is not None and (below := old["parameters"].get("frontend")):
+        return _other_feature(below, described["parameters"]["frontend"], new.frontend)
     return f"the feature {new.name} has other parameters"

@@ -250,7 +250,7 @@ def _task(plan: Plan, store: Store, region: int) -> Task:
     return Task(
         region=region,
         shard=plan.layout.shard,
-        encoding=Encoding.of(plan.layout),
+        encoding=Encoding.of(plan.layout.dtype, plan.inputs.feature),
         store=store,
         fingerprint=plan.fingerprint,
         recordings=plan.inputs.recordings[used],

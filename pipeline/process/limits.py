@@ -24,6 +24,11 @@ def memory_limit() -> MemoryLimit:
     return min([machine, *_of_groups(), *_of_ulimit()])
 
 
+def resident_bytes() -> int:
+    """Memory that this process has now."""
+    return int(psutil.Process().memory_info().rss)
+
+
 def _of_groups() -> Iterator[MemoryLimit]:
     """Limits of its control groups (cgroups(7)), which batch systems and containers make."""
     try:

@@ -8,8 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.features import assign
-from pipeline.layout import Layout
+from pipeline.features import Feature, assign
 
 Array = npt.NDArray[Any]
 
@@ -31,15 +30,20 @@ class Encoding:
     missing: int | None = None  # None: NaN
 
     @classmethod
-    def of(cls, layout: Layout) -> Self:
-        """The encoding of a store that will be made."""
-        return cls(layout.dtype)
+    def of(cls, dtype: str, feature: Feature) -> Self:
+        """The encoding of a feature that will be stored; the least code is that of no value."""
+        if np.dtype(dtype).kind == "f":
+            return cls(dtype)
+        steps: Mapping[str, float] = getattr(feature, "steps", {})
+        return cls(dtype, steps[dtype], missing=int(np.iinfo(dtype).min))
 
     @classmethod
     def read(cls, dtype: str, attrs: Mapping[str, Any]) -> Self:
         """The encoding of a stored array, by its attributes."""
-        scale, offset, missing = (attrs.get(name) for name in ATTRIBUTES)
-        return cls(dtype, scale, offset or 0.0, missing)
+        if not all(name in attrs for name in ATTRIBUTES):
+            return cls(dtype)
+        scale, offset, missing = (attrs[name] for name in ATTRIBUTES)
+        return cls(dtype, float(scale), float(offset), int(missing))
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -58,7 +62,10 @@ class Encoding:
         if self.scale is None:
             assign(values, out)
             return
-        codes = np.rint((values.astype(np.float64) - self.offset) / self.scale)
+        codes = values.astype(np.float64)
+        codes -= self.offset
+        codes /= self.scale
+        np.rint(codes, out=codes)
         least, greatest = np.iinfo(self.dtype).min, np.iinfo(self.dtype).max
         low, high = least + (self.missing == least), greatest - (self.missing == greatest)
         np.clip(codes, low, high, out=out, casting="unsafe")

@@ -75,7 +75,8 @@ def _create_virtual(
 
     options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     options.set_obj_track_times(False)  # made again, it must be the same to the last bit
-    options.set_fill_value(np.array(Encoding.of(layout).fill_value, variable.dtype))
+    encoding = Encoding.read(variable.dtype.name, variable.attrs)
+    options.set_fill_value(np.array(encoding.fill_value, variable.dtype))
     for region, part in enumerate(parts):
         start, stop = layout.bounds(region)
         shape = (stop - start, *layout.shape)
@@ -86,6 +87,8 @@ def _create_virtual(
     kind, space = h5py.h5t.py_create(variable.dtype), h5py.h5s.create_simple(variable.shape)
     features = h5py.Dataset(h5py.h5d.create(file.id, b"features", kind, space, options))
     features.attrs.update(variable.attrs)
+    if encoding.missing is not None:  # which netCDF wants to be of the variable's own dtype
+        features.attrs["_FillValue"] = np.array(encoding.missing, variable.dtype)
     for name in UNITS:
         features.attrs[name] = getattr(layout, name)
 

@@ -60,7 +60,7 @@ def describe(
                 "long_name": feature_name(feature),
                 "units": str(getattr(feature, "units", "1")),
                 "coordinates": "recording start n_samples valid" + (" label" if label else ""),
-                **Encoding.of(layout).attributes,
+                **Encoding.of(layout.dtype, feature).attributes,
             },
         )
     }

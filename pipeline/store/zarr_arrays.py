@@ -28,7 +28,11 @@ def create_group(store: Any, contents: Contents) -> None:
     group = zarr.create_group(store, zarr_format=3, attributes=dict(contents.attrs))
     with all_chunks():
         for name, variable in contents.variables.items():
-            options = _of_features(contents.layout) if name == "features" else _of_small(variable)
+            options = (
+                _of_features(variable, contents.layout)
+                if name == "features"
+                else _of_small(variable)
+            )
             _create_array(group, name, variable, options)
     _consolidate(store)
 
@@ -58,12 +62,13 @@ def _of_small(variable: Variable) -> dict[str, Any]:
     return {"chunks": (*lengths, *variable.shape[1:]), "compressors": CHECKED}
 
 
-def _of_features(layout: Layout) -> dict[str, Any]:
+def _of_features(variable: Variable, layout: Layout) -> dict[str, Any]:
+    encoding = Encoding.read(variable.dtype.name, variable.attrs)
     return {
         "chunks": (layout.chunk, *layout.shape),
         "shards": (layout.shard, *layout.shape),
-        "compressors": _compressors(layout.compression, np.dtype(layout.dtype).itemsize),
-        "fill_value": Encoding.of(layout).fill_value,
+        "compressors": _compressors(layout.compression, variable.dtype.itemsize),
+        "fill_value": encoding.fill_value,
     }
 
 

@@ -137,7 +137,7 @@ class ZarrGroup(Store, Generic[PathT]):
         if shard is None:
             return self._file_of(name, path.read_bytes())
         # Not as the metadata of the array say, which may be damaged.
-        sizes = layout.n_windows, layout.shape, Encoding.of(layout), layout.chunk, layout.shard
+        sizes = layout.n_windows, layout.shape, Encoding(layout.dtype), layout.chunk, layout.shard
         checksum = Shards(self.path / "features", *sizes, layout.compression).checksum(shard)
         return StoredFile(name, path.stat().st_size, checksum)
 

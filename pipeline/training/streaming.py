@@ -16,6 +16,7 @@ from pipeline.labels import LabelsLike
 from pipeline.process import cores, keep_freed_memory, one_blas_thread
 from pipeline.recordings import PathLike, why_unreadable
 from pipeline.settings import Settings
+from pipeline.store import Encoding
 from pipeline.training.batches import Batch, check_batch_size, split
 from pipeline.windows import compute_windows
 
@@ -98,8 +99,9 @@ def _compute(inputs: Inputs, start: int, stop: int, dtype: str, warned: set[int]
     """Features of windows, and what is wrong with each recording that was not warned of."""
     grid, used = inputs.grid[start:stop].detached()
     recordings = inputs.recordings[used]
+    encoding = Encoding.of(dtype, inputs.feature)
     with one_blas_thread():
-        X, valid = compute_windows(recordings, grid, inputs.feature, dtype)
+        X, valid = compute_windows(recordings, grid, inputs.feature, dtype, encoding.encode)
     bad = np.flatnonzero(~valid)
     numbers, first = np.unique(grid.locate()[0][bad], return_index=True)
     margins = margins_of(inputs.feature, grid.samplerate)
@@ -108,7 +110,7 @@ def _compute(inputs: Inputs, start: int, stop: int, dtype: str, warned: set[int]
         for number, t in zip(numbers, bad[first], strict=True)
         if used.start + int(number) not in warned
     }
-    return X, problems
+    return encoding.decode(X), problems
 
 
 def _complain(problem: str, settings: Settings) -> None:

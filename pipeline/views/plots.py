@@ -16,6 +16,7 @@ from pipeline.training import read_features
 
 AROUND = 4  # windows shown either side
 NAMED = 24  # classes, at most, whose names there is room for
+MARKED = 400  # points of a curve in a window, at most, that are to be told apart
 
 
 def plot_window(path: str | os.PathLike[str], window: int, png: Path) -> None:
@@ -60,13 +61,13 @@ def _draw(store: Store, png: Path, near: npt.NDArray[np.int64], window: int, sou
         seconds = first + np.arange(len(waveform)) / float(attrs["samplerate"])
         axes["waveform"].plot(seconds, waveform, linewidth=0.4)
         axes["waveform"].set_ylabel("amplitude")
-    frames, title = axes["features"], str(attrs["title"])
+    frames, title = axes["features"], _labelled(str(attrs["title"]), store.units())
     mesh = _draw_features(frames, store, near, start, length)
     if mesh is None:
         frames.set_ylabel(title, parse_math=False)
     else:
-        figure.colorbar(mesh, ax=list(axes.values()), label=title, pad=0.01)
-    frames.set_xlabel("time (s)")
+        bar = figure.colorbar(mesh, ax=list(axes.values()), pad=0.01)
+        bar.set_label(title, parse_math=False)
     for panel in axes.values():
         panel.set_xlim(first, last)
         for edge in [*start[near], last]:
@@ -82,23 +83,66 @@ def _draw(store: Store, png: Path, near: npt.NDArray[np.int64], window: int, sou
 def _draw_features(
     panel: Any, store: Store, near: npt.NDArray[np.int64], start: npt.NDArray[Any], length: float
 ) -> Any:
-    """A picture of what has two axes; else a curve, and None."""
+    """A curve of what goes along time or is one value, and None; a picture of all else."""
     X = read_features(store, near).astype(np.float32)
     axes = [*store.axes().items()]
-    n = X[0].size if len(axes) < 2 else X.shape[-1]
-    places = length * (np.arange(n) + 0.5) / n
-    if axes and axes[-1][1] == "s":
-        places = store.coordinate(axes[-1][0])
-    if len(axes) < 2:
+    if len(axes) == 2 and axes[0][1] == "s" != axes[1][1]:
+        axes, X = axes[::-1], X.swapaxes(1, 2)
+    timed = bool(axes) and axes[-1][1] == "s"
+    times = store.coordinate(axes[-1][0]) if timed else np.array([length / 2])
+    panel.set_xlabel("time (s)")
+    if not axes or (timed and len(axes) == 1):
+        style = ".-" if len(times) <= MARKED else "-"
         for t, x in zip(near, X, strict=True):
-            panel.plot(start[t] + places, np.ravel(x), ".-", color="C0", linewidth=0.6)
+            panel.plot(start[t] + times, np.ravel(x), style, color="C0", linewidth=0.6)
         return None
     name, units = axes[0]
     values, (low, high) = store.coordinate(name), np.percentile(X, [2, 99.5])
-    for t, x in zip(near, X, strict=True):
-        mesh = panel.pcolormesh(start[t] + places, values, x, vmin=low, vmax=high, rasterized=True)
-    panel.set_ylabel(name if units == "1" else f"{name} ({units})")
+    columns = X.reshape(len(X), len(values), -1)
+    across, rows = np.linspace(0, length, columns.shape[2] + 1), _edges(values)
+    if timed and len(times) > 1:
+        across = _edges(times)
+    elif len(axes) == 2 and not timed:
+        panel.set_xlabel(f"time (s), and {axes[-1][0]} within each window", parse_math=False)
+    for t, x in zip(near, columns, strict=True):
+        mesh = panel.pcolormesh(start[t] + across, rows, x, vmin=low, vmax=high, rasterized=True)
+    panel.set_ylabel(_labelled(name, units), parse_math=False)
+    _scale_rows(panel, values)
     return mesh
+
+
+def _labelled(name: str, units: str) -> str:
+    return name if units == "1" else f"{name} ({units})"
+
+
+def _edges(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The edges of cells around values, or around their places where they are in no order."""
+    steps = np.diff(values)
+    if not _are_in_order(values):
+        return np.arange(len(values) + 1) - 0.5
+    first, last = values[0] - steps[0] / 2, values[-1] + steps[-1] / 2
+    return np.array([first, *(values[:-1] + steps / 2), last])
+
+
+def _are_in_order(values: npt.NDArray[Any]) -> bool:
+    steps = np.diff(values)
+    return bool(len(steps) and ((steps > 0).all() or (steps < 0).all()))
+
+
+def _scale_rows(panel: Any, values: npt.NDArray[Any]) -> None:
+    """Show bands as people draw them, and values in no order at the places that they have."""
+    if _are_of_one_ratio(values):
+        panel.set_yscale("log")
+    if not _are_in_order(values) and len(values) <= NAMED:
+        panel.set_yticks(range(len(values)), [f"{value:g}" for value in values])
+
+
+def _are_of_one_ratio(values: npt.NDArray[Any]) -> bool:
+    """Whether values are those of bands as parts of an octave or a decade, but for the last."""
+    if len(values) < 4 or not (values > 0).all():
+        return False
+    ratios = values[1:-1] / values[:-2]
+    return bool(1 < ratios[0] < 3 and np.allclose(ratios, ratios[0], rtol=0.01))
 
 
 def _draw_labels(

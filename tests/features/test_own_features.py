@@ -279,12 +279,22 @@ def test_axes_of_ones_own_are_verified_and_made_anew(
     assert cli("verify", out).code == 0
 
 
+class Quarters(Moments):
+    """Values along time, without another axis."""
+
+    shape = (4,)
+    axes = (pl.Axis("quarter", np.arange(4) / 4 + 0.125, "s"),)
+
+    def __call__(self, windows: Array, /) -> Array:
+        return Bands()(windows)[:, 0]
+
+
 def test_curves_are_drawn_of_what_is_no_picture(
     write_wav: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Any] = []
     monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: figures.append(self))
-    for feature, n in ((Moments(), 3), (Peak(), 1)):
+    for feature, n in ((Quarters(), 4), (Peak(), 1)):
         out = tmp_path / f"{n}.zarr"
         pl.extract(write_wav(), out, feature)
         plot_window(out, 1, tmp_path / "x.png")

@@ -65,6 +65,66 @@ def test_one_label_a_window_is_a_line(tmp_path: Path, drawn: list[Figure]) -> No
     assert np.asarray(line.get_ydata()).tolist() == [0, 1, 0, 0]
 
 
+class Shown:
+    """Counts along some axes."""
+
+    version, units, long_name = 1, "V$^2$", "count"
+
+    def __init__(self, *axes: pl.Axis) -> None:
+        self.axes, self.shape = axes, tuple(len(axis.values) for axis in axes)
+
+    def __call__(self, windows: Any, /) -> Any:
+        return np.arange(float(np.prod(self.shape))).reshape(self.shape) * np.ones(
+            (len(windows), *(1 for _ in self.shape))
+        )
+
+
+BANDS = pl.Axis("band", 10 * 2.0 ** np.arange(6), "Hz")
+PICTURES = [
+    # Axes, the edges of cells within a window, those of rows, and what is said of these.
+    ((BANDS,), [0, 1], None, "band (Hz)"),
+    ((pl.Axis("k", [4.0, 2, 0]),), [0, 1], [5, 3, 1, -1], "k"),
+    ((pl.Axis("k", [4.0, 2, 3]),), [0, 1], [-0.5, 0.5, 1.5, 2.5], "k"),
+    ((BANDS, pl.Axis("time", [0.25, 0.75], "s")), [0, 0.5, 1], None, "band (Hz)"),
+    ((pl.Axis("t", [0.25, 0.75], "s"), BANDS), [0, 0.5, 1], None, "band (Hz)"),
+    ((BANDS, pl.Axis("part", [7, 8, 9, 10])), [0, 0.25, 0.5, 0.75, 1], None, "band (Hz)"),
+]
+
+
+@pytest.mark.parametrize(("axes", "across", "rows", "said"), PICTURES)
+def test_what_is_not_along_time_alone_is_a_picture(
+    tmp_path: Path,
+    drawn: list[Figure],
+    axes: tuple[pl.Axis, ...],
+    across: list[float],
+    rows: list[float] | None,
+    said: str,
+) -> None:
+    write(tmp_path / "x.wav", 3)
+    feature = Shown(*axes)
+    assert pl.extract(tmp_path / "x.wav", tmp_path / "x.zarr", feature).ok
+    plot_window(tmp_path / "x.zarr", 1, tmp_path / "x.png")
+    *_, panel, bar = drawn[0].axes
+    assert len(panel.collections) == 3
+    for t, mesh in enumerate(panel.collections):
+        corners = mesh.get_coordinates()  # type: ignore[attr-defined]
+        np.testing.assert_allclose(corners[0, :, 0], t + np.array(across))
+        if rows is not None:
+            np.testing.assert_allclose(corners[:, 0, 1], rows)
+        values = pl.Batches(tmp_path / "x.zarr")[0][0][t]
+        values = values.T if axes[0].units == "s" else values
+        cells = mesh.get_array()
+        assert cells is not None
+        np.testing.assert_array_equal(np.ravel(cells), np.ravel(values))
+    assert panel.get_ylabel() == said
+    assert panel.get_yscale() == ("log" if said == "band (Hz)" else "linear")
+    assert bar.get_ylabel() == "count (V$^2$)"
+    part = ", and part within each window" if axes[-1].name == "part" else ""
+    assert panel.get_xlabel() == f"time (s){part}"
+    if rows == [-0.5, 0.5, 1.5, 2.5]:
+        assert [text.get_text() for text in panel.get_yticklabels()] == ["4", "2", "3"]
+
+
 @pytest.mark.parametrize("name", ["m$\\foo{$.wav", "a$_b$.wav", "鳥の声.wav"])
 def test_a_name_is_drawn_as_it_is(tmp_path: Path, name: str, drawn: list[Figure]) -> None:
     write(tmp_path / name, 3)
