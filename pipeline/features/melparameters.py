@@ -59,7 +59,8 @@ class MelParameters:
     detrend : {"constant", None}
         What is taken off each frame: its mean, or nothing.
     full_scale : float
-        What a sample of full scale counts as: 1, or 32768 for Kaldi.
+        What a sample of full scale counts as: 1, 32768 for Kaldi, or 2**31 for
+        PCEN.
     last_frame : bool
         Keep the frame at the very end of a window, with `context` "window".
     context : {"recording", "window"}

@@ -56,9 +56,6 @@ class PCEN(MelSums):
         first frame.
     mel_power : float
         Exponent of the magnitude that is summed: 2 for power, 1 for magnitude.
-    full_scale : float
-        What a sample of full scale counts as: with 2**31, `eps` and an `initial`
-        of one are about nothing.
     {parameters}
 
     Raises
@@ -72,7 +69,8 @@ class PCEN(MelSums):
     The formula and its names are those of `librosa.pcen` (0.11), where the sums
     of bands are those of `librosa.feature.melspectrogram` with
     ``power=mel_power``, times ``full_scale**mel_power``; values agree within
-    1e-4 of their range with those of the whole recording. See Wang et al.,
+    1e-4 of their range with those of the whole recording. With a `full_scale` of
+    2**31, as librosa asks for, `eps` and an `initial` of one are about nothing. See Wang et al.,
     Trainable frontend for robust and far-field keyword spotting, 2017, and
     Lostanlen et al., Per-channel energy normalization: why and how, 2019.
 

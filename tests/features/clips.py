@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
+from test_features import RECORDINGS as RECORDINGS
 
 from pipeline.grid import count_windows
 
 Array = npt.NDArray[Any]
 
-RECORDINGS = [
-    "digits-8k/digits_long.wav",
-    "fly-song-2500Hz/20161207T102314_ch1.wav",
-    "meeting-16k/trn01.wav",
-    "spinetail-44k/spinetail.wav",
-    "blackbird-48k/242A2604603691DD_20250503_031300.WAV",
-    "edge/near_silence_3s_8k.wav",
-]
 STORED = np.load(Path(__file__).with_name("torchaudio.npz"))  # what torchaudio 2.11 made of chirp()
 
 
@@ -64,3 +58,27 @@ def assert_near(found: Array, expected: Array, least_range: float = 1e-3) -> Non
     """Within 1e-4 of the range of what is expected."""
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= 1e-4 * max(least_range, np.ptp(expected))
+
+
+def noise(n_samples: int) -> Array:
+    """Reproducible, another for each length."""
+    return np.random.default_rng(n_samples).standard_normal(n_samples).astype(np.float32)
+
+
+def assert_seamless(feature: Any, samples: Array) -> None:
+    """The columns of windows are bit for bit those of one window that is as long as all."""
+    found = side_by_side(feature, samples)
+    seconds = round(found.shape[1] / feature.shape[1]) * feature.window
+    whole = dataclasses.replace(feature, window=seconds)
+    assert np.array_equal(found, side_by_side(whole, samples))
+
+
+def assert_same_in_any_block(feature: Any, lengths: list[int], hop: int | None, size: int) -> None:
+    """Windows of recordings of such lengths have the same bits in blocks of a size as together."""
+    parts = [windows_of(feature, noise(n), hop) for n in lengths]
+    windows, inside = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    whole = feature(windows, inside)
+    assert np.isfinite(whole).all()
+    for a in range(0, len(windows), size):
+        some = slice(a, a + size)
+        assert np.array_equal(feature(windows[some], inside[some]), whole[some])

@@ -11,10 +11,22 @@ import librosa
 import numpy as np
 import pytest
 import scipy.fft
-from clips import RECORDINGS, STORED, Array, assert_near, chirp, read, side_by_side, windows_of
+from clips import (
+    RECORDINGS,
+    STORED,
+    Array,
+    assert_near,
+    assert_same_in_any_block,
+    assert_seamless,
+    chirp,
+    noise,
+    read,
+    side_by_side,
+    windows_of,
+)
 from hypothesis import given
 from hypothesis import strategies as st
-from test_mel import geometries, noise
+from test_mel import CONTEXTS, HOPS, LENGTHS, geometries
 
 from pipeline import MFCC
 
@@ -206,25 +218,17 @@ def coefficients(draw: st.DrawFn) -> dict[str, Any]:
 def test_columns_side_by_side_are_those_of_one_window(
     parameters: dict[str, Any], n_samples: int
 ) -> None:
-    feature, samples = MFCC(**parameters), noise(n_samples)
-    found = side_by_side(feature, samples)
-    seconds = found.shape[1] * parameters["hop_length"] / parameters["samplerate"]
-    whole = dataclasses.replace(feature, window=seconds)
-    assert np.array_equal(found, side_by_side(whole, samples))
+    assert_seamless(MFCC(**parameters), noise(n_samples))
 
 
-@given(coefficients(), st.lists(st.integers(1, 2000), min_size=1, max_size=3), st.data())
+@given(coefficients(), CONTEXTS, st.sampled_from([None, 20.0]), LENGTHS, HOPS, st.integers(1, 40))
 def test_the_bits_do_not_depend_on_the_block(
-    parameters: dict[str, Any], lengths: list[int], data: st.DataObject
+    parameters: dict[str, Any],
+    context: Any,
+    top_db: float | None,
+    lengths: list[int],
+    hop: int | None,
+    size: int,
 ) -> None:
-    context = data.draw(st.sampled_from(["recording", "window"]))
-    feature = MFCC(**parameters, context=context, top_db=data.draw(st.sampled_from([None, 20.0])))
-    hop = data.draw(st.none() | st.integers(30, 500))
-    parts = [windows_of(feature, noise(n), hop) for n in lengths]
-    windows, inside = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    whole = feature(windows, inside)
-    assert np.isfinite(whole).all()
-    size = data.draw(st.integers(1, len(windows)))
-    for a in range(0, len(windows), size):
-        some = slice(a, a + size)
-        assert np.array_equal(feature(windows[some], inside[some]), whole[some])
+    feature = MFCC(**parameters, context=context, top_db=top_db)
+    assert_same_in_any_block(feature, lengths, hop, size)

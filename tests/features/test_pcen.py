@@ -11,11 +11,11 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
-from clips import RECORDINGS, Array, assert_near, read, side_by_side, windows_of
+from clips import RECORDINGS, Array, assert_near, noise, read, side_by_side, windows_of
 from conftest import Write
 from hypothesis import given
 from hypothesis import strategies as st
-from test_mel import geometries, noise
+from test_mel import geometries
 
 from pipeline import PCEN, WindowGrid, map_windows, open_windows, scan
 from pipeline.windows import compute_windows
