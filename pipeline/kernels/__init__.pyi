@@ -5,15 +5,12 @@ from .cepstrum import Cepstrum as Cepstrum
 from .cepstrum import Delta as Delta
 from .cepstrum import Deltas as Deltas
 from .cepstrum import mel_cepstrum as mel_cepstrum
-from .frames import DEFAULT_TAPER as DEFAULT_TAPER
 from .frames import Counts as Counts
 from .frames import Detrend as Detrend
 from .frames import Doubles as Doubles
 from .frames import Floats as Floats
 from .frames import Frames as Frames
 from .frames import Singles as Singles
-from .frames import Taper as Taper
-from .frames import as_taper as as_taper
 from .frames import groups as groups
 from .frames import limited as limited
 from .frames import normalized as normalized
@@ -50,4 +47,7 @@ from .soundscape import entropy as entropy
 from .soundscape import envelope as envelope
 from .soundscape import evenness as evenness
 from .soundscape import occupancy as occupancy
+from .taper import DEFAULT_TAPER as DEFAULT_TAPER
+from .taper import Taper as Taper
+from .taper import as_taper as as_taper
 from .welch import welch_kernel as welch_kernel

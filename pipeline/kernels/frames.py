@@ -7,14 +7,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.kernels.taper import DEFAULT_TAPER, Taper, check_taper, taper_weights
+
 Counts = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 Singles = npt.NDArray[np.float32]
 Detrend = Literal["constant", "linear"] | None
-Taper = str | tuple[Any, ...]
 
-DEFAULT_TAPER = "tukey", 0.25
 DETRENDED = {None: 0, "constant": 1, "linear": 2}  # samples, of which nothing is left
 
 
@@ -84,11 +84,7 @@ class Frames:
 
     def weights(self) -> Doubles:
         """The taper, a factor for each sample of a frame."""
-        from scipy.signal import get_window  # which takes a quarter of a second to load
-
-        if self.taper == "povey":  # of Kaldi: nearly Hann's, symmetric, and zero at both ends
-            return np.asarray(get_window("hann", self.frame_length, fftbins=False) ** 0.85)
-        return np.asarray(get_window(self.taper, self.frame_length))
+        return taper_weights(self.taper, self.frame_length)
 
     def check(self, because: str = "") -> None:
         """Refuse what leaves nothing of a frame, or cuts it; `because` is why it is so long."""
@@ -103,22 +99,7 @@ class Frames:
                 f"n_fft is {self.n_fft}, less than the {length} samples of a frame; raise n_fft "
                 f"to at least {length}, or give a shorter frame_length"
             )
-        if self.taper != DEFAULT_TAPER:  # which is known to be good
-            self._check_taper()
-
-    def _check_taper(self) -> None:
-        try:
-            with np.errstate(all="ignore"):  # what it makes of that is looked at
-                weights = self.weights()
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"taper is {self.taper!r}, which scipy.signal.get_window refuses: {error}"
-            ) from error
-        if not np.all(np.isfinite(weights)) or not np.sum(weights) > 0:
-            raise ValueError(
-                f"taper is {self.taper!r}, which has no weight on {self.frame_length} samples; "
-                f"give another taper or a longer frame_length"
-            )
+        check_taper(self.taper, length)
 
 
 def normalized(windows: Floats, n_samples: Counts) -> tuple[Singles, npt.NDArray[np.bool_]]:
@@ -154,8 +135,3 @@ def groups(length: int, size: int) -> Iterator[slice]:
     """Slices of `size`, at least 1, that make up a length; the last may go beyond it."""
     size = max(1, size)
     return (slice(start, start + size) for start in range(0, length, size))
-
-
-def as_taper(value: Any) -> Any:
-    """A taper with lists, as YAML has them, as tuples, which can be hashed."""
-    return tuple(map(as_taper, value)) if isinstance(value, list | tuple) else value

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.features import Spectrogram, bind, compute_features
+from pipeline.kernels.taper import taper_weights
 
 Array = npt.NDArray[Any]
 FLOOR = np.log(1e-6)
@@ -289,3 +290,14 @@ def test_long_frames_are_for_long_windows() -> None:
     with pytest.raises(ValueError, match="more than the 8000 of a window"):
         bind(unbound, 8000, 1.0)
     assert bind(Spectrogram(window=1 / 3), 8000, 2667 / 8000).shape == (257, 133)
+
+
+@given(st.integers(1, 5000), st.sampled_from(["hann", ("tukey", 0.25)]))
+def test_a_taper_is_that_of_scipy_to_the_bit(length: int, taper: Any) -> None:
+    expected = scipy.signal.get_window(taper, length)
+    np.testing.assert_array_equal(taper_weights(taper, length), expected)
+
+
+def test_the_taper_of_kaldi_is_a_symmetric_one() -> None:
+    expected = scipy.signal.get_window("hann", 400, fftbins=False) ** 0.85
+    np.testing.assert_array_equal(taper_weights("povey", 400), expected)
