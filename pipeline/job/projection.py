@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cluster import Capacity
-from pipeline.features import margins_of
+from pipeline.features import margins_of, takes
 from pipeline.job.plan import Plan
 from pipeline.paths import KEPT_BYTES, is_remote
 from pipeline.share import Share
@@ -33,8 +33,11 @@ def memory_bytes(plan: Plan, threads: int) -> int:
     audio = (recordings.bytes_a_sample + 4) * plan.inputs.held_samples
     plain = layout.compression == "none"
     copies = COPIES[new_store(plan.out).path.suffix] if plain else COPIES_COMPRESSED
-    block = layout.shard * (copies * layout.window_bytes + audio)
-    window = KERNEL_WINDOWS * 4 * math.prod(layout.shape)  # a kernel works in float32
+    values = 4 * math.prod(layout.shape)  # a kernel works in float32
+    # What windows share of their context is computed once, and held beside their features.
+    shared = values if takes(plan.inputs.feature, "hop_samples") else 0
+    block = layout.shard * (copies * layout.window_bytes + audio + shared)
+    window = KERNEL_WINDOWS * values
     samples = grid.window_samples + sum(margins_of(plan.inputs.feature, grid.samplerate))
     kernel = max(KERNEL_BYTES, window + KERNEL_BYTES_A_SAMPLE * samples)
     kept = KEPT_BYTES if recordings.remote else 0

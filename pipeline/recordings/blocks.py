@@ -22,13 +22,14 @@ def read_windows(
     With `shared`, rows of one recording in which all can be read are views of the same samples,
     and cannot be written to.
     """
+    length, hop = before + grid.window_samples + after, grid.hop_samples
     runs = [*grid.runs()] if shared else []
-    if len(runs) == 1 and grid.hop_samples < before + grid.window_samples + after:
+    if len(runs) == 1 and hop < length:
         number, start, count = runs[0]
-        stretch = _read_stretch(recordings[number], start, count, grid, before, after)
-        if np.isfinite(stretch).all():
-            return stretch
-    block = np.zeros((len(grid), before + grid.window_samples + after), np.float32)
+        samples = _read_stretch(recordings[number], start - before, length + (count - 1) * hop)
+        if np.isfinite(samples).all():
+            return np.lib.stride_tricks.sliding_window_view(samples, length)[::hop]
+    block = np.zeros((len(grid), length), np.float32)
     row = 0
     for number, start, count in grid.runs():
         recording = recordings[number]
@@ -37,24 +38,21 @@ def read_windows(
         if recording.lost:
             rows[...] = np.nan
             continue
-        _read_run(recording, start - before, grid.hop_samples, rows)
+        _read_run(recording, start - before, hop, rows)
         if not np.isfinite(rows).all():
-            _read_again(recording, start - before, grid.hop_samples, rows)
+            _read_again(recording, start - before, hop, rows)
             rows[~np.isfinite(rows).all(axis=1)] = np.nan
     return block
 
 
-def _read_stretch(
-    recording: Recording, start: int, count: int, grid: WindowGrid, before: int, after: int
-) -> Samples:
-    """Rows that are views of one read of a recording."""
-    length, hop = before + grid.window_samples + after, grid.hop_samples
-    stretch = np.zeros((1, length + (count - 1) * hop), np.float32)
+def _read_stretch(recording: Recording, first: int, length: int) -> Samples:
+    """So many samples, the first of which may be negative, and zeros outside of the recording."""
+    stretch = np.zeros(length, np.float32)
     if recording.lost:
         stretch[...] = np.nan
     else:
-        _read_run(recording, start - before, hop, stretch)
-    return np.lib.stride_tricks.sliding_window_view(stretch[0], length)[::hop]
+        _read_run(recording, first, length, stretch[None])
+    return stretch
 
 
 def _read_run(recording: Recording, first: int, hop: int, rows: Samples) -> None:

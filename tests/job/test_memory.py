@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Write
+from onnx_models import dense
 
 # A command that says at its end how much memory of its own the system has ever seen it have.
 COMMAND = """
@@ -66,3 +67,28 @@ def test_extract_stays_below_what_plan_projects(
     projected = planned(source, tmp_path / f"x.{ending}")
     # The features are 617 MB: a job that held them all would be far above.
     assert 0.5 * projected < peak(source, tmp_path / f"x.{ending}") < 1.1 * projected < 500e6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["melspectrogram"],
+        ["mfcc", "--deltas", "2"],
+        ["pcen"],
+        ["pcen", "--hop", "0.5"],
+        ["waveform", "--dtype", "int16"],
+        ["levels", "--window", "60"],
+        ["indices"],
+        ["onnx", "--model", "m.onnx"],
+    ],
+    ids=" ".join,
+)
+def test_every_feature_stays_below_what_plan_projects(
+    write_wav: Write, tmp_path: Path, options: list[str]
+) -> None:
+    source, out = write_wav(seconds=1500), tmp_path / "x.zarr"
+    options = ["--feature", *options]
+    if "m.onnx" in options:
+        options[-1] = str(dense(tmp_path / "m.onnx", shape=[1000]))
+    projected = planned(source, out, *options)
+    assert 0.5 * projected < peak(source, out, *options) < projected
