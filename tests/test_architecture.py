@@ -45,7 +45,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "models": ("files", "session"),
     "features": (
         *("plain_values", "feature", "spectrogram"),
-        *("melparameters", "melsums", "melspectrogram", "mfcc", "pcen"),
+        *("melparameters", "melsums", "mellevels", "melspectrogram", "mfcc", "pcen"),
         *("window_by_window", "levels", "indices", "waveform", "onnx"),
         *("computation", "registry", "identity"),
     ),

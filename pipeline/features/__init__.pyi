@@ -1,7 +1,6 @@
 from .computation import Encode as Encode
 from .computation import assign as assign
 from .computation import compute_features as compute_features
-from .computation import takes as takes
 from .feature import Axis as Axis
 from .feature import Feature as Feature
 from .feature import axes_of as axes_of
@@ -9,6 +8,7 @@ from .feature import bind as bind
 from .feature import feature_name as feature_name
 from .feature import margins_of as margins_of
 from .feature import shape_of as shape_of
+from .feature import takes as takes
 from .identity import Code as Code
 from .identity import FeatureIdentity as FeatureIdentity
 from .identity import identify as identify

@@ -1,6 +1,5 @@
 """The computation of a feature: a block of windows in, its values out, as they are stored."""
 
-import inspect
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.features.feature import Feature
+from pipeline.features.feature import Feature, takes
 from pipeline.features.spectrogram import Spectrogram
 from pipeline.kernels import Counts, Singles, groups
 
@@ -56,11 +55,6 @@ def compute_features(
     return result
 
 
-def takes(feature: Feature, argument: str) -> bool:
-    """Whether a feature's call has an argument of that name."""
-    return argument in inspect.signature(feature).parameters
-
-
 def _readable(audio: Singles) -> npt.NDArray[np.bool_]:
     """Which rows are finite; rows that share samples are looked at once."""
     (n, length), step = audio.shape, audio.strides[0] // audio.itemsize
@@ -88,16 +82,16 @@ def _call(
     encode: Encode,
 ) -> None:
     """Compute features into `out`, of which the dtype may be another than theirs."""
-    accepted = inspect.signature(feature).parameters
-    few, rounded = len(audio), out.dtype != np.float32 and "out" in accepted
+    writes = takes(feature, "out")
+    few, rounded = len(audio), out.dtype != np.float32 and writes
     if rounded:
         few = min(few, ROUNDED_BYTES // (4 * math.prod(out.shape[1:])))
         scratch = np.empty((max(1, few), *out.shape[1:]), np.float32)
-    options = {name: value for name, value in options.items() if name in accepted}
+    options = {name: value for name, value in options.items() if takes(feature, name)}
     for rows in groups(len(audio), few):
         part = out[rows]
         some = {n: v[rows] if isinstance(v, np.ndarray) else v for n, v in options.items()}
-        if "out" in accepted:
+        if writes:
             some["out"] = scratch[: len(part)] if rounded else part
         with np.errstate(all="ignore"):  # what comes of it is looked at
             values = np.asarray(feature(audio[rows], **some))

@@ -1,6 +1,7 @@
 """What is asked of a feature: the protocol, its axes, and that it is as it says."""
 
 import dataclasses
+import inspect
 import re
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -101,6 +102,20 @@ def spectral_axes(frequencies: Any, times: Any) -> tuple[Axis, ...]:
     where = "centre of the frame, from the window's start"
     found = [] if frequencies is None else [Axis("frequency", frequencies, "Hz")]
     return (*found, *([] if times is None else [Axis("time", times, "s", where)]))
+
+
+def takes(feature: Any, argument: str) -> bool:
+    """Whether a feature's call has an argument of that name."""
+    return argument in inspect.signature(feature).parameters
+
+
+def check_length(windows: npt.NDArray[Any], length: int) -> None:
+    """Refuse windows of another length than a feature was bound to."""
+    if windows.ndim != 2 or windows.shape[1] != length:
+        raise ValueError(
+            f"the windows have shape {windows.shape}; the feature is for (window, {length}): pass "
+            f"it the samplerate and window of the recordings"
+        )
 
 
 def axes_of(feature: Any) -> tuple[Axis, ...]:

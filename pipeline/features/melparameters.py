@@ -202,16 +202,3 @@ class MelParameters:
         return MelBands(
             self.n_mels, self.fmin, fmax, self.mel_scale, self.mel_norm, self.mel_linear_in
         )
-
-
-def level_numbers(feature: Any) -> dict[str, Any]:
-    """Of a feature of levels: the numbers that these are made with, checked."""
-    found: dict[str, Any] = {
-        name: number(name, getattr(feature, name), LEAST, ALLOWED, MOST)
-        for name in ("power", "amin")
-    }
-    if feature.ref != "max":
-        found["ref"] = number("ref", feature.ref, LEAST, f"{ALLOWED}, or 'max'", MOST)
-    if feature.top_db is not None:
-        found["top_db"] = number("top_db", feature.top_db, 0, "of dB from 0, or None", MOST)
-    return found

@@ -1,19 +1,20 @@
 """The mel spectrogram of windows, as librosa, torchaudio, Kaldi and Whisper have it."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 
 from pipeline.checks import number
-from pipeline.features.melparameters import ALLOWED, FLOAT32_EPS, LEAST, MOST, level_numbers
-from pipeline.features.melsums import MelSums
+from pipeline.features.mellevels import MelLevels
+from pipeline.features.melparameters import ALLOWED, FLOAT32_EPS, LEAST, MOST
 from pipeline.kernels import Counts, Floats, Output, Scale, Singles
 
 
 @dataclass(frozen=True, kw_only=True)
-class MelSpectrogram(MelSums):
+class MelSpectrogram(MelLevels):
     """Mel spectrogram of each window: power of its frames, summed in bands as people hear them.
 
     Windows are seamless: the frames of consecutive windows, side by side, are
@@ -59,11 +60,11 @@ class MelSpectrogram(MelSums):
     """
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "librosa": {**MelSums.PRESETS["librosa"], "output": "power", "top_db": 80.0},
-        "torchaudio": {**MelSums.PRESETS["torchaudio"], "output": "power"},
-        "kaldi": {**MelSums.PRESETS["kaldi"], "output": "log", "amin": FLOAT32_EPS},
+        "librosa": {**MelLevels.PRESETS["librosa"], "output": "power", "top_db": 80.0},
+        "torchaudio": {**MelLevels.PRESETS["torchaudio"], "output": "power"},
+        "kaldi": {**MelLevels.PRESETS["kaldi"], "output": "log", "amin": FLOAT32_EPS},
         "whisper": {
-            **MelSums.PRESETS["whisper"],
+            **MelLevels.PRESETS["whisper"],
             "output": "log10",
             "top_db": 80.0,
             "mean": -4.0,
@@ -71,11 +72,6 @@ class MelSpectrogram(MelSums):
         },
     }
 
-    power: float = 2.0
-    output: Output = "db"
-    ref: float | Literal["max"] = 1.0
-    amin: float = 1e-10
-    top_db: float | None = None
     mean: float = 0.0
     std: float = 1.0
 
@@ -85,27 +81,17 @@ class MelSpectrogram(MelSums):
     def _numbers(self) -> dict[str, Any]:
         mean = number("mean", self.mean, -MOST, "from -1e+30 to 1e+30", MOST)
         std = number("std", self.std, LEAST, ALLOWED, MOST)
-        return {**super()._numbers(), **level_numbers(self), "mean": mean, "std": std}
-
-    @property
-    def _exponent(self) -> float:
-        return self.power
+        return {**super()._numbers(), "mean": mean, "std": std}
 
     @property
     def _scale(self) -> Scale:
-        top_db, ref = self.top_db, self.ref
-        return Scale(self.output, self.power, ref, self.amin, top_db, self.mean, self.std)
+        return dataclasses.replace(super()._scale, mean=self.mean, std=self.std)
 
     @property
     def long_name(self) -> str:
         """What the values are, in words."""
         sums = {2.0: "power", 1.0: "magnitude"}.get(self.power, f"magnitude^{self.power:g}")
         return f"mel {sums}" if self.output == "power" else f"{self.output} of mel {sums}"
-
-    @property
-    def units(self) -> str:
-        """Of the values."""
-        return self._scale.units
 
     @property
     def linear(self) -> bool:

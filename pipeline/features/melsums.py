@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.features.feature import Axis, spectral_axes
+from pipeline.features.feature import Axis, check_length, spectral_axes
 from pipeline.features.melparameters import MelParameters
 from pipeline.kernels import (
     Counts,
@@ -116,11 +116,7 @@ class MelSums(MelParameters, ABC):
     def _checked(self, windows: Floats, inside: Counts | None) -> Counts:
         """Which samples of windows are in the recording, if the windows are as they must be."""
         length = self._window_samples + sum(self._placement.margins)
-        if windows.ndim != 2 or windows.shape[1] != length:
-            raise ValueError(
-                f"the windows have shape {windows.shape}; the feature is for (window, {length}): "
-                f"pass it the samplerate and window of the recordings"
-            )
+        check_length(windows, length)
         return np.tile([0, length], (len(windows), 1)) if inside is None else inside
 
     @property

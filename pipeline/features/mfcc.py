@@ -8,23 +8,14 @@ import numpy as np
 
 from pipeline.checks import number, whole
 from pipeline.features.feature import Axis, spectral_axes
-from pipeline.features.melparameters import FLOAT32_EPS, LARGEST, MOST, level_numbers
-from pipeline.features.melsums import MelSums, silence
-from pipeline.kernels import (
-    Cepstrum,
-    Counts,
-    Delta,
-    Deltas,
-    Floats,
-    Output,
-    Scale,
-    Singles,
-    mel_cepstrum,
-)
+from pipeline.features.mellevels import MelLevels
+from pipeline.features.melparameters import FLOAT32_EPS, LARGEST, MOST
+from pipeline.features.melsums import silence
+from pipeline.kernels import Cepstrum, Counts, Delta, Deltas, Floats, Scale, Singles, mel_cepstrum
 
 
 @dataclass(frozen=True, kw_only=True)
-class MFCC(MelSums):
+class MFCC(MelLevels):
     """Mel-frequency cepstral coefficients of each window: the cosine transform of its mel levels.
 
     Windows are seamless: the frames of consecutive windows, side by side, are
@@ -95,16 +86,16 @@ class MFCC(MelSums):
     """
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "librosa": {**MelSums.PRESETS["librosa"], "n_mfcc": 20, "top_db": 80.0},
+        "librosa": {**MelLevels.PRESETS["librosa"], "n_mfcc": 20, "top_db": 80.0},
         "torchaudio": {
-            **MelSums.PRESETS["torchaudio"],
+            **MelLevels.PRESETS["torchaudio"],
             "n_mfcc": 40,
             "top_db": 80.0,
             "delta": "regression",
             "delta_width": 5,
         },
         "kaldi": {
-            **MelSums.PRESETS["kaldi"],
+            **MelLevels.PRESETS["kaldi"],
             "n_mfcc": 13,
             "lifter": 22.0,
             "lifter_first": 0,
@@ -125,11 +116,6 @@ class MFCC(MelSums):
     delta: Delta = "savgol"
     delta_width: int = 9
     use_energy: bool = False
-    power: float = 2.0
-    output: Output = "db"
-    ref: float | Literal["max"] = 1.0
-    amin: float = 1e-10
-    top_db: float | None = None
 
     def _words(self) -> dict[str, tuple[Any, ...]]:
         return {
@@ -141,7 +127,7 @@ class MFCC(MelSums):
         }
 
     def _numbers(self) -> dict[str, Any]:
-        found = {**super()._numbers(), **level_numbers(self)}
+        found = super()._numbers()
         n_mels, width = found["n_mels"], self.delta_width
         bands = f"from 1 to n_mels, which is {n_mels}"
         found["n_mfcc"] = whole("n_mfcc", self.n_mfcc, 1, bands, n_mels)
@@ -156,14 +142,6 @@ class MFCC(MelSums):
         if self.dct_type == 1 and n_mels == 1:
             raise ValueError("dct_type is 1, which needs two bands; pass a larger n_mels")
         return found
-
-    @property
-    def _exponent(self) -> float:
-        return self.power
-
-    @property
-    def _scale(self) -> Scale:
-        return Scale(self.output, self.power, self.ref, self.amin, self.top_db)
 
     @property
     def _cepstrum(self) -> Cepstrum:
@@ -198,11 +176,6 @@ class MFCC(MelSums):
     def long_name(self) -> str:
         """What the values are, in words."""
         return "mel-frequency cepstral coefficients"
-
-    @property
-    def units(self) -> str:
-        """Of the values."""
-        return self._scale.units
 
     @property
     def floor(self) -> float:

@@ -1,6 +1,5 @@
 """What an ONNX model makes of windows of audio, or of another feature: embeddings."""
 
-import inspect
 import math
 import os
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.checks import whole
-from pipeline.features.feature import Axis, Feature, bind, check_feature, margins_of
+from pipeline.features.feature import Axis, Feature, bind, check_feature, margins_of, takes
 from pipeline.kernels import Counts, Floats, Singles, groups
 from pipeline.models import Model, ModelFiles, load_model, runtime
 
@@ -195,7 +194,5 @@ class Onnx:
 
     def _known_to_frontend(self, *values: Counts | None) -> dict[str, Counts]:
         """What is known of windows, as far as the frontend takes it."""
-        assert self.frontend is not None
-        accepted = inspect.signature(self.frontend).parameters
         named = zip(("n_samples", "inside"), values, strict=True)
-        return {name: v for name, v in named if v is not None and name in accepted}
+        return {name: v for name, v in named if v is not None and takes(self.frontend, name)}

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from pipeline.checks import number, one_of, whole
-from pipeline.features.feature import Axis, spectral_axes
+from pipeline.features.feature import Axis, check_length, spectral_axes
 from pipeline.kernels import (
     DEFAULT_TAPER,
     Counts,
@@ -227,11 +227,7 @@ class Spectrogram:
         """
         frames = self._frames
         kernel = power_kernel(frames, self.scaling, self._samplerate)
-        if windows.ndim != 2 or windows.shape[1] != frames.n_samples:
-            raise ValueError(
-                f"the windows have shape {windows.shape}; the feature is for (window, "
-                f"{frames.n_samples}): give it the samplerate and window of the recordings"
-            )
+        check_length(windows, frames.n_samples)
         if out is None:
             out = np.empty((len(windows), *self.shape), np.float32)
         if n_samples is None:

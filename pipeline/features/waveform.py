@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.checks import number, whole
-from pipeline.features.feature import Axis
+from pipeline.features.feature import Axis, check_length
 from pipeline.features.spectrogram import ARTICLE_RATE
 from pipeline.kernels import Counts, Floats, Singles
 
@@ -104,11 +104,7 @@ class Waveform:
         ValueError
             If the windows are not of the length that the feature is for.
         """
-        if windows.shape[1:] != self.shape:
-            raise ValueError(
-                f"the windows have shape {windows.shape}; the feature is for (window, "
-                f"{self.shape[0]}): pass it the samplerate and window of the recordings"
-            )
+        check_length(windows, *self.shape)
         if out is None:
             return np.array(windows, np.float32)
         out[...] = windows

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pipeline.features.feature import check_length
 from pipeline.kernels import Counts, Floats, Singles
 
 
@@ -16,11 +17,7 @@ def compute_each(
     shape: tuple[int, ...],
 ) -> Singles:
     """Values of each window and the number of its samples; ValueError if its length is another."""
-    if windows.ndim != 2 or windows.shape[1] != length:
-        raise ValueError(
-            f"the windows have shape {windows.shape}; the feature is for (window, {length}): "
-            f"pass it the samplerate and window of the recordings"
-        )
+    check_length(windows, length)
     if out is None:
         out = np.empty((len(windows), *shape), np.float32)
     counts = [length] * len(windows) if n_samples is None else n_samples.tolist()
