@@ -9,8 +9,9 @@ import numpy as np
 from pipeline.checks import number, whole
 from pipeline.features.feature import Axis, spectral_axes
 from pipeline.features.mellevels import MelLevels
-from pipeline.features.melparameters import FLOAT32_EPS, LARGEST, MOST
+from pipeline.features.melparameters import FLOAT32_EPS, MOST
 from pipeline.features.melsums import silence
+from pipeline.features.window_feature import LARGEST
 from pipeline.kernels import Cepstrum, Counts, Delta, Deltas, Floats, Scale, Singles, mel_cepstrum
 
 
