@@ -221,6 +221,12 @@ class Indices(WindowFeature):
         """What the values are, in words."""
         return f"acoustic indices {', '.join(self.indices)}"
 
+    def memory_bytes(self, threads: int) -> int:
+        """Memory that the spectra of a whole window, and their squares, take in so many threads."""
+        frames = self._frames
+        n_frames = int(complete_frames(frames, frames.n_samples))
+        return threads * 2 * 4 * n_frames * frames.n_bins
+
     def _compute(self, windows: Floats, n_samples: Counts, out: Singles) -> None:
         frames = self._frames
         for row, (window, n) in enumerate(zip(windows, n_samples.tolist(), strict=True)):

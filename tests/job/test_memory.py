@@ -87,6 +87,7 @@ def test_extract_stays_below_what_plan_projects(
         ["waveform", "--dtype", "int16"],
         ["levels", "--window", "60"],
         ["indices"],
+        ["indices", "--window", "60", "--hop-length", "16"],
         ["onnx", "--model", "m.onnx"],
     ],
     ids=" ".join,
