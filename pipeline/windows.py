@@ -233,10 +233,11 @@ def _read(
         audio = read_shared(recordings[used], part, *margins) if sharing else None
         if audio is not None:
             yield part, audio
-        few = count if not sharing else 1 + count * grid.hop_samples // length
-        for rows in groups(count, few) if audio is None else ():
-            some, of = part[rows].detached()
-            yield some, read_windows(recordings[used][of], some, *margins)
+        else:
+            few = 1 + count * grid.hop_samples // length if sharing else count
+            for rows in groups(count, few):
+                some, of = part[rows].detached()
+                yield some, read_windows(recordings[used][of], some, *margins)
         row += count
 
 

@@ -42,9 +42,8 @@ def memory_bytes(plan: Plan, threads: int) -> int:
     samples = grid.window_samples + sum(margins_of(plan.inputs.feature, grid.samplerate))
     kernel = max(KERNEL_BYTES, window + KERNEL_BYTES_A_SAMPLE * samples)
     kept = KEPT_BYTES if recordings.remote else 0
-    model = getattr(plan.inputs.feature, "memory_bytes", None)
-    more = model(threads) if model else 0
-    return int(BASE_BYTES + kept + more + threads * (block + kernel))
+    own = getattr(plan.inputs.feature, "memory_bytes", lambda threads: 0)
+    return int(BASE_BYTES + kept + own(threads) + threads * (block + kernel))
 
 
 def feature_bytes(plan: Plan) -> int:
