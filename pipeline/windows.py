@@ -1,7 +1,7 @@
 """Windows: recordings as a lazy dask array, and features mapped over it or read at once."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dask.array as da
@@ -20,7 +20,8 @@ from pipeline.features import (
     takes,
 )
 from pipeline.grid import WindowGrid
-from pipeline.recordings import Recordings, read_windows
+from pipeline.kernels import groups
+from pipeline.recordings import Recordings, read_shared, read_windows
 
 Array = npt.NDArray[Any]
 Samples = npt.NDArray[np.float32]
@@ -201,23 +202,43 @@ def compute_windows(
     A feature that takes `hop_samples` is called with windows of one recording at a time, which
     share the samples of their context.
     """
-    before, after = margins_of(feature, grid.samplerate)
-    shared = takes(feature, "hop_samples")
     values = np.empty((len(grid), *feature.shape), dtype)
     valid = np.ones(len(grid), np.bool_)
+    margins = margins_of(feature, grid.samplerate)
+    sharing = takes(feature, "hop_samples")
+    hop = grid.hop_samples if sharing else None
     row = 0
-    for count in grid.counts[grid.counts > 0].tolist() if shared else [len(grid)]:
-        rows = slice(row, row + count)
-        part, used = grid[rows].detached()
-        audio = read_windows(recordings[used], part, before, after, shared)
+    for part, audio in _read(recordings, grid, margins, sharing):
+        rows = slice(row, row + len(part))
         valid[rows] = ~np.isnan(audio[:, 0])
-        n_samples, inside = part.locate()[2], part.inside(before, after)
-        hop = grid.hop_samples if shared else None
+        n_samples, inside = part.locate()[2], part.inside(*margins)
         compute_features(
             feature, audio, n_samples, dtype, part.offset, encode, inside, hop, values[rows]
         )
-        row += count
+        row = rows.stop
     return values, valid
+
+
+def _read(
+    recordings: Recordings, grid: WindowGrid, margins: tuple[int, int], sharing: bool
+) -> Iterator[tuple[WindowGrid, Samples]]:
+    """Windows and their samples: all at once, or those of one recording, which share samples.
+
+    Where these are damaged, and each window has samples of its own, a few windows at a time, so
+    that they are no more.
+    """
+    length, row = grid.window_samples + sum(margins), 0
+    for count in grid.counts[grid.counts > 0].tolist() if sharing else [len(grid)]:
+        part, used = grid[row : row + count].detached()
+        audio = read_shared(recordings[used], part, *margins) if sharing else None
+        if audio is not None:
+            yield part, audio
+        else:
+            few = 1 + count * grid.hop_samples // length if sharing else count
+            for rows in groups(count, few):
+                some, of = part[rows].detached()
+                yield some, read_windows(recordings[used][of], some, *margins)
+        row += count
 
 
 def _bound(feature: Feature, grid: WindowGrid, dtype: npt.DTypeLike = np.float32) -> Feature:

@@ -35,15 +35,15 @@ def memory_bytes(plan: Plan, threads: int) -> int:
     copies = COPIES[new_store(plan.out).path.suffix] if plain else COPIES_COMPRESSED
     values = 4 * math.prod(layout.shape)  # a kernel works in float32
     # What windows share of their context is computed once, and held beside their features.
-    shared = values if takes(plan.inputs.feature, "hop_samples") else 0
+    sharing = takes(plan.inputs.feature, "hop_samples")
+    shared = values * plan.inputs.held_samples / grid.window_samples if sharing else 0
     block = layout.shard * (copies * layout.window_bytes + audio + shared)
     window = KERNEL_WINDOWS * values
     samples = grid.window_samples + sum(margins_of(plan.inputs.feature, grid.samplerate))
     kernel = max(KERNEL_BYTES, window + KERNEL_BYTES_A_SAMPLE * samples)
     kept = KEPT_BYTES if recordings.remote else 0
-    model = getattr(plan.inputs.feature, "memory_bytes", None)
-    more = model(threads) if model else 0
-    return int(BASE_BYTES + kept + more + threads * (block + kernel))
+    own = getattr(plan.inputs.feature, "memory_bytes", lambda threads: 0)
+    return int(BASE_BYTES + kept + own(threads) + threads * (block + kernel))
 
 
 def feature_bytes(plan: Plan) -> int:

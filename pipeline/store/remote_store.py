@@ -36,7 +36,8 @@ class RemoteStore(ZarrGroup[RemotePath]):
         return translated(self.path.url)
 
     def exists(self) -> bool:
-        return self._logs.is_dir() or (not self._mark.is_file() and self.path.is_dir())
+        # The mark last: another process may put it, and the rest, while this one looks.
+        return self._logs.is_dir() or (self.path.is_dir() and not self._mark.is_file())
 
     @contextmanager
     def creating(self, contents: Contents) -> Iterator[RemoteStore]:

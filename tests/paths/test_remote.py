@@ -40,6 +40,7 @@ from pipeline.record import log
 from pipeline.record.record import Record
 from pipeline.recordings import read_windows
 from pipeline.store import open_store
+from pipeline.store.remote_store import RemoteStore
 
 _number = count()
 
@@ -193,6 +194,22 @@ def test_shares_work_side_by_side(
         assert ended.code == 0, ended.err
     assert Record(RemotePath(out) / ".record").finished()
     is_whole(out, whole)
+
+
+def test_a_store_that_another_process_begins_to_make_is_not_there_yet(
+    s3: Bucket, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, look = RemoteStore(RemotePath(out)), RemotePath.is_file
+
+    def look_as_it_begins(path: RemotePath) -> bool:
+        found = look(path)
+        (store.record_folder / "unfinished").write_bytes(b"")
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RemotePath, "is_file", look_as_it_begins)
+        assert not store.exists()
+    assert not store.exists()
 
 
 class Clock:
