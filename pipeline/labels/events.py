@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,11 +27,21 @@ class State(IntEnum):
     UNCERTAIN = 2
 
 
+class Unit(IntEnum):
+    """What times are counted in, and from when."""
+
+    SECONDS = 0  # from the recording's start
+    SAMPLES = 1  # of the file, from its first
+    CLOCK = 2  # seconds since 1970, UTC
+
+
 class Event(NamedTuple):
-    """One line of a label file: what is heard, in seconds from the recording's start.
+    """One line of a label file: what is heard, from when to when.
 
     `recording` is as the file names it, or empty where it names none. An event that ends where it
-    begins is a point. Frequencies are in Hz; channels are counted from 0.
+    begins is a point. Frequencies are in Hz; channels are counted from 0. `sequence` is where the
+    recording begins among those that were open together, in seconds: an event that is longer than
+    its recording goes on in the one that begins where this ends.
     """
 
     recording: str
@@ -43,35 +54,59 @@ class Event(NamedTuple):
     channel: int = ANY_CHANNEL
     confidence: float = UNKNOWN
     state: State = State.PRESENT
+    unit: Unit = Unit.SECONDS
+    sequence: float = UNKNOWN
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Many events at once: a value for each in columns, or one value for all of them."""
+
+    recording: Sequence[str] | str
+    start: Array
+    end: Array
+    label: Sequence[str] | str
+    line: Sequence[int]
+    low: Array | float = UNKNOWN
+    high: Array | float = UNKNOWN
+    channel: Array | int = ANY_CHANNEL
+    confidence: Array | float = UNKNOWN
+    state: Array | State = State.PRESENT
+    unit: Unit = Unit.SECONDS
+    sequence: Array | float = UNKNOWN
 
 
 class Span(NamedTuple):
-    """A part of a recording that somebody annotated, for one class or, where it is None, for all."""
+    """A part of a recording that somebody annotated, for one class or, where it is None, for all.
+
+    What is `explicit` says it all of its recording; without any such, an event says that somebody
+    looked at the whole recording, and so does a span.
+    """
 
     recording: str
     start: float = 0.0
     end: float = TO_THE_END
     label: str | None = None
+    explicit: bool = False
 
 
-class _Names:
-    """Names by number, each held once."""
+Found = Event | Rows | Span
 
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
 
-    def number(self, name: str) -> int:
-        return self._numbers.setdefault(name, len(self._numbers))
+class _Names(dict[str, int]):
+    """Numbers of names, in the order in which they are first met."""
 
-    def all(self) -> tuple[str, ...]:
-        return tuple(self._numbers)
+    def __missing__(self, name: str) -> int:
+        self[name] = number = len(self)
+        return number
 
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """Events in columns, one row for each; 50 bytes, as there may be millions.
+    """Events and spans in columns, as there may be millions.
 
-    `recording`, `label` and `file` are indices into `recordings`, `labels` and `files`.
+    `recording` and `label` are indices into `recordings` and `labels`, `file` into `files`, which
+    are those that were read.
     """
 
     recordings: tuple[str, ...]
@@ -83,68 +118,73 @@ class Events:
     def __len__(self) -> int:
         return len(self.columns["start"])
 
-    def __getattr__(self, name: str) -> Array:
-        try:
-            return self.__dict__["columns"][name]
-        except KeyError:
-            raise AttributeError(name) from None
-
 
 COLUMNS = {
-    **dict.fromkeys(("start", "end"), "d"),
-    **dict.fromkeys(("low", "high", "confidence"), "f"),
     **dict.fromkeys(("recording", "label", "file", "line"), "i"),
+    **dict.fromkeys(("start", "end", "sequence"), "d"),
+    **dict.fromkeys(("low", "high", "confidence"), "f"),
     "channel": "h",
-    "state": "b",
+    **dict.fromkeys(("state", "unit"), "b"),
 }
-SPANS = {"recording": "i", "start": "d", "end": "d", "label": "i"}
+SPANS = {
+    **dict.fromkeys(("recording", "label", "file"), "i"),
+    **dict.fromkeys(("start", "end"), "d"),
+    "explicit": "b",
+}
 
 
-@dataclass
 class Collection:
     """Events as they are read, file by file."""
 
-    _recordings: _Names = field(default_factory=_Names)
-    _labels: _Names = field(default_factory=_Names)
-    _files: list[str] = field(default_factory=list)
-    _columns: dict[str, array[Any]] = field(
-        default_factory=lambda: {name: array(kind) for name, kind in COLUMNS.items()}
-    )
-    _spans: dict[str, array[Any]] = field(
-        default_factory=lambda: {name: array(kind) for name, kind in SPANS.items()}
-    )
+    def __init__(self) -> None:
+        self._recordings, self._labels = _Names(), _Names()
+        self._files: list[str] = []
+        self._columns = {name: array(kind) for name, kind in COLUMNS.items()}
+        self._spans = {name: array(kind) for name, kind in SPANS.items()}
 
-    def add(self, file: str, found: Iterable[Event | Span]) -> None:
+    def add(self, file: str, found: Iterable[Found]) -> None:
         """Take in what a label file says."""
-        number = len(self._files)
         self._files.append(file)
-        columns, spans = self._columns, self._spans
-        recording, label = self._recordings.number, self._labels.number
         for item in found:
-            if isinstance(item, Span):
-                spans["recording"].append(recording(item.recording))
-                spans["start"].append(item.start)
-                spans["end"].append(item.end)
-                spans["label"].append(EVERY_CLASS if item.label is None else label(item.label))
-                continue
-            columns["recording"].append(recording(item.recording))
-            columns["start"].append(item.start)
-            columns["end"].append(item.end)
-            columns["label"].append(label(item.label))
-            columns["file"].append(number)
-            columns["line"].append(item.line)
-            columns["low"].append(item.low)
-            columns["high"].append(item.high)
-            columns["channel"].append(item.channel)
-            columns["confidence"].append(item.confidence)
-            columns["state"].append(item.state)
+            if isinstance(item, Rows):
+                self._add_rows(item)
+            elif isinstance(item, Span):
+                self._append(self._spans, item)
+            else:
+                self._append(self._columns, item)
+
+    def _append(self, columns: dict[str, array[Any]], item: Event | Span) -> None:
+        columns["recording"].append(self._recordings[item.recording])
+        label = EVERY_CLASS if item.label is None else self._labels[item.label]
+        columns["label"].append(label)
+        columns["file"].append(len(self._files) - 1)
+        for name, column in columns.items():
+            if name not in ("recording", "label", "file"):
+                column.append(getattr(item, name))
+
+    def _add_rows(self, rows: Rows) -> None:
+        n = len(rows.line)
+        for name, column in self._columns.items():
+            if name == "file":
+                values: Any = len(self._files) - 1
+            else:
+                values = getattr(rows, name)
+            if name in ("recording", "label"):
+                numbers = self._recordings if name == "recording" else self._labels
+                words = repeat(values, n) if isinstance(values, str) else values
+                values = np.fromiter(map(numbers.__getitem__, words), np.int32, n)
+            made = np.broadcast_to(np.asarray(values, column.typecode), n)
+            column.frombytes(made.tobytes())
 
     def events(self) -> Events:
         """All of them."""
         return Events(
-            self._recordings.all(),
-            self._labels.all(),
+            tuple(self._recordings),
+            tuple(self._labels),
             tuple(self._files),
-            {name: np.frombuffer(column, column.typecode) for name, column in self._columns.items()},
+            {
+                name: np.frombuffer(column, column.typecode)
+                for name, column in self._columns.items()
+            },
             {name: np.frombuffer(column, column.typecode) for name, column in self._spans.items()},
         )

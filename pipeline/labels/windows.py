@@ -132,7 +132,9 @@ class _Spread:
         rows = rows[self.high[rows] >= a]
         low, high = np.maximum(self.low[rows], a), np.minimum(self.high[rows], b - 1)
         ends = np.cumsum(high - low + 1)
-        for group in np.split(np.arange(len(rows)), np.searchsorted(ends, range(PAIRS, _last(ends), PAIRS))):
+        for group in np.split(
+            np.arange(len(rows)), np.searchsorted(ends, range(PAIRS, _last(ends), PAIRS))
+        ):
             lengths = high[group] - low[group] + 1
             event = np.repeat(rows[group], lengths)
             place = np.arange(len(event)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -213,9 +215,7 @@ class WindowLabels:
             label[window[counts] - a, heard.label[event[counts]]] = 1
         return label, self._annotated(a, b, label)
 
-    def _annotated(
-        self, a: int, b: int, label: npt.NDArray[np.uint8]
-    ) -> npt.NDArray[np.bool_]:
+    def _annotated(self, a: int, b: int, label: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
         """Where somebody looked at the whole of a window, and was sure; or where there is a label."""
         n_samples = self._grid.locate(np.arange(a, b))[2]
         annotated = np.zeros((b - a, self.n_classes), np.bool_)

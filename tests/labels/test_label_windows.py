@@ -61,7 +61,9 @@ def reference(
                     unsure |= common > 0 or inside
                 elif inside or (common and is_enough(common, b - a, grid.window_samples, rule)):
                     label[t, k] = 1
-            annotated[t, k] = label[t, k] or ((looked == samples or every == samples) and not unsure)
+            annotated[t, k] = label[t, k] or (
+                (looked == samples or every == samples) and not unsure
+            )
     return label, annotated
 
 

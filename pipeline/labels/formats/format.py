@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pipeline.labels.events import Event, Span
+from pipeline.labels.events import Found
 from pipeline.labels.text import Text
 
 
@@ -24,4 +24,4 @@ class Format:
 
     name: str
     recognised: Callable[[Text], bool]
-    read: Callable[[Text, Choices], Iterator[Event | Span]]
+    read: Callable[[Text, Choices], Iterator[Found]]

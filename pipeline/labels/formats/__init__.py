@@ -1,0 +1,1 @@
+"""Formats of label files, one file for each tool or family of tools."""
