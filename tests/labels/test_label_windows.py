@@ -28,10 +28,10 @@ class Recordings:
     samplerate: int = RATE
 
 
-def placed(items: list[Item]) -> Placed:
+def placed(items: list[Item]) -> tuple[Placed, Array]:
     columns = np.array(items, np.int64).reshape(-1, 5).T
     recording, start, end, label, state = columns
-    return Placed(recording, start / RATE, end / RATE, label, state.astype(np.int8))
+    return Placed(recording, start.astype(float), end.astype(float), label), state
 
 
 def reference(
@@ -114,10 +114,72 @@ def test_labels_are_those_of_the_reference_in_any_blocks(
 ) -> None:
     grid = WindowGrid(Recordings(np.array(lengths)), window / RATE, hop / RATE, tail)
     spans = [span for span in spans if span[1] < span[2]]
-    labels = WindowLabels(grid, placed(events), placed(spans), CLASSES, rule)
+    labels = WindowLabels(grid, *placed(events), placed(spans)[0], CLASSES, rule)
     edges = [0, *sorted(min(cut, len(grid)) for cut in cuts), len(grid)]
     parts = [labels.block(a, b) for a, b in zip(edges, edges[1:], strict=False)]
     label, annotated = (np.concatenate(part) for part in zip(*parts, strict=True))
     expected = reference(grid, events, spans, rule)
     np.testing.assert_array_equal(label, expected[0])
     np.testing.assert_array_equal(annotated, expected[1])
+
+
+@given(
+    st.lists(st.integers(0, 350), min_size=4, max_size=4),
+    st.integers(1, 120),
+    st.integers(1, 120),
+    EVENTS,
+    st.integers(-30, 30),
+    st.lists(st.integers(1, 60), min_size=1, max_size=6),
+)
+def test_frames_have_the_events_that_they_have_samples_of(
+    lengths: list[int],
+    window: int,
+    hop: int,
+    events: list[Item],
+    first: int,
+    frames: list[int],
+) -> None:
+    grid = WindowGrid(Recordings(np.array(lengths)), window / RATE, hop / RATE)
+    edges = first + np.cumsum([0, *frames])
+    # Events end where their recording does.
+    events = [(r, a, min(b, lengths[r]), *of) for r, a, b, *of in events if a < lengths[r]]
+    none = placed([])[0]
+    labels = WindowLabels(grid, *placed(events), none, CLASSES, kind="frame", frames=edges)
+    label = labels.block(0, len(grid))[0]
+    for t, (recording, start, _) in enumerate(grid):
+        for k in range(CLASSES):
+            for f in range(len(frames)):
+                samples = {*range(start + edges[f], start + edges[f + 1])}
+                expected = any(
+                    r == recording
+                    and of == k
+                    and state == State.PRESENT
+                    and samples & ({*range(a, b)} if a < b else {a})
+                    for r, a, b, of, state in events
+                )
+                assert label[t, k, f] == expected
+
+
+@given(
+    st.lists(st.integers(0, 350), min_size=4, max_size=4),
+    st.integers(1, 120),
+    st.integers(1, 120),
+    EVENTS,
+)
+def test_fractions_are_those_of_the_samples_that_a_window_has(
+    lengths: list[int], window: int, hop: int, events: list[Item]
+) -> None:
+    grid = WindowGrid(Recordings(np.array(lengths)), window / RATE, hop / RATE)
+    none = placed([])[0]
+    labels = WindowLabels(grid, *placed(events), none, CLASSES, kind="fraction")
+    label = labels.block(0, len(grid))[0]
+    assert label.dtype == np.float32
+    for t, (recording, start, stop) in enumerate(grid):
+        for k in range(CLASSES):
+            heard = {
+                sample
+                for r, a, b, of, state in events
+                if r == recording and of == k and state == State.PRESENT
+                for sample in range(max(a, start), min(b, stop))
+            }
+            assert np.isclose(label[t, k], len(heard) / (stop - start), atol=1e-6)
