@@ -6,7 +6,7 @@ from typing import Self
 
 from pipeline.features import Feature, bind, margins_of, takes
 from pipeline.grid import WindowGrid
-from pipeline.labels import Labelled, Labels, LabelsLike, passed_labels, stored_labels
+from pipeline.labels import LabelsLike, LabelSource, find_labels
 from pipeline.recordings import PathLike, Recordings, scan
 from pipeline.settings import Settings
 
@@ -18,7 +18,7 @@ class Inputs:
     recordings: Recordings
     grid: WindowGrid
     feature: Feature  # for the rate and window length of the grid
-    labels: Labels | None
+    labels: LabelSource | None
 
     @classmethod
     def find(
@@ -48,14 +48,8 @@ class Inputs:
         feature = bind(
             feature, grid.samplerate, grid.window_samples / grid.samplerate, settings.dtype
         )
-        labelled = (
-            Labelled(item.path, item.location, int(count))
-            for item, count in zip(recordings, grid.counts, strict=True)
-        )
-        if labels is None:
-            return cls(recordings, grid, feature, stored_labels(labelled))
-        unread = [path for path, _ in recordings.unreadable]
-        return cls(recordings, grid, feature, passed_labels(labels, labelled, len(grid), unread))
+        found = find_labels(labels, recordings, grid, feature, settings.labelling)
+        return cls(recordings, grid, feature, found)
 
     @property
     def held_samples(self) -> int:

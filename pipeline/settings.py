@@ -9,8 +9,10 @@ from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 from pipeline.audio import Channel, check_channel, check_samplerate
 from pipeline.checks import number, one_of, reject_unknown, whole
 from pipeline.grid import Tail
+from pipeline.labels import Labelling
 
 LEAST = math.ulp(0.0)  # of the numbers above 0
+LABELLING = [field.name for field in dataclasses.fields(Labelling)]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ class Settings:
     flush : bool
         Whether each region is on the disk before it is recorded as done, so that
         a loss of power costs no more than a kill does.
+    labelling : Labelling
+        How label files are read; `extract` and others take its parameters as
+        settings of their own.
 
     Raises
     ------
@@ -68,6 +73,7 @@ class Settings:
     retries: int = 3
     numerics: Literal["same", "any"] = "same"
     flush: bool = False
+    labelling: Labelling = Labelling()
 
     def __post_init__(self) -> None:
         allowed = "of seconds above 0"
@@ -89,6 +95,13 @@ class Settings:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
-        """Settings from names and values; an unknown name is an error."""
-        reject_unknown(values, (field.name for field in dataclasses.fields(cls)), "setting")
-        return cls(**values)
+        """Settings, and those of `labelling`, from names and values; an unknown name is an error."""
+        reject_unknown(values, [*cls.names(), *LABELLING], "setting")
+        own = {name: value for name, value in values.items() if name not in LABELLING}
+        labelling = {name: value for name, value in values.items() if name in LABELLING}
+        return cls(**own, labelling=Labelling(**labelling))
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of the settings, without those of labels."""
+        return [field.name for field in dataclasses.fields(cls) if field.name != "labelling"]

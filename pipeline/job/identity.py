@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.features import FeatureIdentity, array_digest, without_defaults
+from pipeline.features import FeatureIdentity, without_defaults
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 from pipeline.record import digest_lines
@@ -13,7 +13,7 @@ from pipeline.settings import Settings
 from pipeline.store import FORMAT
 
 # Settings that change nothing of what is stored.
-NOT_DECIDING = ("on_error", "on_lost", "retries", "numerics", "flush")
+NOT_DECIDING = ("on_error", "on_lost", "retries", "numerics", "flush", "labelling")
 
 
 def identity_of(
@@ -27,7 +27,7 @@ def identity_of(
         "format": FORMAT,
         "settings": without_defaults(deciding(settings), defaults),
         "feature": feature.as_dict(),
-        "labels": labels and [array_digest(labels.values), labels.classes],
+        "labels": labels and labels.identity(),
         "inputs": digest_lines(file_rows(inputs.recordings)),
         "unreadable": [path for path, _ in inputs.recordings.unreadable],
         "layout": dataclasses.asdict(layout),

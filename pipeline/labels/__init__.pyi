@@ -1,5 +1,5 @@
-from .joining import Labelled as Labelled
 from .joining import LabelsLike as LabelsLike
-from .joining import passed_labels as passed_labels
-from .joining import stored_labels as stored_labels
+from .joining import find_labels as find_labels
+from .labelling import Labelling as Labelling
 from .values import Labels as Labels
+from .values import LabelSource as LabelSource

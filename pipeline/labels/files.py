@@ -29,12 +29,12 @@ def read_label(path: AnyPath) -> Array | None:
         return None
 
 
-def load_labels(path: AnyPath) -> Array | list[str] | LabelsByPath:
+def load_labels(path: AnyPath, column: str | None = None) -> Array | list[str] | LabelsByPath:
     """Read a file of labels, one for each window.
 
     It is ``.npy``; HDF5 with a dataset ``label``; or text with one label a row: a single
-    column, or CSV with a column ``label``. If that has a column ``path``, too, this says
-    which recording a label is of.
+    column, or CSV with a column ``label``, or another that is named. If that has a column
+    ``path``, too, this says which recording a label is of.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give a file of labels")
@@ -50,24 +50,24 @@ def load_labels(path: AnyPath) -> Array | list[str] | LabelsByPath:
         raise OSError(
             f"{path} cannot be read as labels ({error}); give .npy, HDF5 with 'label', or CSV"
         ) from error
-    return _text_labels(path, rows)
+    return _text_labels(path, rows, (column or "label").lower())
 
 
-def _text_labels(path: AnyPath, rows: list[list[str]]) -> list[str] | LabelsByPath:
+def _text_labels(path: AnyPath, rows: list[list[str]], column: str) -> list[str] | LabelsByPath:
     """The labels of the rows; empty ones may end them, or stand between recordings."""
     while rows and not any(rows[-1]):
         rows.pop()
     header = [name.lower() for name in rows[0]] if rows else []
-    if separator := separated_by(header, "label"):
+    if separator := separated_by(header, column):
         raise ValueError(f"{path} has its columns separated by {separator}; save it with commas")
-    if "label" not in header and any(len(row) > 1 for row in rows):
+    if column not in header and any(len(row) > 1 for row in rows):
         raise ValueError(
-            f"{path} has several columns, but none is named 'label'; name one of them so"
+            f"{path} has several columns, but none is named {column!r}; name one of them so"
         )
-    by_path = {"label", "path"} <= {*header}
+    by_path = {column, "path"} <= {*header}
     rows = [row for row in rows if any(row)] if by_path else rows
-    rows = rows["label" in header :]
-    labels = _cells(rows, header.index("label") if "label" in header else 0)
+    rows = rows[column in header :]
+    labels = _cells(rows, header.index(column) if column in header else 0)
     if not labels or "" in labels:
         where = f"in row {labels.index('') + 1}" if labels else "at all"
         raise ValueError(f"{path} has no label {where}; give one for each window")

@@ -7,12 +7,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.audio import HDF5_SUFFIXES
+from pipeline.features import Feature
+from pipeline.grid import WindowGrid
+from pipeline.labels.collecting import holds_events, is_single
+from pipeline.labels.event_labels import EventLabels
 from pipeline.labels.files import load_labels, read_label
-from pipeline.labels.values import Labels, LabelsByPath, check_count, make_labels
+from pipeline.labels.labelling import Labelling
+from pipeline.labels.placing import Places
+from pipeline.labels.values import Labels, LabelsByPath, LabelSource, check_count, make_labels
 from pipeline.paths import as_path
-from pipeline.recordings import FileNames, PathLike
+from pipeline.recordings import FileNames, PathLike, Recordings
 
-LabelsLike = PathLike | Labels | Sequence[Any] | npt.NDArray[Any] | None
+LabelsLike = PathLike | LabelSource | Sequence[Any] | npt.NDArray[Any] | None
 
 
 class Labelled(NamedTuple):
@@ -23,27 +30,74 @@ class Labelled(NamedTuple):
     n_windows: int
 
 
+def find_labels(
+    labels: LabelsLike,
+    recordings: Recordings,
+    grid: WindowGrid,
+    feature: Feature,
+    labelling: Labelling,
+) -> LabelSource | None:
+    """The labels of the windows of a grid: those that are passed, or stored with the recordings."""
+    unread = [path for path, _ in recordings.unreadable]
+    if isinstance(labels, str | os.PathLike) and _are_events(os.fspath(labels), labelling):
+        places = Places.of(recordings, unread)
+        return EventLabels.read(os.fspath(labels), places, grid, labelling, feature)
+    for name in labelling.passed:
+        if name != "label_column" or labels is None:
+            what = "there are no labels" if labels is None else "the labels are of windows"
+            raise ValueError(f"{name} is passed, but {what}; it goes with files of events")
+    labelled = (
+        Labelled(item.path, item.location, int(count))
+        for item, count in zip(recordings, grid.counts, strict=True)
+    )
+    if labels is None:
+        return stored_labels(labelled)
+    return passed_labels(labels, labelled, len(grid), unread, labelling.label_column)
+
+
+def _are_events(labels: str, labelling: Labelling) -> bool:
+    """Whether a path, a folder or a glob names label files, or a file of one label a window."""
+    if labelling.label_format is not None or not is_single(labels):
+        return True
+    path = as_path(labels)
+    if path.suffix.lower() in (".npy", *HDF5_SUFFIXES) or not path.exists():
+        return False
+    return holds_events(path)
+
+
 def passed_labels(
-    labels: LabelsLike, recordings: Iterable[Labelled], n_windows: int, unread: Sequence[str]
-) -> Labels:
+    labels: LabelsLike,
+    recordings: Iterable[Labelled],
+    n_windows: int,
+    unread: Sequence[str],
+    column: str | None = None,
+) -> LabelSource:
     """The labels of a file, or of an array, if they are those of the windows."""
     values: Any = labels
     what = "labels"
     if isinstance(labels, str | os.PathLike):
-        what, values = os.fspath(labels), load_labels(as_path(labels))
+        what, values = os.fspath(labels), load_labels(as_path(labels), column)
     if isinstance(values, LabelsByPath):
         return _joined_by_path(values, recordings, unread)
-    made = values if isinstance(values, Labels) else make_labels(values)
+    made: LabelSource = values if _is_source(values) else make_labels(values)
     without = f" without {_some(unread)}, which cannot be read" if unread else ""
-    check_count(len(made.values), n_windows, what, "the audio", without)
+    check_count(made.shape[0], n_windows, what, "the audio", without)
     return made
+
+
+def _is_source(values: Any) -> bool:
+    return isinstance(values, Labels | EventLabels)
 
 
 def _joined_by_path(
     labels: LabelsByPath, recordings: Iterable[Labelled], unread: Sequence[str]
 ) -> Labels:
-    """The labels of a table that names the recordings, in the order of the windows."""
+    """The labels of a table that names the recordings, in the order of the windows.
+
+    A table that names each recording once has labels of whole recordings.
+    """
     table, text, missing = labels.table, list[str](), list[str]()
+    once = all(len(found) == 1 for found in labels.labels.values())
     file = FileNames()
     left: dict[str, str] = {}  # what the table calls a file
     for path in labels.labels:
@@ -52,7 +106,9 @@ def _joined_by_path(
             raise ValueError(f"{table} names {other} also as {path}; name it in one way")
     for item in recordings:
         found = labels.labels.get(left.pop(file.of(item.location), ""), ())
-        if found:
+        if found and once:
+            found = [*found] * item.n_windows
+        elif found:
             check_count(len(found), item.n_windows, f"{table}, for {item.path},", "its audio")
         elif item.n_windows:
             missing.append(item.path)

@@ -266,18 +266,20 @@ def _classes(
     if not classes:
         raise ValueError("the label files name no class in these recordings; pass classes")
     number = {name: i for i, name in enumerate(classes)}
-    return classes, np.array(
-        [LEFT_OUT if name is None else number.get(name, LEFT_OUT) for name in renamed], np.int32
-    )
+    numbers = [LEFT_OUT if name is None else number.get(name, LEFT_OUT) for name in renamed]
+    return classes, np.array([*numbers, LEFT_OUT], np.int32)  # the last is that of every class
 
 
 def _counts(rows: _Rows) -> dict[str, int]:
     """How many events there are, how many have a place, and why others have none."""
     counts = np.bincount(rows.reason, minlength=len(REASONS) + 1).tolist()
     n = len(rows.events)
-    whole = rows.none & (rows.event == np.arange(len(rows.event)))
+    whole = rows.none & (np.arange(len(rows.event)) < n)
     lost = dict(zip(REASONS, counts[1:], strict=True))
-    return {"files": len(rows.events.files), "events": n, "matched": int(whole.sum()), **lost}
+    over = rows.end - rows.length
+    cut = whole & (over > TOGETHER * rows.samplerate) & np.isfinite(over)
+    counted = {"files": len(rows.events.files), "events": n, "matched": int(whole.sum())}
+    return {**counted, "cut_at_end": int(cut.sum()), **lost}
 
 
 def _whole(recordings: Array) -> Placed:

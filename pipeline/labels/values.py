@@ -1,16 +1,48 @@
-"""Labels, one for each window: numbers, truth values, or names made into numbers."""
+"""Labels of windows: numbers, truth values, or names made into numbers; or made as they are read."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.features import array_digest
+
 # Numbers as programs write them. What else Python reads as a number may be a name: 007, 1_1, nan.
 WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 REAL = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+
+
+class LabelSource(Protocol):
+    """Labels of the windows of a job, a block at a time."""
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes."""
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes of the labels."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all labels."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the labels."""
+
+    @property
+    def told(self) -> Mapping[str, Any] | None:
+        """What became of events, if there are any, as plain values."""
+
+    def block(self, start: int, stop: int) -> dict[str, npt.NDArray[Any]]:
+        """``label`` of some windows and, if it is known, ``annotated`` (window, class)."""
+
+    def identity(self) -> list[Any]:
+        """What the labels are known by again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +62,33 @@ class Labels:
                 f"labels have shape {self.values.shape} and dtype {self.values.dtype}; they "
                 f"must be numbers or truth values of shape (window,) or (window, class)"
             )
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes."""
+        return ("window", "class")[: self.values.ndim]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all labels."""
+        return self.values.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the labels."""
+        return self.values.dtype
+
+    @property
+    def told(self) -> None:
+        """There are no events."""
+
+    def block(self, start: int, stop: int) -> dict[str, npt.NDArray[Any]]:
+        """Labels of some windows."""
+        return {"label": self.values[start:stop]}
+
+    def identity(self) -> list[Any]:
+        """What the labels are known by again."""
+        return [array_digest(self.values), self.classes]
 
 
 @dataclass(frozen=True, eq=False)

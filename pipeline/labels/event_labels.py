@@ -1,0 +1,142 @@
+"""Labels that are made of events, a block of windows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.features import Feature, array_digest, axes_of
+from pipeline.grid import WindowGrid
+from pipeline.labels.collecting import label_files, read_events
+from pipeline.labels.labelling import Labelling
+from pipeline.labels.placing import Account, Places, Placement, place
+from pipeline.labels.windows import WindowLabels
+
+Array = npt.NDArray[Any]
+COUNTED_BYTES = 1 << 24  # of labels that are made at a time
+
+
+class EventLabels:
+    """The labels that events make of the windows of a grid.
+
+    Parameters
+    ----------
+    placement : Placement
+        The events, in the recordings of the grid.
+    grid : WindowGrid
+        The windows.
+    labelling : Labelling
+        What of the events becomes y.
+    times : array, shape (frame,), optional
+        Centres of the frames in seconds from the window's start, for labels of frames.
+    """
+
+    def __init__(
+        self,
+        placement: Placement,
+        grid: WindowGrid,
+        labelling: Labelling,
+        times: Array | None = None,
+    ) -> None:
+        self.classes, self.account = placement.classes, placement.account
+        frames = None if times is None else edges_of(times) * grid.samplerate
+        self._labelling, self._n_windows = labelling, len(grid)
+        events = placement.events, placement.state, placement.spans
+        self._identity = [
+            *(array_digest(np.ascontiguousarray(c)) for c in (*events[0], events[1], *events[2])),
+            *([] if frames is None else [array_digest(frames)]),
+        ]
+        self._windows = WindowLabels(
+            grid, *events, len(self.classes), labelling.rule, labelling.label_kind, frames
+        )
+
+    @classmethod
+    def read(
+        cls,
+        labels: str,
+        places: Places,
+        grid: WindowGrid,
+        labelling: Labelling,
+        feature: Feature | None,
+    ) -> EventLabels:
+        """Those of the label files that a path, a folder or a glob names."""
+        files = label_files(labels)
+        if not files:
+            raise FileNotFoundError(f"{labels} names no label file; pass a file, a folder or a glob")
+        placement = place(read_events(files, labelling), places, grid, labelling)
+        times = times_of(feature) if labelling.label_kind == "frame" else None
+        return cls(placement, grid, labelling, times)
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes of the labels."""
+        return ("window", "class", "time")[: len(self.shape)]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all labels."""
+        return (self._n_windows, *self._windows.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the labels."""
+        return self._windows.dtype
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What became of the events, as plain values."""
+        return self.account.counts
+
+    def block(self, start: int, stop: int) -> dict[str, Array]:
+        """Labels of some windows, and what was annotated."""
+        label, annotated = self._windows.block(start, stop)
+        return {"label": label, "annotated": annotated}
+
+    def identity(self) -> list[Any]:
+        """What the labels are known by again."""
+        rule = self._labelling.rule
+        return [
+            *("events", self._labelling.label_kind, self.classes),
+            *(rule.min_overlap, rule.min_fraction_of_event, rule.min_fraction_of_window),
+            *self._identity,
+        ]
+
+    def by_class(self) -> dict[str, dict[str, int]]:
+        """How many windows have each class, have it not, and are not known to."""
+        n = len(self.classes)
+        present, known = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        step = max(1, COUNTED_BYTES // max(1, int(np.prod(self._windows.shape))))
+        for a in range(0, self._n_windows, step):
+            block = self.block(a, min(a + step, self._n_windows))
+            label = block["label"].reshape(len(block["label"]), n, -1)
+            present += (label > 0).any(axis=2).sum(axis=0)
+            known += block["annotated"].sum(axis=0)
+        return {
+            name: {"present": p, "absent": k - p, "unknown": self._n_windows - k}
+            for name, p, k in zip(self.classes, present.tolist(), known.tolist(), strict=True)
+        }
+
+
+def times_of(feature: Feature | None) -> Array:
+    """The centres of the frames of a feature, in seconds from the window's start."""
+    axes = () if feature is None else axes_of(feature)
+    found = next((axis.values for axis in axes if axis.name == "time" and axis.units == "s"), None)
+    if found is None:
+        raise ValueError(
+            "label_kind is 'frame', but the feature has no frames; pass label_kind 'window' or "
+            "'fraction'"
+        )
+    return found
+
+
+def edges_of(times: Sequence[float] | Array) -> Array:
+    """The edges of frames, half-way between their centres."""
+    centres = np.asarray(times, np.float64)
+    if len(centres) == 1:
+        return np.array([0.0, 2 * centres[0]])
+    between = (centres[1:] + centres[:-1]) / 2
+    first, last = 2 * centres[0] - between[0], 2 * centres[-1] - between[-1]
+    return np.concatenate([[first], between, [last]])
