@@ -13,6 +13,7 @@ from .grid import WindowGrid as WindowGrid
 from .job import Progress as Progress
 from .job import Report as Report
 from .job import extract as extract
+from .job import label as label
 from .recordings import Recording as Recording
 from .recordings import Recordings as Recordings
 from .recordings import scan as scan

@@ -13,7 +13,7 @@ import click
 
 from pipeline.feature_options import parameters_of
 from pipeline.interrupts import INTERRUPTED, interruptible
-from pipeline.options import FEATURE, SOURCES, JobCommand
+from pipeline.options import FEATURE, SOURCES, JobCommand, LabelCommand
 from pipeline.terminal import (
     WINDOWS_BAR,
     looking_bar,
@@ -266,6 +266,22 @@ def statistics(out: str) -> None:
         found = find_statistics(out, progress=progress)
     rows = "1 row" if found.mean.size == 1 else f"{found.mean.size:,} rows"
     click.echo(f"mean and std of {rows}: {'stored' if found.computed else 'already there'}")
+
+
+@commands.command(cls=LabelCommand)
+@click.argument("out")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def label(out: str, as_json: bool, labels: str | None, **passed: Any) -> None:
+    """Label a finished store anew, without computing its features.
+
+    At once or not at all: killed at any moment, it has the old labels or the new ones.
+    """
+    from pipeline.job import label as label_store
+
+    if labels is None:
+        raise ValueError("labels is missing; pass --labels FILE")
+    chosen = {name: value for name, value in passed.items() if value is not None}
+    say_values(label_store(out, os.path.expanduser(labels), **chosen) or {"labels": labels}, as_json)
 
 
 @commands.command()

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
-from pipeline.features import Feature, bind, margins_of, takes
+import numpy.typing as npt
+
+from pipeline.features import Feature, axes_of, bind, margins_of, takes
 from pipeline.grid import WindowGrid
 from pipeline.labels import LabelsLike, LabelSource, find_labels
 from pipeline.recordings import PathLike, Recordings, scan
 from pipeline.settings import Settings
+
+FRAMES = "time", "s"  # name and units of the axis that frames go along
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,7 @@ class Inputs:
         feature = bind(
             feature, grid.samplerate, grid.window_samples / grid.samplerate, settings.dtype
         )
-        found = find_labels(labels, recordings, grid, feature, settings.labelling)
+        found = find_labels(labels, recordings, grid, _times_of(feature), settings.labelling)
         return cls(recordings, grid, feature, found)
 
     @property
@@ -57,3 +61,9 @@ class Inputs:
         grid = self.grid
         length = grid.window_samples + sum(margins_of(self.feature, grid.samplerate))
         return min(grid.hop_samples, length) if takes(self.feature, "hop_samples") else length
+
+
+def _times_of(feature: Feature) -> npt.NDArray[Any] | None:
+    """The centres of the frames of a feature, in seconds from the window's start."""
+    named = (axis for axis in axes_of(feature) if (axis.name, axis.units) == FRAMES)
+    return next((axis.values for axis in named), None)

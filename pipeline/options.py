@@ -20,9 +20,6 @@ FEATURE = "pipeline.feature"  # of a command line: its name and preset
 Row = tuple[str, str, str]
 GROUPS: dict[str, tuple[Row, ...]] = {
     "Recordings": (
-        ("--labels", "FILE", "One label a window: .npy, HDF5 'label', or CSV, where a column "
-         "'path' may say which recording each row is of. Default: those stored with the "
-         "recordings."),
         ("--channel", "N|mix", "Channel, counted from 0, or the mean of all. Default: 0."),
         ("--samplerate", "HZ", "Resample to this rate; for .npy, the rate that it has. Default: "
          "that of the recordings."),
@@ -30,6 +27,28 @@ GROUPS: dict[str, tuple[Row, ...]] = {
          "job. Default: mask."),
         ("--on-lost", "stop|mask", "Whether a recording that is gone since the job began ends it, "
          "or is masked. Default: stop."),
+    ),
+    "Labels": (
+        ("--labels", "FILE", "Events, as tools for annotation write them, in a file, a folder or "
+         "a glob; or one label a window, in .npy, HDF5 'label', or CSV, where a column 'path' may "
+         "say which recording each row is of. Default: those stored with the recordings."),
+        ("--label-format", "NAME", "{formats}. Default: recognised from what a file holds."),
+        ("--label-column", "NAME", "Column, tier or kind of tag that has the labels. Default: the "
+         "one that the format has."),
+        ("--classes", "A,B,...", "The classes, in this order; other labels are left out. Default: "
+         "all, sorted."),
+        ("--label-map", "FILE", "Names in place of labels, null to leave one out: YAML, or CSV "
+         "with columns 'label' and 'name'."),
+        ("--label-kind", "window|fraction|frame", "Whether y is 1 where a class is heard in the "
+         "window, how much of the window it takes, or 1 in each frame that has it. Default: "
+         "window."),
+        ("--min-overlap", "SECONDS", "An event counts in a window that has so much of it."),
+        ("--min-fraction-of-event", "F", "An event counts in a window that has such a part of "
+         "it."),
+        ("--min-fraction-of-window", "F", "An event counts in a window of which it takes such a "
+         "part. Of the three, one is enough. Default: any overlap."),
+        ("--unlabelled", "unknown|negative", "Whether nobody looked at a recording that no label "
+         "file speaks of, or nothing is in it. Default: unknown."),
     ),
     "Windows": (
         ("--window", "SECONDS", "Length of a window. Default: 1."),
@@ -65,7 +84,11 @@ GROUPS: dict[str, tuple[Row, ...]] = {
          "compute one store. Default: same."),
     ),
 }  # fmt: skip
-KINDS = {"--window": float, "--hop": float, "--samplerate": int, "--retries": int}
+KINDS = {
+    **dict.fromkeys(("--window", "--hop", "--min-overlap"), float),
+    **dict.fromkeys(("--min-fraction-of-event", "--min-fraction-of-window"), float),
+    **dict.fromkeys(("--samplerate", "--retries"), int),
+}
 
 
 @cache
@@ -79,6 +102,10 @@ def _option(flag: str, metavar: str, text: str) -> click.Option:
         from pipeline.features import FEATURES
 
         text = text.format(features=", ".join(FEATURES))
+    if flag == "--label-format":
+        from pipeline.labels import FORMATS
+
+        text = text.format(formats=", ".join(FORMATS))
     if not metavar:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
     return click.Option([flag], type=KINDS.get(flag, str), metavar=metavar, help=text)
@@ -108,3 +135,10 @@ class JobCommand(click.Command):
             records = [option.get_help_record(ctx) for option in options]
             with formatter.section(group):
                 formatter.write_dl([record for record in records if record is not None])
+
+
+class LabelCommand(click.Command):
+    """A verb with the options of labels."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*job_options()["Labels"], *super().get_params(ctx)]

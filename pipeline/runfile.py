@@ -1,6 +1,5 @@
 """The run file: a whole job as run.yaml and the flags of the command line describe it."""
 
-import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 
 from pipeline.checks import reject_unknown
 from pipeline.features import Feature, make_feature
-from pipeline.settings import Settings
+from pipeline.settings import LABELLING, Settings
 from pipeline.share import Share
 from pipeline.yaml_files import load_yaml
 
@@ -47,7 +46,7 @@ def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[st
     ``name`` and the feature's parameters. In both, ``~`` begins a path in somebody's home.
     """
     values = load_yaml(path) if path else {}
-    names = [field.name for field in dataclasses.fields(Settings)]
+    names = [*Settings.names(), *LABELLING]
     reject_unknown(values, [*KINDS, "feature", *names], f"key of {path}")
     feature = values.get("feature") or {}
     feature = {"name": feature} if isinstance(feature, str) else feature
@@ -66,6 +65,8 @@ def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[st
         if value is not None and not isinstance(value, kind):
             raise ValueError(f"{key} is {value!r}; it must be {what}")
     sources, labels, cluster = values["sources"], values.get("labels"), values.get("cluster")
+    if isinstance(values.get("label_map"), str):
+        values["label_map"] = os.path.expanduser(values["label_map"])
     if not all(isinstance(source, str) for source in sources):
         raise ValueError(f"sources is {sources!r}; it must be {KINDS['sources'][1]}")
     parameters = {key: value for key, value in feature.items() if key != "name"} | {**parameters}
@@ -75,7 +76,7 @@ def load_job(path: Path | None, flags: Mapping[str, Any], parameters: Mapping[st
         make_feature(feature.get("name", "spectrogram"), parameters),
         labels and os.path.expanduser(labels),
         cluster and os.path.expanduser(cluster),
-        Settings(**{name: values[name] for name in names if name in values}),
+        Settings.from_mapping({name: values[name] for name in names if name in values}),
         values.get("overwrite") or False,
         values.get("quiet") or False,
         None if values.get("share") is None else Share.parse(values["share"]),

@@ -41,13 +41,20 @@ def _text(name: str, value: Any) -> str:
     if name.endswith("bytes"):
         return f"{value:,} ({value / 1e9:.3g} GB)"
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {_text(key, item)}" for key, item in value.items()) or "none"
+        return ", ".join(_of_pair(key, item) for key, item in value.items()) or "none"
     if isinstance(value, list):
+        if value and isinstance(value[0], dict):
+            value = [f"{item['file']}, line {item['line']}: {item['reason']}" for item in value]
         more = [f"and {len(value) - SHOWN:,} more"] if len(value) > SHOWN else []
         return ", ".join([*map(str, value[:SHOWN]), *more]) or "none"
     if value is None:
         return "none"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _of_pair(key: str, item: Any) -> str:
+    text = _text(key, item)
+    return f"{key} ({text})" if isinstance(item, dict) else f"{key}: {text}"
 
 
 def say_status(values: dict[str, Any], as_json: bool) -> None:

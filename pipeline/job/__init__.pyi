@@ -4,6 +4,7 @@ from .extraction import run as run
 from .plan import Plan as Plan
 from .projection import check_fits as check_fits
 from .projection import describe_plan as describe_plan
+from .relabelling import label as label
 from .report import Progress as Progress
 from .report import Report as Report
 from .report import printable as printable

@@ -27,7 +27,7 @@ def identity_of(
         "format": FORMAT,
         "settings": without_defaults(deciding(settings), defaults),
         "feature": feature.as_dict(),
-        "labels": labels and labels.identity(),
+        "labels": None if labels is None else labels.identity(),
         "inputs": digest_lines(file_rows(inputs.recordings)),
         "unreadable": [path for path, _ in inputs.recordings.unreadable],
         "layout": dataclasses.asdict(layout),

@@ -118,14 +118,15 @@ def _find_again(
     found = {item.path: item for item in scanned}
     known = {path: row for path, *row in record.inputs()}
     items = [
-        found.pop(path) if path in found else _lost(path, row, settings)
+        found.pop(path) if path in found else recorded(path, row, settings)
         for path, row in known.items()
     ]
     unreadable = [item for item in scanned.unreadable if item[0] not in known]
     return Recordings([*items, *found.values()], unreadable)
 
 
-def _lost(path: str, row: list[int], settings: Settings) -> Recording:
+def recorded(path: str, row: list[int], settings: Settings) -> Recording:
+    """A recording as the record has it, whether or not it is still there."""
     size, modified, native, channels, n_samples, seekable = row
     header = Header(native, channels, n_samples, bool(seekable))
     rate = settings.samplerate or native
@@ -135,6 +136,6 @@ def _lost(path: str, row: list[int], settings: Settings) -> Recording:
 def _labels_of(store: Store) -> Labels | None:
     """The labels that a store has: those stored with lost recordings are lost with them."""
     values, classes = store.get("label"), store.get("class")
-    if values is None:
+    if values is None or store.get("annotated") is not None:  # which events have made
         return None
     return Labels(values, None if classes is None else tuple(map(str, classes)))

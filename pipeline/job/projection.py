@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.cluster import Capacity
 from pipeline.features import margins_of, takes
+from pipeline.job.label_variables import describe_labels, label_variables
 from pipeline.job.plan import Plan
 from pipeline.paths import KEPT_BYTES, is_remote
 from pipeline.share import Share
@@ -58,10 +59,10 @@ def count_files(plan: Plan) -> int:
         return RECORD_FILES + layout.n_regions + 1
     lengths = [layout.n_windows] * PER_WINDOW + [len(plan.inputs.recordings)]
     lengths += layout.shape  # for each axis has a coordinate
-    if labels is not None:
-        lengths += [layout.n_windows] + [1] * (labels.classes is not None)
-    small = sum(1 + -(-length // COORDINATE_CHUNK) for length in lengths)
-    return RECORD_FILES + layout.n_shards + 2 + small
+    chunks = [-(-length // COORDINATE_CHUNK) for length in lengths]
+    for variable in {} if labels is None else label_variables(labels).values():
+        chunks.append(-(-variable.shape[0] // variable.rows_of_chunk))
+    return RECORD_FILES + layout.n_shards + 2 + len(chunks) + sum(chunks)
 
 
 def check_fits(plan: Plan, worker: Capacity) -> None:
@@ -110,6 +111,7 @@ def describe_plan(plan: Plan, threads: int, share: Share | None = None) -> dict[
         "memory_bytes": memory_bytes(plan, threads),
         "threads": threads,
         "labelled": plan.inputs.labels is not None,
+        **({} if plan.inputs.labels is None else describe_labels(plan.inputs.labels, True)),
         "feature": plan.feature_identity.description(),
     }
     if share is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.features import feature_name
 from pipeline.job.identity import deciding, file_rows
+from pipeline.job.label_variables import label_variables, parts, told_of
 from pipeline.job.plan import Plan
 from pipeline.paths import flush
 from pipeline.process import ANY, STORED
@@ -68,12 +69,9 @@ def finish(plan: Plan, store: Store, record: Record, state: State) -> None:
 
 
 def _variables(plan: Plan) -> dict[str, Variable]:
-    inputs, label, classes = plan.inputs, None, None
-    if inputs.labels is not None:
-        values, classes = inputs.labels.values, inputs.labels.classes
-        dims = ("window", "class")[: values.ndim]
-        label = Variable(dims, values.shape, values.dtype, {"long_name": "label", "units": "1"})
-    return describe(plan.layout, inputs.feature, inputs.recordings.paths, label, classes)
+    inputs = plan.inputs
+    labels = {} if inputs.labels is None else label_variables(inputs.labels)
+    return describe(plan.layout, inputs.feature, inputs.recordings.paths, labels)
 
 
 def _attrs(plan: Plan) -> dict[str, Any]:
@@ -91,6 +89,8 @@ def _attrs(plan: Plan) -> dict[str, Any]:
         "versions": json.dumps({name: version(name) for name in STORED}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if (labels := plan.inputs.labels) is not None and labels.told is not None:
+        attrs["labels"] = told_of(labels, plan.settings.labelling)
     return dict(sorted(attrs.items()))  # as they come back from a store
 
 
@@ -105,8 +105,11 @@ def _fill(plan: Plan, store: Store) -> None:
     for a in range(0, plan.layout.n_windows, COORDINATE_CHUNK):
         for name, part in coordinate_values(grid[a : a + COORDINATE_CHUNK]).items():
             store.fill(name, a, part)
-        if labels is not None:
-            store.fill("label", a, labels.values[a : a + COORDINATE_CHUNK])
+    if labels is None:
+        return
+    for name, variable in label_variables(labels).items():
+        for a, part in parts(labels, name, variable) if variable.values is None else ():
+            store.fill(name, a, part)
 
 
 def _fill_valid(plan: Plan, store: Store, state: State) -> None:

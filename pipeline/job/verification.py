@@ -13,7 +13,7 @@ from pipeline.layout import Layout
 from pipeline.locks import locked
 from pipeline.paths import StoredFile, remove
 from pipeline.record import Done, Failed, Invalidated, Record, State
-from pipeline.store import Store, check_format, common_files, open_store
+from pipeline.store import Store, check_format, common_files, known_files, open_store
 
 AT_ONCE = 8  # files read at a time, so that a disk has something to do
 # What writers leave that are at work, or were killed; going on removes it.
@@ -86,7 +86,7 @@ class _Verification:
     def __init__(self, store: Store, record: Record, layout: Layout) -> None:
         self._store, self._record, self._layout = store, record, layout
         self._finished, self._logs = record.finished(), record.logs()
-        self._attached: set[str] = set()  # names of files that are, or were to be, attached
+        self._known: set[str] = set()  # names of files that are, were, or were to be attached
         self._state = State.of(layout.n_regions)
         # By region, the place of the last line that says it is stored.
         self._last = np.full((layout.n_regions, 2), -1)
@@ -121,7 +121,7 @@ class _Verification:
         with suppress(ValueError):  # a damage of its own
             if finished := self._record.read_finished():
                 self._state.common_files = common_files(self._store, finished)
-                self._attached = {file.name for file in finished.attached}
+                self._known = known_files(finished)
 
     def _files_of_regions(self) -> Iterator[StoredFile]:
         """Those of all regions that are stored."""
@@ -188,7 +188,7 @@ class _Verification:
                 found.append(name)
         self._read_finished()  # again, for what has been attached since
         for name in found:
-            if name not in self._attached:
+            if name not in self._known:
                 yield Damage(str(store.locate(name)), "foreign")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.features import Feature, array_digest, axes_of
+from pipeline.features import array_digest
 from pipeline.grid import WindowGrid
 from pipeline.labels.collecting import label_files, read_events
 from pipeline.labels.labelling import Labelling
@@ -31,7 +31,7 @@ class EventLabels:
     labelling : Labelling
         What of the events becomes y.
     times : array, shape (frame,), optional
-        Centres of the frames in seconds from the window's start, for labels of frames.
+        Centres of the feature's frames, in seconds from the window's start.
     """
 
     def __init__(
@@ -42,7 +42,10 @@ class EventLabels:
         times: Array | None = None,
     ) -> None:
         self.classes, self.account = placement.classes, placement.account
-        frames = None if times is None else edges_of(times) * grid.samplerate
+        frames = None
+        if labelling.label_kind == "frame":
+            assert times is not None
+            frames = edges_of(times) * grid.samplerate
         self._labelling, self._n_windows = labelling, len(grid)
         events = placement.events, placement.state, placement.spans
         self._identity = [
@@ -60,14 +63,18 @@ class EventLabels:
         places: Places,
         grid: WindowGrid,
         labelling: Labelling,
-        feature: Feature | None,
+        times: Array | None,
     ) -> EventLabels:
         """Those of the label files that a path, a folder or a glob names."""
+        if labelling.label_kind == "frame" and times is None:
+            raise ValueError(
+                "label_kind is 'frame', but the feature has no frames; pass label_kind 'window' or "
+                "'fraction'"
+            )
         files = label_files(labels)
         if not files:
             raise FileNotFoundError(f"{labels} names no label file; pass a file, a folder or a glob")
         placement = place(read_events(files, labelling), places, grid, labelling)
-        times = times_of(feature) if labelling.label_kind == "frame" else None
         return cls(placement, grid, labelling, times)
 
     @property
@@ -118,18 +125,6 @@ class EventLabels:
             name: {"present": p, "absent": k - p, "unknown": self._n_windows - k}
             for name, p, k in zip(self.classes, present.tolist(), known.tolist(), strict=True)
         }
-
-
-def times_of(feature: Feature | None) -> Array:
-    """The centres of the frames of a feature, in seconds from the window's start."""
-    axes = () if feature is None else axes_of(feature)
-    found = next((axis.values for axis in axes if axis.name == "time" and axis.units == "s"), None)
-    if found is None:
-        raise ValueError(
-            "label_kind is 'frame', but the feature has no frames; pass label_kind 'window' or "
-            "'fraction'"
-        )
-    return found
 
 
 def edges_of(times: Sequence[float] | Array) -> Array:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio import HDF5_SUFFIXES
-from pipeline.features import Feature
 from pipeline.grid import WindowGrid
 from pipeline.labels.collecting import holds_events, is_single
 from pipeline.labels.event_labels import EventLabels
@@ -34,14 +33,17 @@ def find_labels(
     labels: LabelsLike,
     recordings: Recordings,
     grid: WindowGrid,
-    feature: Feature,
+    times: npt.NDArray[Any] | None,
     labelling: Labelling,
 ) -> LabelSource | None:
-    """The labels of the windows of a grid: those that are passed, or stored with the recordings."""
+    """The labels of the windows of a grid: those that are passed, or stored with the recordings.
+
+    `times` are the centres of the feature's frames, in seconds from the window's start.
+    """
     unread = [path for path, _ in recordings.unreadable]
     if isinstance(labels, str | os.PathLike) and _are_events(os.fspath(labels), labelling):
         places = Places.of(recordings, unread)
-        return EventLabels.read(os.fspath(labels), places, grid, labelling, feature)
+        return EventLabels.read(os.fspath(labels), places, grid, labelling, times)
     for name in labelling.passed:
         if name != "label_column" or labels is None:
             what = "there are no labels" if labels is None else "the labels are of windows"

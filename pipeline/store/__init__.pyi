@@ -1,5 +1,6 @@
 from .attaching import attach as attach
 from .attaching import common_files as common_files
+from .attaching import known_files as known_files
 from .encoding import Encoding as Encoding
 from .opening import check_common_files as check_common_files
 from .opening import check_format as check_format
@@ -12,9 +13,12 @@ from .packing import pack as pack
 from .schema import COORDINATE_CHUNK as COORDINATE_CHUNK
 from .schema import FORMAT as FORMAT
 from .schema import STATISTICS as STATISTICS
+from .schema import Attachment as Attachment
 from .schema import Contents as Contents
 from .schema import Variable as Variable
 from .schema import check_axes as check_axes
+from .schema import coordinates_of as coordinates_of
 from .schema import coordinate_values as coordinate_values
 from .schema import describe as describe
+from .schema import strings as strings
 from .store import Store as Store

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import SEEK_END, SEEK_SET, FileIO
@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.layout import Layout
 from pipeline.store.encoding import Array, Encoding
-from pipeline.store.schema import COORDINATE_CHUNK, Contents, Variable
+from pipeline.store.schema import Contents, Variable
 
 if TYPE_CHECKING:
     import h5py
@@ -68,6 +68,17 @@ def add_variables(
     _attach_scales(file, {**dims, **{name: item.dims for name, item in variables.items()}})
 
 
+def remove_variables(file: h5py.File, names: Collection[str]) -> None:
+    """Remove variables from a master, and the dimensions of their names; none need be there."""
+    there = [name for name in names if name in file]
+    for name in there:
+        for dim in file[name].dims:
+            for scale in list(dim.values()):
+                dim.detach_scale(scale)
+    for name in there:
+        del file[name]
+
+
 def _create_virtual(
     file: h5py.File, variable: Variable, layout: Layout, parts: Sequence[str]
 ) -> None:
@@ -99,7 +110,7 @@ def _create_dataset(file: h5py.File, name: str, variable: Variable) -> None:
     text = variable.dtype == object
     chunks = None  # a single value has none
     if variable.shape:
-        chunks = (max(1, min(COORDINATE_CHUNK, variable.shape[0])), *variable.shape[1:])
+        chunks = (variable.rows_of_chunk, *variable.shape[1:])
     dataset = file.create_dataset(
         name,
         variable.shape,
@@ -110,6 +121,8 @@ def _create_dataset(file: h5py.File, name: str, variable: Variable) -> None:
     dataset.attrs.update(variable.attrs)
     if variable.values is not None:
         dataset[...] = variable.values
+    for start, part in variable.parts() if variable.parts else ():
+        dataset[start : start + len(part)] = part
 
 
 def create_features(

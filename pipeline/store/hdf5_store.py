@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
@@ -45,8 +45,9 @@ from pipeline.store.hdf5_files import (
     fill_master,
     values_of,
     written,
+    remove_variables,
 )
-from pipeline.store.schema import Contents, Variable
+from pipeline.store.schema import Attachment, Contents
 from pipeline.store.store import Holds, Region, Store
 
 MASTER = "master"
@@ -181,11 +182,15 @@ class Hdf5Store(Store):
             yield Hdf5Store(aside, self.parts)
 
     @contextmanager
-    def attaching(self, variables: Mapping[str, Variable]) -> Iterator[list[StoredFile]]:
+    def attaching(self, attachment: Attachment) -> Iterator[list[StoredFile]]:
         with put_in_place(self.path) as aside:
             shutil.copyfile(self.path, aside)
             with written(aside, "r+") as (file, _):
-                add_variables(file, variables)
+                remove_variables(file, {*attachment.variables, *attachment.dropped})
+                add_variables(file, attachment.variables)
+                file.attrs.update(attachment.attrs)
+                if attachment.coordinates is not None:
+                    file["features"].attrs["coordinates"] = attachment.coordinates
             flush([aside])
             yield [stored_file(aside, MASTER)]
 

@@ -1,6 +1,7 @@
 """The schema: which variables a store has."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +14,12 @@ from pipeline.store.encoding import Array, Encoding
 
 FORMAT = 6  # of what is stored; another version of this package may have another
 COORDINATE_CHUNK = 65536
+CHUNK_BYTES = 1 << 26  # of a variable with large rows, at most
 STATISTICS = "mean", "std"  # attached to a store that is finished
 # Variables that any store may have, beside the axes of its features.
 NAMES = (
-    *("features", "label", "class", "recording", "start", "n_samples", "valid", "source"),
-    *STATISTICS,
+    *("features", "label", "annotated", "class", "recording", "start", "n_samples", "valid"),
+    *("source", *STATISTICS),
 )
 
 
@@ -30,6 +32,14 @@ class Variable:
     dtype: np.dtype[Any]
     attrs: Mapping[str, Any] = field(default_factory=dict)
     values: Array | None = None  # of the small ones, known from the start
+    # Or these, some at a time, with the place of the first.
+    parts: Callable[[], Iterable[tuple[int, Array]]] | None = None
+
+    @property
+    def rows_of_chunk(self) -> int:
+        """How many rows of it are stored together, unless it is of features."""
+        n_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
+        return max(1, min(COORDINATE_CHUNK, self.shape[0], CHUNK_BYTES // max(1, n_bytes)))
 
 
 @dataclass(frozen=True)
@@ -41,12 +51,25 @@ class Contents:
     attrs: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Attachment:
+    """What comes to a finished store: variables, with their values, and what goes with them.
+
+    Variables and attributes take the place of those of their names; those that are `dropped` go.
+    The features have the `coordinates` from then on, if these are given.
+    """
+
+    variables: Mapping[str, Variable]
+    dropped: Collection[str] = ()
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    coordinates: str | None = None
+
+
 def describe(
     layout: Layout,
     feature: Feature,
     sources: Sequence[str],
-    label: Variable | None,
-    classes: tuple[str, ...] | None,
+    labels: Mapping[str, Variable],
 ) -> dict[str, Variable]:
     """Every variable of a store, by name, in the order of the contract."""
     axes = axes_of(feature)
@@ -59,15 +82,12 @@ def describe(
             {
                 "long_name": feature_name(feature),
                 "units": str(getattr(feature, "units", "1")),
-                "coordinates": "recording start n_samples valid" + (" label" if label else ""),
+                "coordinates": coordinates_of(labels),
                 **Encoding.of(layout.dtype, feature).attributes,
             },
         )
     }
-    if label:
-        variables["label"] = label
-    if classes:
-        variables["class"] = _strings("class", classes, "name of the class")
+    variables.update(labels)
     for axis in axes:
         attrs, values = {"units": axis.units, "long_name": axis.long_name}, axis.values
         variables[axis.name] = Variable((axis.name,), values.shape, values.dtype, attrs, values)
@@ -79,7 +99,7 @@ def describe(
     ):
         attrs = {"units": units, "long_name": text}
         variables[name] = Variable(("window",), n, np.dtype(dtype), attrs)
-    variables["source"] = _strings("recording", sources, "path as given")
+    variables["source"] = strings("recording", sources, "path as given")
     return variables
 
 
@@ -104,6 +124,13 @@ def coordinate_values(grid: WindowGrid) -> dict[str, Array]:
     }
 
 
-def _strings(dim: str, values: Sequence[str], text: str) -> Variable:
+def coordinates_of(labels: Iterable[str]) -> str:
+    """Names of the variables that go along the windows, as netCDF has them; `class` does not."""
+    others = [name for name in labels if name != "class"]
+    return " ".join(["recording", "start", "n_samples", "valid", *others])
+
+
+def strings(dim: str, values: Sequence[str], text: str) -> Variable:
+    """A variable of text."""
     array = np.array(values, dtype=object)
     return Variable((dim,), array.shape, array.dtype, {"long_name": text}, array)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from pipeline.layout import Layout
 from pipeline.paths import AnyPath, StoredFile, stored_file
 from pipeline.record import SameJob
 from pipeline.store.encoding import Array, Encoding
-from pipeline.store.schema import Contents, Variable
+from pipeline.store.schema import Attachment, Contents
 
 Holds = Callable[[tuple[StoredFile, ...]], bool]
 
@@ -148,10 +148,8 @@ class Store(ABC):
         """Fill `valid` of the store that is yielded; it is in place when the block ends."""
 
     @abstractmethod
-    def attaching(
-        self, variables: Mapping[str, Variable]
-    ) -> AbstractContextManager[list[StoredFile]]:
-        """Add small variables, with their values, of names that are not there yet.
+    def attaching(self, attachment: Attachment) -> AbstractContextManager[list[StoredFile]]:
+        """Add small variables, with their values, or put them in place of those of their names.
 
         Yields the files that come, or are replaced. They are in place when the block ends, the
         root last: until then, and if it does not come to that, the store is as it was.

@@ -13,7 +13,7 @@ from zarr.storage import MemoryStore
 from pipeline.layout import Layout
 from pipeline.paths import AnyPath
 from pipeline.store.encoding import Encoding
-from pipeline.store.schema import COORDINATE_CHUNK, Variable
+from pipeline.store.schema import Variable
 from pipeline.store.shards import LEVEL, Shards, shuffle
 
 CHECKSUM: dict[str, Any] = {"name": "crc32c"}
@@ -27,9 +27,11 @@ def files_of(
     variables: Mapping[str, Variable],
     attrs: Mapping[str, Any] | None = None,
     layout: Layout | None = None,
+    keys: Mapping[str, Any] = {},
 ) -> dict[str, bytes]:
     """The files of a group as it is made, by name; of features, if it has any, by their layout.
 
+    `keys` says how the chunks of some variables are named, if not as usual.
     Where zarr itself writes several files, and one fails, its threads go on with the others.
     """
     files: dict[str, Any] = {}
@@ -41,7 +43,7 @@ def files_of(
                 options = _of_features(variable, layout)
             else:
                 options = _of_small(variable)
-            _create_array(group, name, variable, options)
+            _create_array(group, name, variable, options, keys.get(name, KEYS))
     _consolidate(store)
     return {name: data.to_bytes() for name, data in files.items()}
 
@@ -55,8 +57,8 @@ def _consolidate(store: Any) -> None:
 
 
 def _of_small(variable: Variable) -> dict[str, Any]:
-    lengths = [max(1, min(COORDINATE_CHUNK, length)) for length in variable.shape[:1]]
-    return {"chunks": (*lengths, *variable.shape[1:]), "compressors": CHECKED}
+    chunks = (variable.rows_of_chunk, *variable.shape[1:]) if variable.shape else ()
+    return {"chunks": chunks, "compressors": CHECKED}
 
 
 def _of_features(variable: Variable, layout: Layout) -> dict[str, Any]:
@@ -70,19 +72,21 @@ def _of_features(variable: Variable, layout: Layout) -> dict[str, Any]:
 
 
 def _create_array(
-    group: zarr.Group, name: str, variable: Variable, options: dict[str, Any]
+    group: zarr.Group, name: str, variable: Variable, options: dict[str, Any], keys: Any
 ) -> None:
     array = group.create_array(
         name,
         shape=variable.shape,
         dtype=str if variable.dtype == object else variable.dtype,
-        chunk_key_encoding=KEYS,
+        chunk_key_encoding=keys,
         dimension_names=list(variable.dims),
         attributes=dict(variable.attrs),
         **options,
     )
     if variable.values is not None:
         array[...] = variable.values
+    for start, part in variable.parts() if variable.parts else ():
+        array[start : start + len(part)] = part
 
 
 def _compressors(compression: str, itemsize: int) -> list[dict[str, Any]]:
@@ -93,9 +97,20 @@ def _compressors(compression: str, itemsize: int) -> list[dict[str, Any]]:
     return [{"name": "blosc", "configuration": {"cname": compression, **how}}, CHECKSUM]
 
 
+def other_keys(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Names for the chunks of an array that another, of these metadata, has not."""
+    separator = metadata["chunk_key_encoding"].get("configuration", {}).get("separator", "/")
+    return {"name": "default", "separator": "/" if separator == "." else "."}
+
+
 def open_group(store: Any) -> Any:
     """A group that is there, to read and to fill."""
     return zarr.open_group(store, mode="r+", use_consolidated=False)
+
+
+def open_array(store: Any, name: str) -> Any:
+    """An array, to read, as the metadata of the group say it is."""
+    return zarr.open_group(store, mode="r", use_consolidated=True)[name]
 
 
 def all_chunks() -> Any:

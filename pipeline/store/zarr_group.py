@@ -3,7 +3,7 @@
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -18,7 +18,7 @@ from pipeline.layout import Layout
 from pipeline.paths import PathT, StoredFile, flush, stored_file
 from pipeline.record import SameJob
 from pipeline.store.encoding import Array, Encoding
-from pipeline.store.schema import NAMES, Contents, Variable
+from pipeline.store.schema import NAMES, Attachment, Contents
 from pipeline.store.shards import Piece, Shards, checksum_of, own_checksum
 from pipeline.store.store import Holds, Region, Store
 
@@ -174,12 +174,14 @@ class ZarrGroup(Store, Generic[PathT]):
             self._group()[name][start : start + len(values)] = values
 
     def get(self, name: str, start: int = 0, stop: int | None = None) -> Array | None:
+        from pipeline.store.zarr_arrays import open_array
+
         with self.translated():
             try:
                 # What is being attached may be there in part: the root says what counts.
                 if name not in _members(self._root()):
                     return None
-                array = self._group()[name]
+                array = open_array(self.zarr_store(), name)
                 return np.asarray(array[start:stop] if array.ndim else array[...])
             except (ValueError, LookupError, RuntimeError) as error:  # of its codecs, too
                 raise OSError(
@@ -212,11 +214,23 @@ class ZarrGroup(Store, Generic[PathT]):
             return shards_of(self.path / "features", self._group()["features"])
 
     @contextmanager
-    def attaching(self, variables: Mapping[str, Variable]) -> Iterator[list[StoredFile]]:
-        from pipeline.store.zarr_arrays import files_of
+    def attaching(self, attachment: Attachment) -> Iterator[list[StoredFile]]:
+        from pipeline.store.zarr_arrays import files_of, other_keys
 
-        files, root = files_of(variables), self._root()
-        _members(root).update(_members(json.loads(files.pop(METADATA))))
+        root, variables = self._root(), attachment.variables
+        members = _members(root)
+        # The chunks of what is replaced stay, under other names, for who has it open.
+        keys = {name: other_keys(members[name]) for name in variables if name in members}
+        made = files_of(variables, keys=keys)
+        for name in attachment.dropped:
+            members.pop(name, None)
+        members.update(_members(json.loads(made.pop(METADATA))))
+        root["attributes"].update(attachment.attrs)
+        if attachment.coordinates is not None:
+            members["features"]["attributes"]["coordinates"] = attachment.coordinates
+            made[f"features/{METADATA}"] = json.dumps(members["features"], indent=2).encode()
+        # Chunks first, so that each array is whole when its metadata come.
+        files = dict(sorted(made.items(), key=lambda file: file[0].endswith(METADATA)))
         files[METADATA] = json.dumps(root, indent=2).encode()
         yield [self._file_of(name, data) for name, data in files.items()]
         for name, data in files.items():

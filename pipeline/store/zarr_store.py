@@ -81,6 +81,6 @@ class ZarrStore(ZarrGroup[Path]):
         if name.startswith("features/"):
             put_lines(path, pieces, beside=path.parent)
             return
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         # In a finished store, what a killed process has left would be damage.
         put_lines(path, pieces, beside=self.path)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pipeline.kernels import Moments, moments_of, windows_of_a_tile
 from pipeline.locks import locked
 from pipeline.process import Recycled, cores, keep_freed_memory, one_blas_thread
-from pipeline.store import STATISTICS, Store, Variable, attach, open_finished
+from pipeline.store import STATISTICS, Attachment, Store, Variable, attach, open_finished
 from pipeline.training.batches import read_features
 from pipeline.training.normalization import row_axes, stored_statistics
 from pipeline.training.order import Indices
@@ -92,7 +92,7 @@ def statistics(
         moments = _moments_of_store(store, progress)
         mean, std = (values.reshape(_shape(store)) for values in moments.mean_and_std())
         lock.check()
-        attach(store, _variables(store, mean, std))
+        attach(store, Attachment(_variables(store, mean, std)))
         return Statistics(mean, std, computed=True)
 
 

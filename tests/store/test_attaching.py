@@ -24,7 +24,7 @@ from pipeline.cluster.entry import Cluster
 from pipeline.job import info_of, status_of
 from pipeline.job.extraction import run
 from pipeline.job.verification import verify
-from pipeline.store import Variable, attach, open_finished
+from pipeline.store import Attachment, Variable, attach, open_finished
 
 FEATURE = pl.Spectrogram(n_fft=32, frame_length=20)
 NAMES = ("mean", "std")
@@ -114,14 +114,12 @@ def variable(values: Array, *dims: str) -> Variable:
 def test_what_is_attached_is_read_by_all(made: Made) -> None:
     before = snapshot(made.folder)
     names = np.array(["train", "tést"] * 60, dtype=object)
-    attach(
-        open_finished(made.out),
-        {
-            "split": variable(names, "window"),
-            "number": variable(np.array(7), *()),
-            "level": variable(np.arange(33.0).reshape(3, 11), "a", "b"),
-        },
-    )
+    variables = {
+        "split": variable(names, "window"),
+        "number": variable(np.array(7), *()),
+        "level": variable(np.arange(33.0).reshape(3, 11), "a", "b"),
+    }
+    attach(open_finished(made.out), Attachment(variables))
     store = open_finished(made.out)
     split, number, level = (store.get(name) for name in ("split", "number", "level"))
     assert split is not None
@@ -133,8 +131,6 @@ def test_what_is_attached_is_read_by_all(made: Made) -> None:
     with xarray.open_dataset(made.out, engine=engine, chunks=None) as dataset:
         assert dataset.split.dims == ("window",)
         assert dataset.split.values.tolist() == names.tolist()
-    with pytest.raises(ValueError, match="has a variable split already"):
-        attach(store, {"split": variable(np.zeros(120), "window")})
     changed = {path for path, was in snapshot(made.folder).items() if before.get(path) != was}
     features = {path for path in changed if "features/c" in path or "parts/" in path}
     assert not {path for path in features if path.endswith(".h5") or "c." in path}
