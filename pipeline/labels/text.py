@@ -85,21 +85,18 @@ class Text:
         self.check()
         with self._open() as lines:
             reader, line = csv.reader(lines, delimiter=separator, strict=True), 0
-            while rows := self._next_rows(reader):
-                numbers = [*range(line + 1, line + 1 + len(rows))]
-                if reader.line_num != numbers[-1]:  # some cells have several lines
-                    numbers = [*accumulate(map(_n_lines, rows), initial=line)][1:]
-                line, filled = reader.line_num, [*map(any, rows)]
-                if not all(filled):
-                    numbers, rows = [*compress(numbers, filled)], [*compress(rows, filled)]
-                if rows:
-                    yield numbers, rows
-
-    def _next_rows(self, reader: Iterator[list[str]]) -> list[list[str]]:
-        try:
-            return [*islice(reader, ROWS)]
-        except csv.Error as error:
-            self.fail(reader.line_num, f"it is no line of a table ({error}); correct it")
+            try:
+                while rows := [*islice(reader, ROWS)]:
+                    numbers = [*range(line + 1, line + 1 + len(rows))]
+                    if reader.line_num != numbers[-1]:  # some cells have several lines
+                        numbers = [*accumulate(map(_n_lines, rows), initial=line)][1:]
+                    line, filled = reader.line_num, [*map(any, rows)]
+                    if not all(filled):
+                        numbers, rows = [*compress(numbers, filled)], [*compress(rows, filled)]
+                    if rows:
+                        yield numbers, rows
+            except csv.Error as error:
+                self.fail(reader.line_num, f"it is no line of a table ({error}); correct it")
 
     def fail(self, line: int, what: str) -> NoReturn:
         """Raise a ValueError that names the file and the line."""

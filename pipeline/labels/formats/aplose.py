@@ -77,10 +77,10 @@ def _by_clock(table: _Aplose, cells: Cells) -> Found:
     point = np.array([kind == POINT for kind in _types(cells)])
     ends = np.where(point, begins, ends)
     cells.fail_where(ends < begins, "the event ends before it begins; correct it")
-    zeros = ["0"] * len(cells)
-    timeless = Cells(cells.text, cells.lines, {**cells.columns, "start": zeros, "end": zeros})
-    rows = table.rows(timeless)
-    return replace(rows, recording="", start=begins, end=ends, unit=Unit.CLOCK)
+    columns = {what: column for what, column in cells.columns.items() if what != "file"}
+    columns |= dict.fromkeys(("start", "end"), ["0"] * len(cells))
+    rows = table.rows(Cells(cells.text, cells.lines, columns))
+    return replace(rows, start=begins, end=ends, unit=Unit.CLOCK)
 
 
 def _types(cells: Cells) -> list[str]:

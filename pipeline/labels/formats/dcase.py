@@ -8,6 +8,7 @@ with only a file's name says that nothing is to be heard in it. A confidence may
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,8 +29,10 @@ COLUMNS = {
 }
 SEPARATORS = ("\t", ",")
 WITH_ENDING = re.compile(r".*\.[A-Za-z][A-Za-z0-9]{1,4}")
-WITHOUT_HEADER = Table(COLUMNS, ("file", "start", "end"))
-WITH_HEADER = Table(COLUMNS, ("file", "start", "end", "label"), separators=SEPARATORS)
+WITHOUT_HEADER = Table(COLUMNS, ("file", "start", "end"), of_nothing=True)
+WITH_HEADER = replace(
+    WITHOUT_HEADER, needs=("file", "start", "end", "label"), separators=SEPARATORS
+)
 
 
 class _Weak(Table):

@@ -3,7 +3,8 @@
 "offset" is an end in DCASE, but a start elsewhere: it is the end of "onset", and nothing alone.
 Times are seconds, hours:minutes:seconds or, in columns that say so, samples; where both are there,
 seconds. An event without end and duration is a point. Without a column of files, the table is of
-one recording, which its own name says. With a column of states, only what it names was annotated.
+one recording, which its own name says. A row that names a file, and no more, says that nothing is
+to be heard in it. With a column of states, only what it names was annotated.
 """
 
 from pipeline.labels.events import Unit
@@ -29,7 +30,10 @@ IN_SAMPLES = {
     "duration": ("duration_samples",),
 }
 
-CSV = table_format("csv", Table(COLUMNS, ("start",), ("end", "duration"), ends=ENDS))
+CSV = table_format(
+    "csv", Table(COLUMNS, ("start",), ("end", "duration"), ends=ENDS, of_nothing=True)
+)
 SAMPLES = table_format(
-    "csv-samples", Table(IN_SAMPLES, ("start",), ("end", "duration"), unit=Unit.SAMPLES)
+    "csv-samples",
+    Table(IN_SAMPLES, ("start",), ("end", "duration"), unit=Unit.SAMPLES, of_nothing=True),
 )

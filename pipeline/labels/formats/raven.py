@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.labels.cells import Cells, cells_of, columns_of, open_table
 from pipeline.labels.events import Found, Rows, Span
 from pipeline.labels.formats.format import Choices, Format
-from pipeline.labels.formats.tables import Table, label_place
+from pipeline.labels.formats.tables import Table, label_place, listed
 from pipeline.labels.text import Text
 
 COLUMNS = {
@@ -118,7 +118,7 @@ def _label_place(
 ) -> int:
     names = [name.strip().lower() for name in header]
     if choices.column is None and len(found) > 1:
-        which = ", ".join(header[names.index(name)].strip() for name in found)
+        which = listed([header[names.index(name)] for name in found])
         text.fail(
             line, f"labels may be in {which}; pass label_column (--label-column), one of them"
         )

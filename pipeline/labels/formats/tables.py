@@ -1,7 +1,4 @@
-"""Tables with a header, as most tools write them: which columns there are, many rows at a time.
-
-A row that names a recording, and no more, says that nothing is to be heard in it.
-"""
+"""Tables with a header, as most tools write them: which columns there are, many rows at a time."""
 
 from __future__ import annotations
 
@@ -18,6 +15,7 @@ from pipeline.labels.formats.format import Choices, Format
 from pipeline.labels.text import Text
 
 Array = npt.NDArray[Any]
+MOST_LISTED = 20
 STATES = {
     **{"PRESENT": State.PRESENT, "NOT_PRESENT": State.ABSENT, "ABSENT": State.ABSENT},
     "UNCERTAIN": State.UNCERTAIN,
@@ -40,7 +38,8 @@ class Table:
     first_channel: int = 0
     unit: Unit = Unit.SECONDS
     ends: Mapping[str, str] = field(default_factory=dict)  # an end that is only one of a start
-    of_one: bool = False  # a table is of one recording, and says by having no rows: looked
+    of_one: bool = False  # a table may be of one recording; it is empty if nothing was found
+    of_nothing: bool = False  # a row that names only a recording says that nothing is in it
 
     def separator_of(self, text: Text) -> str | None:
         """What separates the columns, if the header is one of this format."""
@@ -97,11 +96,10 @@ class Table:
         recordings = self.recordings(cells)
         columns = [cells.texts(what) for what in ("start", "end", "duration")]
         columns.append(self.labels(cells))
-        if all("" in column for column in columns):
+        if self.of_nothing and recordings and all("" in column for column in columns):
             empty = np.array([not any(row) for row in zip(*columns, strict=True)])
-            names = recordings if not isinstance(recordings, str) else [recordings] * len(cells)
-            of = dict.fromkeys(name for name, none in zip(names, empty, strict=True) if none)
-            yield from map(Span, of)
+            names = (name for name, none in zip(recordings, empty, strict=True) if none)
+            yield from map(Span, dict.fromkeys(names))
             cells = cells.of(~empty)
         if len(cells):
             rows = self.rows(cells)
@@ -181,10 +179,16 @@ def label_place(
     what = (
         "no column is known to have the labels"
         if choices.column is None
-        else (f"there is no column {choices.column!r}")
+        else f"there is no column {choices.column!r}"
     )
-    there = ", ".join(name.strip() for name in header if name.strip()) or "none"
-    text.fail(line, f"{what}; pass label_column (--label-column), one of {there}")
+    text.fail(line, f"{what}; pass label_column (--label-column), one of {listed(header)}")
+
+
+def listed(header: Sequence[str]) -> str:
+    """Names of columns, for people."""
+    names = [" ".join(name.split())[:40] for name in header if name.strip()]
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return ", ".join(names[:MOST_LISTED]) + more
 
 
 def table_format(name: str, table: Table) -> Format:
