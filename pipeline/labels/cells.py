@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.labels.text import Text
+from pipeline.labels.events import ANY_CHANNEL
+from pipeline.labels.text import LARGEST, Text
 
 Array = npt.NDArray[Any]
-ROWS = 20_000  # that are held at a time
+Blocks = Iterator[tuple[list[int], list[list[str]]]]
+MOST_CHANNELS = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,15 +42,9 @@ class Cells:
         if what not in self.columns:
             return np.full(len(self), np.nan)
         cells = self.columns[what]
-        together = "".join(cells)
-        if together.isascii() and "_" not in together:  # which Python takes for digits, too
-            try:
-                values = np.fromiter(map(float, cells), np.float64, len(cells))
-            except ValueError:
-                pass
-            else:
-                if np.isfinite(values).all():
-                    return values
+        values = _plain_numbers(cells)
+        if values is not None:
+            return values
         name = name or f"the {what}"
         return np.array(
             [
@@ -55,6 +52,14 @@ class Cells:
                 for line, cell in zip(self.lines, cells, strict=True)
             ]
         )
+
+    def channels(self, first: int) -> Array:
+        """The channels from 0, where `first` is the first; any, where none is given."""
+        channel = self.numbers("channel")
+        given = ~np.isnan(channel)
+        wrong = (channel % 1 != 0) | (channel < first) | (channel >= MOST_CHANNELS)
+        self.fail_where(given & wrong, f"its channel is no whole number from {first}; correct it")
+        return np.where(given, channel - first, ANY_CHANNEL)
 
     def fail_where(self, wrong: npt.NDArray[np.bool_], what: str) -> None:
         """Raise a ValueError that names the first line of those that are wrong, if any is."""
@@ -82,14 +87,49 @@ def columns_of(header: Sequence[str], known: Mapping[str, Sequence[str]]) -> dic
     return found
 
 
-def cells_of(
-    text: Text, rows: Iterator[tuple[int, list[str]]], places: Mapping[str, int]
-) -> Iterator[Cells]:
-    """The rows of a table, many at a time; a row that is too short has empty cells."""
-    width = max(places.values(), default=-1) + 1
-    while some := [*islice(rows, ROWS)]:
-        lines, found = [line for line, _ in some], [row for _, row in some]
-        if min(map(len, found)) < width:
-            found = [row + [""] * (width - len(row)) for row in found]
-        columns = {what: [row[at].strip() for row in found] for what, at in places.items()}
+def open_table(text: Text, separator: str) -> tuple[int, list[str], Blocks]:
+    """The line of the first row of a table, its cells, and what follows."""
+    blocks = text.blocks(separator)
+    first = next(blocks, None)
+    if first is None:
+        text.fail(1, "the table has no row; name its columns in the first")
+    lines, rows = first
+    return lines[0], rows[0], chain([(lines[1:], rows[1:])], blocks)
+
+
+def cells_of(text: Text, blocks: Blocks, places: Mapping[str, int], width: int) -> Iterator[Cells]:
+    """The columns at some places of a table that has `width`.
+
+    A row that is too short has empty cells; one that is too long is refused.
+    """
+    for lines, rows in blocks:
+        if not lines:
+            continue
+        lengths = [*map(len, rows)]
+        if max(lengths) > width:
+            too_long = np.array([any(map(str.strip, row[width:])) for row in rows])
+            Cells(text, lines, {}).fail_where(
+                too_long,
+                f"it has more cells than the {width} that there are columns; put text that has "
+                f"the separator in it into quotes",
+            )
+        if min(lengths) < width:
+            rows = [row + [""] * (width - len(row)) for row in rows]
+        columns = {
+            what: [*map(str.strip, map(itemgetter(at), rows))] for what, at in places.items()
+        }
         yield Cells(text, lines, columns)
+
+
+def _plain_numbers(cells: Sequence[str]) -> Array | None:
+    """The numbers of a column, with NaN where it is empty; None if there is anything else."""
+    together = "".join(cells)
+    # What Python reads as a number, too: 1_000, nan, inf.
+    if not together.isascii() or any(mark in together for mark in "_nN"):
+        return None
+    filled = [cell or "nan" for cell in cells] if "" in cells else cells
+    try:
+        values = np.fromiter(map(float, filled), np.float64, len(cells))
+    except ValueError:
+        return None
+    return None if (np.abs(values) >= LARGEST).any() else values

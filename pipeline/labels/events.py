@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,7 +89,18 @@ class Span(NamedTuple):
     explicit: bool = False
 
 
-Found = Event | Rows | Span
+@dataclass(frozen=True, eq=False)
+class Spans:
+    """Many spans at once: a value for each in columns, or one value for all of them."""
+
+    recording: Sequence[str] | str
+    start: Array
+    end: Array
+    label: Sequence[str] | str | None = None
+    explicit: bool = False
+
+
+Found = Event | Rows | Span | Spans
 
 
 class _Names(dict[str, int]):
@@ -147,7 +157,9 @@ class Collection:
         self._files.append(file)
         for item in found:
             if isinstance(item, Rows):
-                self._add_rows(item)
+                self._extend(self._columns, item, len(item.line))
+            elif isinstance(item, Spans):
+                self._extend(self._spans, item, len(item.start))
             elif isinstance(item, Span):
                 self._append(self._spans, item)
             else:
@@ -162,19 +174,21 @@ class Collection:
             if name not in ("recording", "label", "file"):
                 column.append(getattr(item, name))
 
-    def _add_rows(self, rows: Rows) -> None:
-        n = len(rows.line)
-        for name, column in self._columns.items():
-            if name == "file":
-                values: Any = len(self._files) - 1
-            else:
-                values = getattr(rows, name)
+    def _extend(self, columns: dict[str, array[Any]], items: Rows | Spans, n: int) -> None:
+        for name, column in columns.items():
+            values: Any = len(self._files) - 1 if name == "file" else getattr(items, name)
             if name in ("recording", "label"):
-                numbers = self._recordings if name == "recording" else self._labels
-                words = repeat(values, n) if isinstance(values, str) else values
-                values = np.fromiter(map(numbers.__getitem__, words), np.int32, n)
+                values = self._numbers(name, values, n)
             made = np.broadcast_to(np.asarray(values, column.typecode), n)
             column.frombytes(made.tobytes())
+
+    def _numbers(self, name: str, words: Sequence[str] | str | None, n: int) -> Array | int:
+        numbers = self._recordings if name == "recording" else self._labels
+        if words is None:
+            return EVERY_CLASS
+        if isinstance(words, str):
+            return numbers[words] if n else 0
+        return np.fromiter(map(numbers.__getitem__, words), np.int32, n)
 
     def events(self) -> Events:
         """All of them."""

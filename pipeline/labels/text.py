@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import codecs
 import csv
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO, TextIOWrapper
+from itertools import accumulate, compress, islice
 from typing import NoReturn
 
 # Numbers as programs write them. Python reads more as one: 1_000, nan, infinity.
 NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
-CLOCK = re.compile(r"([0-9]+):([0-5]?[0-9]):([0-5]?[0-9](?:[.,][0-9]*)?)")
+CLOCK = re.compile(r"([0-9]{1,9}):([0-5]?[0-9]):([0-5]?[0-9](?:[.,][0-9]*)?)")
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+LARGEST = 1e15  # of any number; what is larger is none of a label file
+LINE_END = re.compile(r"\r\n|\r|\n")
+ROWS = 4_000  # of a table, that are held at a time
 HEAD = 20  # lines that a format is recognised by
 HEAD_BYTES = 1 << 16
 
@@ -74,15 +77,24 @@ class Text:
                 if line.strip():
                     yield number, line.rstrip("\n")
 
-    def rows(self, separator: str) -> Iterator[tuple[int, list[str]]]:
-        """The line that each row of a table ends in, and its cells; none of rows that are empty."""
+    def blocks(self, separator: str) -> Iterator[tuple[list[int], list[list[str]]]]:
+        """The rows of a table, many at a time: the line that each ends in, and its cells.
+
+        Rows that are empty are left out.
+        """
         self.check()
         with self._open() as lines:
-            reader = csv.reader(lines, delimiter=separator, strict=True)
+            reader, line = csv.reader(lines, delimiter=separator, strict=True), 0
             try:
-                for row in reader:
-                    if any(row):
-                        yield reader.line_num, row
+                while rows := [*islice(reader, ROWS)]:
+                    numbers = [*range(line + 1, line + 1 + len(rows))]
+                    if reader.line_num != numbers[-1]:  # some cells have several lines
+                        numbers = [*accumulate(map(_n_lines, rows), initial=line)][1:]
+                    line, filled = reader.line_num, [*map(any, rows)]
+                    if not all(filled):
+                        numbers, rows = [*compress(numbers, filled)], [*compress(rows, filled)]
+                    if rows:
+                        yield numbers, rows
             except csv.Error as error:
                 self.fail(reader.line_num, f"it is no line of a table ({error}); correct it")
 
@@ -94,7 +106,7 @@ class Text:
         """A number, in seconds or Hz or whatever it is; with `comma`, a decimal comma will do."""
         cell = cell.strip()
         plain = cell.replace(",", ".") if comma else cell
-        if NUMBER.fullmatch(plain) and math.isfinite(value := float(plain)):
+        if NUMBER.fullmatch(plain) and abs(value := float(plain)) < LARGEST:
             return value
         self.fail(line, f"{what} is {cell[:80]!r}; it must be a number")
 
@@ -105,3 +117,7 @@ class Text:
             return self.number(line, what, cell)
         hours, minutes, seconds = found.groups()
         return 3600 * int(hours) + 60 * int(minutes) + float(seconds.replace(",", "."))
+
+
+def _n_lines(row: list[str]) -> int:
+    return 1 + sum(len(LINE_END.findall(cell)) for cell in row)

@@ -1,7 +1,10 @@
 """Plain CSV, as people write it: a file, a start, an end or a duration, and a label.
 
 "offset" is an end in DCASE, but a start elsewhere: it is the end of "onset", and nothing alone.
-Times are seconds, hours:minutes:seconds or, in columns that say so, samples.
+Times are seconds, hours:minutes:seconds or, in columns that say so, samples; where both are there,
+seconds. An event without end and duration is a point. Without a column of files, the table is of
+one recording, which its own name says. A row that names a file, and no more, says that nothing is
+to be heard in it. With a column of states, only what it names was annotated.
 """
 
 from pipeline.labels.events import Unit
@@ -24,7 +27,13 @@ IN_SAMPLES = {
     **COLUMNS,
     "start": ("start_sample", "onset_sample", "begin_sample"),
     "end": ("end_sample", "offset_sample", "stop_sample"),
+    "duration": ("duration_samples",),
 }
 
-CSV = table_format("csv", Table(COLUMNS, ("start", "end"), ends=ENDS))
-SAMPLES = table_format("csv-samples", Table(IN_SAMPLES, ("start", "end"), unit=Unit.SAMPLES))
+CSV = table_format(
+    "csv", Table(COLUMNS, ("start",), ("end", "duration"), ends=ENDS, of_nothing=True)
+)
+SAMPLES = table_format(
+    "csv-samples",
+    Table(IN_SAMPLES, ("start",), ("end", "duration"), unit=Unit.SAMPLES, of_nothing=True),
+)

@@ -1,17 +1,26 @@
 """Selection tables of Raven, and those that BirdNET writes for it: with tabs, and a header.
 
-A selection stands in the table once for each view; one row of each (Selection, Channel) is taken,
-that of a spectrogram if there is one. `Begin Time (s)` counts from the start of all the files
-that were open together: where `File Offset (s)` is given, it alone says where in its file a
-selection is. `Begin Path` is often of another machine. A table without rows says that somebody
-looked and found nothing. Rows may be ragged, and the last cell have a tab behind it.
+A selection may stand in the table once for each view: one row of each selection and channel is
+taken, that of a spectrogram if there is one. `Begin Time (s)` counts from the start of all the
+files that were open together, and in BirdNET's tables of those that had detections: where `File
+Offset (s)` is given, it alone says where in its file a selection is. `Begin Path` is often of
+another machine, with backslashes. Channels are counted from 1. People name the column of labels
+as they like, and the columns of measurements are no labels. A table without rows says that
+somebody looked and found nothing. Rows may be ragged, and the last cell have a tab behind it.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
 
-from pipeline.labels.events import ANY_CHANNEL, UNKNOWN, Event, Span
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.labels.cells import Cells, cells_of, columns_of, open_table
+from pipeline.labels.events import Found, Rows, Span
 from pipeline.labels.formats.format import Choices, Format
-from pipeline.labels.text import Text, cell_of, columns_of
+from pipeline.labels.formats.tables import Table, label_place, listed
+from pipeline.labels.text import Text
 
 COLUMNS = {
     "selection": ("selection",),
@@ -26,87 +35,144 @@ COLUMNS = {
     "offset": ("file offset (s)",),
     "confidence": ("confidence", "score"),
 }
-# What has labels, in the order that people use; `Common Name` is BirdNET's.
-LABELS = ("annotation", "species", "common name", "tags", "label", "class")
+LABELS = ("annotation", "annotations", "species", "common name", "tags", "label", "class")
+OWN = ("begin ", "end ", "file ")  # how columns begin that Raven fills itself
+HEADER = Table(COLUMNS, ("selection", "begin", "end"), separators=("\t",))
+SPECTROGRAM = "spectrogram"
+KEY = ("selection", "channel", "path", "file", "begin", "end")
 
 
-def recognised(text: Text) -> bool:
-    """Whether the header is one of a selection table."""
-    names = [name.strip().lower() for name in text.head[0].split("\t")] if text.head else []
-    return {"selection", "begin time (s)", "end time (s)"} <= {*names}
+@dataclass
+class _Survey:
+    """What only all rows of a table say."""
+
+    rows: int = 0
+    files: set[str] = field(default_factory=set)
+    views: set[str] = field(default_factory=set)
+    filled: set[str] = field(default_factory=set)  # the columns that have anything in them
+    worded: set[str] = field(default_factory=set)  # the columns that have more than numbers
+
+    def add(self, cells: Cells, candidates: Sequence[str]) -> None:
+        """Take in some rows."""
+        self.rows += len(cells)
+        self.files |= {*_names(cells)} - {""}
+        self.views |= {*cells.texts("view")}
+        for name in candidates:
+            if name not in self.worded and any(cells.texts(name)):
+                self.filled.add(name)
+                if not _are_numbers(cells.texts(name)):
+                    self.worded.add(name)
 
 
-def read(text: Text, choices: Choices) -> Iterator[Event | Span]:
-    """The selections of a table; the recordings that it names were annotated, from end to end."""
-    rows = text.rows("\t")
-    line, header = next(rows)
+def read(text: Text, choices: Choices) -> Iterator[Found]:
+    """The selections of a table."""
+    line, header, _ = open_table(text, "\t")
+    if not HEADER.fits(header):
+        text.fail(
+            line, "it lacks one of Selection, Begin Time (s) and End Time (s); export it anew"
+        )
     places = columns_of(header, COLUMNS)
-    label = _label_column(text, line, header, choices)
-    chosen: dict[tuple[str, str], tuple[int, list[str]]] = {}
-    for line, row in rows:
-        key = cell_of(row, places["selection"]), cell_of(row, places.get("channel"))
-        seen = chosen.get(key)
-        if seen is None or "spectrogram" in cell_of(row, places.get("view")).lower():
-            chosen[key] = line, row
-    names = set()
-    for line, row in chosen.values():
-        event = _event(text, line, row, places, label)
-        if event.recording not in names:
-            names.add(event.recording)
-            yield Span(event.recording)
-        yield event
-    if not chosen:
+    names = [name.strip().lower() for name in header]
+    taken = {name for group in COLUMNS.values() for name in group}
+    others = [*dict.fromkeys(n for n in names if n and n not in taken and not n.startswith(OWN))]
+    survey = _Survey()
+    candidates = {name: names.index(name) for name in others}
+    for cells in _all_cells(text, places | candidates):
+        survey.add(cells, others)
+    if not survey.rows:
         yield Span("")
+        return
+    places["label"] = _label_place(text, line, header, choices, _may_have_labels(others, survey))
+    chosen = _chosen_views(text, places) if len(survey.views) > 1 else {}
+    for cells in _all_cells(text, places):
+        if chosen:
+            rows = zip(_keys(cells), cells.texts("view"), strict=True)
+            cells = cells.of(np.array([chosen[key] == view for key, view in rows]))
+        if len(cells):
+            yield _rows(cells, len(survey.files) > 1)
 
 
-def _label_column(text: Text, line: int, header: list[str], choices: Choices) -> int:
-    names = [name.lower() for name in header]
-    if choices.column is not None:
-        if choices.column.lower() not in names:
-            text.fail(line, f"it has no column {choices.column!r}; pass one of {', '.join(header)}")
-        return names.index(choices.column.lower())
-    found = [name for name in LABELS if name in names]
-    if len(found) == 1:
-        return names.index(found[0])
-    known = {name for group in COLUMNS.values() for name in group}
-    others = [name for name in header if name and name.lower() not in known]
-    if len(others) == 1:
-        return header.index(others[0])
-    text.fail(
-        line,
-        f"no column is known to have the labels; pass label_column, one of "
-        f"{', '.join(others) or 'those that there are'}",
+def _all_cells(text: Text, places: Mapping[str, int]) -> Iterator[Cells]:
+    _, header, blocks = open_table(text, "\t")
+    return cells_of(text, blocks, places, len(header))
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    try:
+        for _ in map(float, filter(None, cells)):
+            pass
+    except ValueError:
+        return False
+    return True
+
+
+def _may_have_labels(others: Sequence[str], survey: _Survey) -> list[str]:
+    """The columns that may have the labels: known ones, or else any that have words in them."""
+    known = [name for name in others if name in LABELS]
+    filled = [name for name in known if name in survey.filled]
+    return filled or [name for name in others if name in survey.worded] or known[:1]
+
+
+def _label_place(
+    text: Text, line: int, header: Sequence[str], choices: Choices, found: Sequence[str]
+) -> int:
+    names = [name.strip().lower() for name in header]
+    if choices.column is None and len(found) > 1:
+        which = listed([header[names.index(name)] for name in found])
+        text.fail(
+            line, f"labels may be in {which}; pass label_column (--label-column), one of them"
+        )
+    return label_place(text, line, header, choices, names.index(found[0]) if found else None)
+
+
+def _keys(cells: Cells) -> Iterator[tuple[str, ...]]:
+    """What the rows of one selection have in common, in whichever view."""
+    return zip(*(cells.texts(what) for what in KEY), strict=True)
+
+
+def _chosen_views(text: Text, places: Mapping[str, int]) -> dict[tuple[str, ...], str]:
+    """Of each selection the view that is taken."""
+    chosen: dict[tuple[str, ...], str] = {}
+    for cells in _all_cells(text, places):
+        for key, view in zip(_keys(cells), cells.texts("view"), strict=True):
+            seen = chosen.setdefault(key, view)
+            if SPECTROGRAM in view.lower() and SPECTROGRAM not in seen.lower():
+                chosen[key] = view
+    return chosen
+
+
+def _names(cells: Cells) -> list[str]:
+    if "path" not in cells.columns:
+        return cells.texts("file")
+    return [
+        one or other for one, other in zip(cells.texts("path"), cells.texts("file"), strict=True)
+    ]
+
+
+def _rows(cells: Cells, several_files: bool) -> Rows:
+    begin, end = cells.numbers("begin", "Begin Time"), cells.numbers("end", "End Time")
+    cells.fail_where(np.isnan(begin + end), "the selection lacks its begin or its end; give both")
+    cells.fail_where(end < begin, "the selection ends before it begins; correct it")
+    offset, names = cells.numbers("offset", "File Offset"), _names(cells)
+    cells.fail_where(
+        np.isnan(offset) & several_files,
+        "the selection is in one of several files, and no File Offset (s) says where in it; "
+        "export the table with that column",
     )
-
-
-def _event(text: Text, line: int, row: list[str], places: dict[str, int], label: int) -> Event:
-    def number(what: str) -> float:
-        cell = cell_of(row, places.get(what))
-        return text.seconds(line, header_of(what), cell) if cell else UNKNOWN
-
-    begin, end = number("begin"), number("end")
-    if begin != begin or end != end:
-        text.fail(line, "a selection lacks its begin or its end; mend it")
-    if end < begin:
-        text.fail(line, f"the selection ends at {end:g} s, before it begins; mend it")
-    offset, channel = number("offset"), number("channel")
-    start = begin if offset != offset else offset
-    return Event(
-        cell_of(row, places.get("path")) or cell_of(row, places.get("file")),
+    named = np.array([bool(name) for name in names])
+    start = np.where(np.isnan(offset), begin, offset)
+    return Rows(
+        names,
         start,
         start + (end - begin),
-        cell_of(row, label),
-        line,
-        number("low"),
-        number("high"),
-        ANY_CHANNEL if channel != channel else int(channel) - 1,
-        number("confidence"),
+        cells.texts("label"),
+        cells.lines,
+        cells.numbers("low", "Low Freq"),
+        cells.numbers("high", "High Freq"),
+        cells.channels(1),
+        cells.numbers("confidence"),
+        sequence=np.where(named, begin - offset, np.nan),
     )
 
 
-def header_of(what: str) -> str:
-    """What a column is called."""
-    return COLUMNS[what][0].capitalize()
-
-
-RAVEN = Format("raven", recognised, read)
+RAVEN = Format("raven", HEADER.recognised, read)
