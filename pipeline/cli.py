@@ -281,7 +281,9 @@ def label(out: str, as_json: bool, labels: str | None, **passed: Any) -> None:
     if labels is None:
         raise ValueError("labels is missing; pass --labels FILE")
     chosen = {name: value for name, value in passed.items() if value is not None}
-    say_values(label_store(out, os.path.expanduser(labels), **chosen) or {"labels": labels}, as_json)
+    say_values(
+        label_store(out, os.path.expanduser(labels), **chosen) or {"labels": labels}, as_json
+    )
 
 
 @commands.command()

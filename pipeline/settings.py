@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from pipeline.audio import Channel, check_channel, check_samplerate
@@ -12,7 +12,7 @@ from pipeline.grid import Tail
 from pipeline.labels import Labelling
 
 LEAST = math.ulp(0.0)  # of the numbers above 0
-LABELLING = [field.name for field in dataclasses.fields(Labelling)]
+LABELLING = [item.name for item in dataclasses.fields(Labelling)]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Settings:
     retries: int = 3
     numerics: Literal["same", "any"] = "same"
     flush: bool = False
-    labelling: Labelling = Labelling()
+    labelling: Labelling = field(default_factory=Labelling)
 
     def __post_init__(self) -> None:
         allowed = "of seconds above 0"
@@ -95,7 +95,7 @@ class Settings:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
-        """Settings, and those of `labelling`, from names and values; an unknown name is an error."""
+        """Settings, with those of `labelling`, from names and values; others are an error."""
         reject_unknown(values, [*cls.names(), *LABELLING], "setting")
         own = {name: value for name, value in values.items() if name not in LABELLING}
         labelling = {name: value for name, value in values.items() if name in LABELLING}
@@ -104,4 +104,4 @@ class Settings:
     @classmethod
     def names(cls) -> list[str]:
         """Names of the settings, without those of labels."""
-        return [field.name for field in dataclasses.fields(cls) if field.name != "labelling"]
+        return [item.name for item in dataclasses.fields(cls) if item.name != "labelling"]

@@ -17,9 +17,7 @@ from pipeline.settings import Settings
 from pipeline.store import Attachment, Store, attach, coordinates_of, open_finished
 
 
-def label(
-    path: str | os.PathLike[str], labels: LabelsLike, **labelling: Any
-) -> dict[str, Any]:
+def label(path: str | os.PathLike[str], labels: LabelsLike, **labelling: Any) -> dict[str, Any]:
     """Label a finished store anew, at once or not at all, without computing its features.
 
     Parameters

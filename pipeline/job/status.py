@@ -19,6 +19,8 @@ from pipeline.store import (
     open_store,
 )
 
+COUNTED = 4096  # windows whose labels are looked at together
+
 
 def status_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     """How far the job of a store is, also while it runs, as plain values.
@@ -76,7 +78,8 @@ def info_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     store = open_store(path)
     recorded = _of_record(store)
     attrs = store.attrs()
-    labels, classes = store.get("label"), store.get("class")
+    classes = store.get("class")
+    names = None if classes is None else [str(name) for name in classes]
     sources, valid = store.coordinate("source"), store.coordinate("valid")
     lengths, coordinates = [len(valid)], {}
     for name, units in store.axes().items():
@@ -90,8 +93,9 @@ def info_of(path: str | os.PathLike[str]) -> dict[str, Any]:
         "dimensions": ["window", *coordinates],
         "dtype": json.loads(attrs["settings"])["dtype"],
         "coordinates": coordinates,
-        "labels": None if labels is None else _count(labels),
-        "classes": None if classes is None else [str(name) for name in classes],
+        "labels": _count_labels(store, names),
+        "classes": names,
+        **({"events": json.loads(attrs["labels"])["events"]} if "labels" in attrs else {}),
         "statistics": [name for name in STATISTICS if store.get(name) is not None],
         "regions": recorded["regions"],
         "masked_windows": int((~valid).sum()) if recorded["finished"] else None,
@@ -133,6 +137,23 @@ def _of_record(store: Store) -> dict[str, Any]:
         "regions": {"done": done, "of": n_regions},
         "unreadable": job["unreadable"],
         "numerics": numerics,
+    }
+
+
+def _count_labels(store: Store, classes: list[str] | None) -> dict[str, Any] | None:
+    """How many windows have each label; of what events have made, have it, have it not, or may."""
+    if (none := store.get("annotated", 0, 0)) is None:
+        labels = store.get("label")
+        return None if labels is None else _count(labels)
+    n, known = len(store.coordinate("valid")), np.zeros(none.shape[1], np.int64)
+    present = known.copy()
+    for a in range(0, n, COUNTED):
+        label, looked = (store.coordinate(name, a, a + COUNTED) for name in ("label", "annotated"))
+        present += (label.reshape(*looked.shape, -1) > 0).any(axis=2).sum(axis=0)
+        known += looked.sum(axis=0)
+    return {
+        name: {"present": p, "absent": k - p, "unknown": n - k}
+        for name, p, k in zip(classes or [], present.tolist(), known.tolist(), strict=True)
     }
 
 

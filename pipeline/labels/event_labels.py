@@ -12,7 +12,7 @@ from pipeline.features import array_digest
 from pipeline.grid import WindowGrid
 from pipeline.labels.collecting import label_files, read_events
 from pipeline.labels.labelling import Labelling
-from pipeline.labels.placing import Account, Places, Placement, place
+from pipeline.labels.placing import Placement, Places, place
 from pipeline.labels.windows import WindowLabels
 
 Array = npt.NDArray[Any]
@@ -73,7 +73,9 @@ class EventLabels:
             )
         files = label_files(labels)
         if not files:
-            raise FileNotFoundError(f"{labels} names no label file; pass a file, a folder or a glob")
+            raise FileNotFoundError(
+                f"{labels} names no label file; pass a file, a folder or a glob"
+            )
         placement = place(read_events(files, labelling), places, grid, labelling)
         return cls(placement, grid, labelling, times)
 

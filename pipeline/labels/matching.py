@@ -81,13 +81,11 @@ class Index:
         if len(fitting) < 2:
             return [*fitting]
         bases = {number: self._paths[number].rpartition("/")[2] for number in fitting}
-        for fits in (
-            lambda base: base == name,
-            lambda base: base.casefold() == low,
-            lambda base: os.path.splitext(base)[0] == name,
-            lambda base: os.path.splitext(base)[0].casefold() == low,
-        ):
-            if some := [number for number, base in bases.items() if fits(base)]:
+        stems = {number: os.path.splitext(base)[0] for number, base in bases.items()}
+        for those, fold in ((bases, False), (bases, True), (stems, False), (stems, True)):
+            wanted = low if fold else name
+            some = [n for n, text in those.items() if (text.casefold() if fold else text) == wanted]
+            if some:
                 return some
         return [*fitting]
 

@@ -88,7 +88,7 @@ class _Rows:
     @property
     def none(self) -> Mask:
         """Which have a place, so far."""
-        return self.reason == 0
+        return np.asarray(self.reason == 0)
 
     def lose(self, reason: str, mask: Mask) -> None:
         """Take the place from some, if they have one."""
@@ -119,7 +119,8 @@ class _Rows:
         over = self.none & (self.end > self.length) & np.isfinite(sequence[self.event])
         if not over.any():
             return
-        first, file = {}, self.column("file")
+        first: dict[tuple[int, int], float] = {}
+        file = self.column("file")
         for row in np.flatnonzero(self.none & np.isfinite(sequence[self.event])).tolist():
             key = int(file[row]), int(self.recording[row])
             first.setdefault(key, float(sequence[row]))

@@ -1,4 +1,4 @@
-"""Labels of windows: numbers, truth values, or names made into numbers; or made as they are read."""
+"""Labels of windows: numbers, truth values, or names made into numbers; or made when read."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence

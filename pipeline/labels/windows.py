@@ -49,11 +49,11 @@ class Rule:
         enough = least[0]
         for other in least[1:]:
             enough = np.minimum(enough, other)
-        return (overlap > 0) & (overlap >= np.round(enough, DIGITS))
+        return np.asarray((overlap > 0) & (overlap >= np.round(enough, DIGITS)))
 
 
 class Placed(NamedTuple):
-    """Events, or spans, in recordings of a grid, in columns: when, in samples, and of which class."""
+    """Events, or spans, in columns: in which recording, when in samples, and of which class."""
 
     recording: Indices
     start: Array
@@ -189,7 +189,7 @@ class WindowLabels:
         state: Array,
         spans: Placed,
         n_classes: int,
-        rule: Rule = Rule(),  # noqa: B008 - it is frozen
+        rule: Rule = Rule(),
         kind: Kind = "window",
         frames: Array | None = None,
     ) -> None:
@@ -217,21 +217,22 @@ class WindowLabels:
     def block(self, a: int, b: int) -> tuple[Array, Mask]:
         """Labels, and what was annotated (window, class), of windows a to b - 1."""
         label = np.zeros((b - a, *self.shape), self.dtype)
+        n_samples = self._grid.locate(np.arange(a, b))[2]
         for pairs in self._heard.pairs(a, b):
             if self._kind == "window":
                 counts = self._rule.counts(pairs.overlap, pairs.duration, self._grid)
                 counts |= (pairs.overlap == 0) & (pairs.duration == 0)
                 label[pairs.window[counts], pairs.label[counts]] = 1
             elif self._kind == "fraction":
-                whole = self._grid.locate(a + pairs.window)[2]
+                whole = n_samples[pairs.window]
                 at = pairs.window, pairs.label
                 np.add.at(label, at, (pairs.overlap / whole).astype(np.float32))
             else:
                 self._fill_frames(label, pairs)
         if self._kind == "fraction":
             np.minimum(label, 1, out=label)  # by rounding it may come out above
-        heard = label.any(axis=2) if label.ndim > 2 else label > 0
-        return label, self._annotated(a, b, heard)
+        heard = np.asarray(label.any(axis=2) if label.ndim > 2 else label > 0)
+        return label, self._annotated(a, b, heard, n_samples)
 
     def _fill_frames(self, label: Array, pairs: Pairs) -> None:
         """Set the frames that an event has samples in, or the one that has a point."""
@@ -247,10 +248,9 @@ class WindowLabels:
         frame = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths - low, lengths)
         label[np.repeat(window, lengths), np.repeat(of, lengths), frame] = 1
 
-    def _annotated(self, a: int, b: int, heard: Mask) -> Mask:
-        """Where somebody looked at the whole of a window, and was sure; or where there is a label."""
+    def _annotated(self, a: int, b: int, heard: Mask, n_samples: Indices) -> Mask:
+        """Where somebody looked at all of a window, and was sure; or where there is a label."""
         annotated = np.zeros_like(heard)
-        n_samples = self._grid.locate(np.arange(a, b))[2]
         for pairs in self._looked_at.pairs(a, b):
             whole = pairs.overlap >= n_samples[pairs.window]
             window, of = pairs.window[whole], pairs.label[whole]

@@ -17,8 +17,9 @@ from .schema import Attachment as Attachment
 from .schema import Contents as Contents
 from .schema import Variable as Variable
 from .schema import check_axes as check_axes
-from .schema import coordinates_of as coordinates_of
 from .schema import coordinate_values as coordinate_values
+from .schema import coordinates_of as coordinates_of
 from .schema import describe as describe
+from .schema import rows_of_chunk as rows_of_chunk
 from .schema import strings as strings
 from .store import Store as Store

@@ -46,9 +46,7 @@ def common_files(store: Store, finished: Finished) -> tuple[StoredFile, ...]:
     return tuple(_as_it_is(store, file, finished.attached) for file in finished.files)
 
 
-def _as_it_is(
-    store: Store, file: StoredFile, attached: Collection[StoredFile]
-) -> StoredFile:
+def _as_it_is(store: Store, file: StoredFile, attached: Collection[StoredFile]) -> StoredFile:
     """A file, or what replaces it, if that is there already."""
     later = next((other for other in attached if other.name == file.name), file)
     if later == file or file.name == store.root:

@@ -43,9 +43,9 @@ from pipeline.store.hdf5_files import (
     add_variables,
     create_features,
     fill_master,
+    remove_variables,
     values_of,
     written,
-    remove_variables,
 )
 from pipeline.store.schema import Attachment, Contents
 from pipeline.store.store import Holds, Region, Store

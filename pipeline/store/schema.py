@@ -14,7 +14,7 @@ from pipeline.store.encoding import Array, Encoding
 
 FORMAT = 6  # of what is stored; another version of this package may have another
 COORDINATE_CHUNK = 65536
-CHUNK_BYTES = 1 << 26  # of a variable with large rows, at most
+CHUNK_BYTES = 1 << 22  # of labels of frames, at most, as their rows are large
 STATISTICS = "mean", "std"  # attached to a store that is finished
 # Variables that any store may have, beside the axes of its features.
 NAMES = (
@@ -38,8 +38,15 @@ class Variable:
     @property
     def rows_of_chunk(self) -> int:
         """How many rows of it are stored together, unless it is of features."""
-        n_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
-        return max(1, min(COORDINATE_CHUNK, self.shape[0], CHUNK_BYTES // max(1, n_bytes)))
+        return rows_of_chunk(self.shape, self.dtype)
+
+
+def rows_of_chunk(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """How many rows of an array, that is not of features, are stored together."""
+    most = (
+        shape[0] if len(shape) < 3 else CHUNK_BYTES // max(1, dtype.itemsize * math.prod(shape[1:]))
+    )
+    return max(1, min(COORDINATE_CHUNK, shape[0], most))
 
 
 @dataclass(frozen=True)
@@ -66,10 +73,7 @@ class Attachment:
 
 
 def describe(
-    layout: Layout,
-    feature: Feature,
-    sources: Sequence[str],
-    labels: Mapping[str, Variable],
+    layout: Layout, feature: Feature, sources: Sequence[str], labels: Mapping[str, Variable]
 ) -> dict[str, Variable]:
     """Every variable of a store, by name, in the order of the contract."""
     axes = axes_of(feature)

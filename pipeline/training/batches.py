@@ -18,9 +18,10 @@ from pipeline.process import Recycled, cores, keep_freed_memory
 from pipeline.store import Store, open_finished
 from pipeline.training.normalization import Normalization
 from pipeline.training.order import Indices, Order
+from pipeline.training.stored_labels import StoredRows
 
 Array = npt.NDArray[Any]
-Batch = tuple[Array, Array | None]
+Batch = tuple[Any, ...]  # X and y, which may be None; and what was annotated, if asked for
 PREFETCH_BYTES = 64 * 1024**2
 # Batches are read together up to so many bytes and windows, and so many times a thread ahead:
 # to read takes as long for a few small windows as for one, and a caller waits for the first.
@@ -59,6 +60,9 @@ class Batches:
         Each value less the mean of its row, in units of that row's standard
         deviation, as `statistics` has stored them; 1 in place of a deviation
         of 0. X is float32 then, whatever the store's dtype.
+    annotated : bool
+        Each batch is ``(X, y, annotated)``: where somebody looked, and was
+        sure, which y is worth learning from.
     prefetch_bytes : int
         The most to read ahead while the caller works; at least one batch, or,
         with `mix`, the next shards to be mixed.
@@ -68,6 +72,9 @@ class Batches:
     valid : numpy.ndarray of bool, shape (window,)
         False for windows whose audio could not be read: their X is the
         feature's floor.
+    annotated : numpy.ndarray of bool, shape (window, class), or None
+        False where nobody looked, or was sure: y is 0 there. None where labels
+        are of every window.
     classes : list of str or None
         Names of the classes that labels are of.
 
@@ -81,8 +88,9 @@ class Batches:
 
     Notes
     -----
-    X is an array (batch, frequency, time) and y one of (batch,) or (batch,
-    class), both the caller's own; y is None where the store has no labels.
+    X is an array (batch, frequency, time) and y one of (batch,), (batch, class)
+    or (batch, class, time), both the caller's own; y is None where the store
+    has no labels.
     """
 
     def __init__(
@@ -95,6 +103,7 @@ class Batches:
         *,
         mix: int | None = None,
         normalize: bool = False,
+        annotated: bool = False,
         prefetch_bytes: int = PREFETCH_BYTES,
     ) -> None:
         self.batch_size = check_batch_size(batch_size)
@@ -105,12 +114,18 @@ class Batches:
         self.prefetch_bytes = whole("prefetch_bytes", prefetch_bytes, 0, "of bytes from 0")
         self._store, self.path = open_finished(path), os.fspath(path)
         self.valid = self._store.coordinate("valid")
-        self._label = self._store.get("label")
+        self._label = StoredRows.of(self._store, "label")
+        self._annotated = StoredRows.of(self._store, "annotated")
+        self._with_annotated = annotated
         names = self._store.get("class")
         self.classes = None if names is None else [*map(str, names)]
         self._normalization = Normalization.of(self._store) if normalize else None
         self._memory = Recycled()
         self.set_epoch(0)
+
+    @property
+    def annotated(self) -> Array | None:  # numpydoc ignore=GL08
+        return None if self._annotated is None else self._annotated.values
 
     def set_epoch(self, epoch: int) -> None:
         """Take the order of an epoch: shuffled anew, and the same every time.
@@ -196,22 +211,27 @@ class Batches:
             pieces, windows = [], []
             while a < b:
                 if not len(rows):
-                    mixture, (X, _) = next(whole)
+                    mixture, (X, *_) = next(whole)
                     rows = np.searchsorted(np.sort(mixture), mixture)
                 pieces.append(X[rows[: b - a]])
                 windows.append(mixture[: b - a])
                 mixture, rows = mixture[b - a :], rows[b - a :]
                 a += len(pieces[-1])
-            yield np.concatenate(pieces), self._labels(np.concatenate(windows))
+            yield np.concatenate(pieces), *self._labels(np.concatenate(windows))
 
     def _read(self, windows: Indices, empty: Callable[..., Array] = np.empty) -> Batch:
         X = read_features(self._store, windows, empty)
         if self._normalization is not None:
             X = self._normalization.apply(X, empty)
-        return X, self._labels(windows)
+        return X, *self._labels(windows)
 
-    def _labels(self, windows: Indices) -> Array | None:
-        return None if self._label is None else self._label[windows]
+    def _labels(self, windows: Indices) -> tuple[Array | None, ...]:
+        y = None if self._label is None else self._label[windows]
+        if not self._with_annotated:
+            return (y,)
+        if self._annotated is not None:
+            return y, self._annotated[windows]
+        return y, None if y is None else np.ones(y.shape, np.bool_)
 
 
 def read_features(
@@ -265,13 +285,17 @@ def _spans(stop: int, length: int) -> Iterator[tuple[int, int]]:
 
 def split(batch: Batch, batch_size: int | None) -> Iterator[Batch]:
     """Batches out of several at once, or single windows; copies, so that none keeps the others."""
-    (X, y), size = batch, batch_size or 1
-    if len(X) <= size:
-        yield (X, y) if batch_size else (X[0], None if y is None else y[0])
+    n, size = len(batch[0]), batch_size or 1
+    if n <= size:
+        yield batch if batch_size else _part(batch, 0)
         return
-    for a in range(0, len(X), size):
+    for a in range(0, n, size):
         part = slice(a, a + size) if batch_size else a
-        yield X[part].copy(), None if y is None else y[part].copy()
+        yield tuple(item if item is None else item.copy() for item in _part(batch, part))
+
+
+def _part(batch: Batch, part: slice | int) -> Batch:
+    return tuple(None if item is None else item[part] for item in batch)
 
 
 def check_batch_size(batch_size: int | None) -> int | None:

@@ -31,6 +31,7 @@ def stream(
     batch_size: int | None = 64,
     *,
     threads: int | None = None,
+    annotated: bool = False,
     **settings: Any,
 ) -> Iterator[Batch]:
     """Batches of features, computed on all cores while the caller works.
@@ -43,6 +44,8 @@ def stream(
         Windows in a batch; None gives single windows, without that axis.
     threads : int, optional
         How many compute; one a core if not given.
+    annotated : bool
+        As for `Batches`: each batch is ``(X, y, annotated)``.
 
     Returns
     -------
@@ -63,13 +66,13 @@ def stream(
     inputs = Inputs.find(sources, features, labels, checked)
     for path, reason in inputs.recordings.unreadable:
         _complain(f"{path}: {reason}", checked)
-    return _batches(inputs, checked, batch_size, threads or cores())
+    return _batches(inputs, checked, batch_size, threads or cores(), annotated)
 
 
 def _batches(
-    inputs: Inputs, settings: Settings, batch_size: int | None, threads: int
+    inputs: Inputs, settings: Settings, batch_size: int | None, threads: int, annotated: bool
 ) -> Iterator[Batch]:
-    size, labels = batch_size or 1, inputs.labels
+    size = batch_size or 1
     step = -(-max(size, STEP) // size) * size  # whole batches
     starts = iter(range(0, len(inputs.grid), step))
     warned: set[int] = set()  # numbers of recordings
@@ -89,10 +92,23 @@ def _batches(
                 if number not in warned:
                     warned.add(number)
                     _complain(problem, settings)
-            y = None if labels is None else labels.values[start : start + len(X)].copy()
-            yield from split((X, y), batch_size)
+            y = _labels(inputs, start, start + len(X), annotated)
+            yield from split((X, *y), batch_size)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _labels(
+    inputs: Inputs, start: int, stop: int, annotated: bool
+) -> tuple[npt.NDArray[Any] | None, ...]:
+    """y, and what of it was annotated if that is asked for; the caller's own."""
+    if inputs.labels is None:
+        return (None, None) if annotated else (None,)
+    block = inputs.labels.block(start, stop)
+    y = block["label"].copy()
+    if not annotated:
+        return (y,)
+    return y, block.get("annotated", np.ones(y.shape, np.bool_))
 
 
 def _compute(inputs: Inputs, start: int, stop: int, dtype: str, warned: set[int]) -> Computed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ def test_labels_are_those_of_the_reference_in_any_blocks(
     spans = [span for span in spans if span[1] < span[2]]
     labels = WindowLabels(grid, *placed(events), placed(spans)[0], CLASSES, rule)
     edges = [0, *sorted(min(cut, len(grid)) for cut in cuts), len(grid)]
-    parts = [labels.block(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [labels.block(a, b) for a, b in pairwise(edges)]
     label, annotated = (np.concatenate(part) for part in zip(*parts, strict=True))
     expected = reference(grid, events, spans, rule)
     np.testing.assert_array_equal(label, expected[0])
@@ -132,12 +133,7 @@ def test_labels_are_those_of_the_reference_in_any_blocks(
     st.lists(st.integers(1, 60), min_size=1, max_size=6),
 )
 def test_frames_have_the_events_that_they_have_samples_of(
-    lengths: list[int],
-    window: int,
-    hop: int,
-    events: list[Item],
-    first: int,
-    frames: list[int],
+    lengths: list[int], window: int, hop: int, events: list[Item], first: int, frames: list[int]
 ) -> None:
     grid = WindowGrid(Recordings(np.array(lengths)), window / RATE, hop / RATE)
     edges = first + np.cumsum([0, *frames])

@@ -1,0 +1,74 @@
+"""Labels of a store: in memory or, where they are of many frames, read when asked for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from math import prod
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.store import Store, rows_of_chunk
+from pipeline.training.order import Indices
+
+Array = npt.NDArray[Any]
+HELD_BYTES = 1 << 28  # of a variable, at most
+
+
+class StoredRows:
+    """Rows of a variable along the windows of a finished store."""
+
+    def __init__(self, store: Store, name: str, none: Array) -> None:
+        self._store, self._name, self._none = store, name, none
+        n_windows = len(store.coordinate("valid"))
+        self._length = rows_of_chunk((n_windows, *none.shape[1:]), none.dtype)
+        self._all: Array | None = None
+        if none.ndim < 3 or n_windows * prod(none.shape[1:]) * none.itemsize <= HELD_BYTES:
+            self._all = store.get(name)
+        self._kept = max(1, HELD_BYTES // max(1, self._length * prod(none.shape[1:])))
+        self._chunks: OrderedDict[int, Array] = OrderedDict()
+        self._lock = Lock()
+
+    @classmethod
+    def of(cls, store: Store, name: str) -> StoredRows | None:
+        """Those of a variable, if the store has it."""
+        none = store.get(name, 0, 0)
+        return None if none is None else cls(store, name, none)
+
+    @property
+    def values(self) -> Array:
+        """All of them."""
+        found = self._store.get(self._name) if self._all is None else self._all
+        assert found is not None, self._name
+        return found
+
+    def __getitem__(self, windows: Indices) -> Array:
+        if self._all is not None:
+            return np.asarray(self._all[windows])
+        rows = np.empty((len(windows), *self._none.shape[1:]), self._none.dtype)
+        numbers = windows // self._length
+        for number in np.unique(numbers).tolist():
+            mask = numbers == number
+            rows[mask] = self._chunk(number)[windows[mask] - number * self._length]
+        return rows
+
+    def _chunk(self, number: int) -> Array:
+        with self._lock:
+            if number not in self._chunks:
+                start = number * self._length
+                values = self._store.get(self._name, start, start + self._length)
+                assert values is not None, self._name
+                self._chunks[number] = values
+                if len(self._chunks) > self._kept:
+                    self._chunks.popitem(last=False)
+            self._chunks.move_to_end(number)
+            return self._chunks[number]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"store": self._store, "name": self._name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        none = state["store"].get(state["name"], 0, 0)
+        self.__init__(**state, none=none)  # type: ignore[misc]
