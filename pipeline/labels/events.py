@@ -179,8 +179,10 @@ class Collection:
             values: Any = len(self._files) - 1 if name == "file" else getattr(items, name)
             if name in ("recording", "label"):
                 values = self._numbers(name, values, n)
-            made = np.broadcast_to(np.asarray(values, column.typecode), n)
-            column.frombytes(made.tobytes())
+            if isinstance(values, int | float):
+                column.frombytes(array(column.typecode, [values]).tobytes() * n)
+            else:
+                column.frombytes(np.asarray(values, column.typecode).tobytes())
 
     def _numbers(self, name: str, words: Sequence[str] | str | None, n: int) -> Array | int:
         numbers = self._recordings if name == "recording" else self._labels

@@ -32,8 +32,15 @@ class Text:
 
     @property
     def encoding(self) -> str:
-        """What the bytes are in."""
-        return next((e for mark, e in MARKS.items() if self.data.startswith(mark)), "utf-8")
+        """What the bytes are in; UTF-16 without a mark shows in its zeros."""
+        for mark, encoding in MARKS.items():
+            if self.data.startswith(mark):
+                return encoding
+        even, odd = self.data[0:16:2], self.data[1:16:2]
+        for these, those, encoding in ((even, odd, "utf-16-le"), (odd, even, "utf-16-be")):
+            if len(odd) > 1 and all(these) and not any(those):
+                return encoding
+        return "utf-8"
 
     @cached_property
     def content(self) -> str:

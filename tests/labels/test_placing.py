@@ -17,7 +17,7 @@ from pipeline.labels.labelling import Labelling
 from pipeline.labels.placing import Placement, Places, place
 from pipeline.recordings import Recording, Recordings
 
-RATE = 100
+RATE, USUAL = 100, Labelling()
 
 
 def recordings(**seconds: float) -> Recordings:
@@ -32,7 +32,7 @@ def recordings(**seconds: float) -> Recordings:
 
 
 def placed(
-    items: list[Found], found: Recordings, labelling: Labelling = Labelling(), **options: Any
+    items: list[Found], found: Recordings, labelling: Labelling = USUAL, **options: Any
 ) -> Placement:
     collection = Collection()
     collection.add("a.txt", items)

@@ -1,23 +1,29 @@
 """All formats of label files, in the order in which they are looked for."""
 
+from pipeline.labels.formats.aoef import AOEF
 from pipeline.labels.formats.aplose import APLOSE
+from pipeline.labels.formats.audacity import AUDACITY
 from pipeline.labels.formats.audioset import AUDIOSET
 from pipeline.labels.formats.birdnet import BIRDNET
 from pipeline.labels.formats.crowsetta import GENERIC, SIMPLE
 from pipeline.labels.formats.dcase import STRONG, WEAK
+from pipeline.labels.formats.elan import ELAN
 from pipeline.labels.formats.format import Format
 from pipeline.labels.formats.kaleidoscope import KALEIDOSCOPE
+from pipeline.labels.formats.nist import CTM, RTTM, UEM
 from pipeline.labels.formats.plain import CSV, SAMPLES
 from pipeline.labels.formats.raven import RAVEN
 from pipeline.labels.formats.songexplorer import SONGEXPLORER
+from pipeline.labels.formats.subtitles import SRT, WEBVTT
+from pipeline.labels.formats.textgrid import TEXTGRID
 from pipeline.labels.text import Text
 
 # What is more particular comes first.
 FORMATS = {
     format.name: format
     for format in (
-        *(RAVEN, BIRDNET, KALEIDOSCOPE, APLOSE, AUDIOSET, STRONG, WEAK, GENERIC, SIMPLE),
-        *(SONGEXPLORER, CSV, SAMPLES),
+        *(TEXTGRID, ELAN, AOEF, WEBVTT, SRT, RTTM, UEM, CTM, RAVEN, BIRDNET, KALEIDOSCOPE),
+        *(APLOSE, AUDIOSET, STRONG, WEAK, GENERIC, SIMPLE, SONGEXPLORER, AUDACITY, CSV, SAMPLES),
     )
 }
 
