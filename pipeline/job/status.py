@@ -78,8 +78,6 @@ def info_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     store = open_store(path)
     recorded = _of_record(store)
     attrs = store.attrs()
-    classes = store.get("class")
-    names = None if classes is None else [str(name) for name in classes]
     sources, valid = store.coordinate("source"), store.coordinate("valid")
     lengths, coordinates = [len(valid)], {}
     for name, units in store.axes().items():
@@ -93,9 +91,7 @@ def info_of(path: str | os.PathLike[str]) -> dict[str, Any]:
         "dimensions": ["window", *coordinates],
         "dtype": json.loads(attrs["settings"])["dtype"],
         "coordinates": coordinates,
-        "labels": _count_labels(store, names),
-        "classes": names,
-        **({"events": json.loads(attrs["labels"])["events"]} if "labels" in attrs else {}),
+        **store.together(lambda: _of_labels(store)),
         "statistics": [name for name in STATISTICS if store.get(name) is not None],
         "regions": recorded["regions"],
         "masked_windows": int((~valid).sum()) if recorded["finished"] else None,
@@ -138,6 +134,14 @@ def _of_record(store: Store) -> dict[str, Any]:
         "unreadable": job["unreadable"],
         "numerics": numerics,
     }
+
+
+def _of_labels(store: Store) -> dict[str, Any]:
+    classes, attrs = store.get("class"), store.attrs()
+    names = None if classes is None else [str(name) for name in classes]
+    events = json.loads(attrs["labels"])["events"] if "labels" in attrs else None
+    told = {} if events is None else {"events": events}
+    return {"labels": _count_labels(store, names), "classes": names, **told}
 
 
 def _count_labels(store: Store, classes: list[str] | None) -> dict[str, Any] | None:

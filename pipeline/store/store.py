@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from pipeline.record import SameJob
 from pipeline.store.encoding import Array, Encoding
 from pipeline.store.schema import Attachment, Contents
 
+T = TypeVar("T")
 Holds = Callable[[tuple[StoredFile, ...]], bool]
 
 
@@ -132,6 +133,18 @@ class Store(ABC):
     @abstractmethod
     def get(self, name: str, start: int = 0, stop: int | None = None) -> Array | None:
         """Values of a small variable; None if the store has no such variable."""
+
+    def mark(self) -> object:
+        """What the root is known by: another, once variables were attached."""
+        return stored_file(self.locate(self.root), self.root)
+
+    def together(self, read: Callable[[], T]) -> T:
+        """What is read of several variables, none of which was replaced meanwhile."""
+        while True:
+            before = self.mark()
+            found = read()
+            if self.mark() == before:
+                return found
 
     def coordinate(self, name: str, start: int = 0, stop: int | None = None) -> Array:
         """Values of a small variable that every store has."""

@@ -99,8 +99,8 @@ def _compressors(compression: str, itemsize: int) -> list[dict[str, Any]]:
 
 def other_keys(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Names for the chunks of an array that another, of these metadata, has not."""
-    separator = metadata["chunk_key_encoding"].get("configuration", {}).get("separator", "/")
-    return {"name": "default", "separator": "/" if separator == "." else "."}
+    usual = metadata["chunk_key_encoding"]["name"] == "default"
+    return {"name": "v2" if usual else "default", "separator": "."}
 
 
 def open_group(store: Any) -> Any:

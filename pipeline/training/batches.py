@@ -18,7 +18,7 @@ from pipeline.process import Recycled, cores, keep_freed_memory
 from pipeline.store import Store, open_finished
 from pipeline.training.normalization import Normalization
 from pipeline.training.order import Indices, Order
-from pipeline.training.stored_labels import StoredRows
+from pipeline.training.stored_labels import stored_labels
 
 Array = npt.NDArray[Any]
 Batch = tuple[Any, ...]  # X and y, which may be None; and what was annotated, if asked for
@@ -114,11 +114,9 @@ class Batches:
         self.prefetch_bytes = whole("prefetch_bytes", prefetch_bytes, 0, "of bytes from 0")
         self._store, self.path = open_finished(path), os.fspath(path)
         self.valid = self._store.coordinate("valid")
-        self._label = StoredRows.of(self._store, "label")
-        self._annotated = StoredRows.of(self._store, "annotated")
         self._with_annotated = annotated
-        names = self._store.get("class")
-        self.classes = None if names is None else [*map(str, names)]
+        labels = self._store.together(lambda: stored_labels(self._store))
+        self._label, self._annotated, self.classes = labels
         self._normalization = Normalization.of(self._store) if normalize else None
         self._memory = Recycled()
         self.set_epoch(0)

@@ -21,13 +21,14 @@ class StoredRows:
     """Rows of a variable along the windows of a finished store."""
 
     def __init__(self, store: Store, name: str, none: Array) -> None:
-        self._store, self._name, self._none = store, name, none
+        self._store, self._name, self._none, self._mark = store, name, none, store.mark()
         n_windows = len(store.coordinate("valid"))
+        row_bytes = max(1, prod(none.shape[1:]) * none.itemsize)
         self._length = rows_of_chunk((n_windows, *none.shape[1:]), none.dtype)
+        self._kept = max(1, HELD_BYTES // (self._length * row_bytes))
         self._all: Array | None = None
-        if none.ndim < 3 or n_windows * prod(none.shape[1:]) * none.itemsize <= HELD_BYTES:
+        if none.ndim < 3 or n_windows * row_bytes <= HELD_BYTES:
             self._all = store.get(name)
-        self._kept = max(1, HELD_BYTES // max(1, self._length * prod(none.shape[1:])))
         self._chunks: OrderedDict[int, Array] = OrderedDict()
         self._lock = Lock()
 
@@ -59,7 +60,10 @@ class StoredRows:
             if number not in self._chunks:
                 start = number * self._length
                 values = self._store.get(self._name, start, start + self._length)
-                assert values is not None, self._name
+                if values is None or self._store.mark() != self._mark:
+                    raise OSError(
+                        f"{self._store.path} was labelled anew since it was opened; open it again"
+                    )
                 self._chunks[number] = values
                 if len(self._chunks) > self._kept:
                     self._chunks.popitem(last=False)
@@ -67,8 +71,14 @@ class StoredRows:
             return self._chunks[number]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"store": self._store, "name": self._name}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_chunks", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        none = state["store"].get(state["name"], 0, 0)
-        self.__init__(**state, none=none)  # type: ignore[misc]
+        self.__dict__.update(state, _chunks=OrderedDict(), _lock=Lock())
+
+
+def stored_labels(store: Store) -> tuple[StoredRows | None, StoredRows | None, list[str] | None]:
+    """y, what of it was annotated, and the names of the classes, as far as there are any."""
+    label, annotated = (StoredRows.of(store, name) for name in ("label", "annotated"))
+    names = store.get("class")
+    return label, annotated, None if names is None else [*map(str, names)]

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import xarray
+from attaching import KILL, look
 from commands import start
 from conftest import SUFFIXES, Array, Cli, Write, planned, record_folder, snapshot, stored
 from s3 import Bucket
@@ -28,19 +28,6 @@ from pipeline.store import Attachment, Variable, attach, open_finished
 
 FEATURE = pl.Spectrogram(n_fft=32, frame_length=20)
 NAMES = ("mean", "std")
-# Kills the process before, or after, it puts a file of the store in place for the n-th time.
-KILL = """
-import os, signal
-real, left = os.replace, [{n}]
-def replace(source, target):
-    left[0] -= ".lock" not in str(target)
-    if not left[0] and {before}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(source, target)
-    if not left[0]:
-        os.kill(os.getpid(), signal.SIGKILL)
-os.replace = replace
-"""
 
 
 class Made:
@@ -200,18 +187,6 @@ def test_a_full_disk_leaves_the_store_as_it_was(
     assert [path.name for path in made.folder.glob(".*")] == []
     pl.statistics(made.out)
     assert seen(made.out) == [*NAMES]
-
-
-def look(
-    one: Callable[[Path], Any], out: Path, stop: threading.Event, errors: list[BaseException]
-) -> None:
-    """Look at a store until that is to stop, or fails, or finds damage."""
-    try:
-        while not stop.is_set():
-            found = one(out)
-            assert not isinstance(found, list) or found == []
-    except BaseException as error:
-        errors.append(error)
 
 
 def test_who_reads_meanwhile_is_not_disturbed(made: Made) -> None:
