@@ -14,7 +14,7 @@ BAT, NOCTULE = "Myotis myotis", "Nyctalus noctula"
 
 
 def test_times_are_those_of_the_file_and_shapes_have_bounds() -> None:
-    # The bounds that soundevent 2.10.0 gives (compute_bounds), times the time expansion of 10; where
+    # The bounds that soundevent 2.10.0 gives (compute_bounds), times the expansion of 10; where
     # a shape has no frequencies, it gives 0 to 5 MHz.
     assert rows_of(AOEF["aoef: project"], SPECIES, "low", "high", "state") == [
         (BAT, 2.5, 2.5, None, None, PRESENT),
