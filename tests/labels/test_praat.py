@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from label_texts_more import PRAAT
 from read_events import refused, rows_of, spans_of
 
@@ -72,3 +74,21 @@ def test_what_is_wrong_is_refused_by_its_line(old: str, new: str, message: str) 
     assert old in LONG
     error = refused(LONG.replace(old, new, 1).encode(), "song")
     assert error.startswith(f"x.txt, {message}"), error
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9)))
+def test_any_text_is_read_in_any_form_and_encoding(labels: list[str]) -> None:
+    # The short form is the long one without what is for people.
+    quoted = [label.replace('"', '""') for label in labels]
+    head = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
+    short = f'{head}0\n9\n<exists>\n1\n"IntervalTier"\n"a"\n0\n9\n{len(labels)}\n'
+    long = f"{head}xmin = 0\nxmax = 9\ntiers? <exists>\nsize = 1\nitem []:\n    item [1]:\n"
+    long += 'class = "IntervalTier"\nname = "a"\nxmin = 0\nxmax = 9\n'
+    long += f"intervals: size = {len(labels)}\n"
+    for i, label in enumerate(quoted):
+        short += f'{i}\n{i + 1}\n"{label}"\n'
+        long += f'intervals [{i + 1}]:\nxmin = {i}\nxmax = {i + 1}\ntext = "{label}"\n'
+    rows = [(label.strip(), i, i + 1) for i, label in enumerate(labels) if label.strip()]
+    for text in (short, long):
+        for encoding in ("utf-8", "utf-16", "utf-16-le", "utf-16-be"):
+            assert rows_of(text.encode(encoding)) == rows

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from label_texts_more import COLUMNS, TEXTS
 from read_events import events_of, refused, rows_of, spans_of
 
@@ -207,3 +209,35 @@ CUE = b"1\n00:00:00,500 --> 00:00:01,250\nwren\n\n"
 )
 def test_a_cue_that_is_wrong_is_refused(data: bytes, message: str) -> None:
     assert refused(data).startswith(message)
+
+
+# --- what is written is read ----------------------------------------------
+
+MICROSECONDS = st.integers(0, 10**12)
+TEXT = st.text(st.characters(exclude_categories=("C", "Z"), exclude_characters="\\"), max_size=9)
+
+
+@given(st.lists(st.tuples(MICROSECONDS, MICROSECONDS, TEXT), min_size=1, max_size=30))
+def test_labels_are_read_as_audacity_writes_them(labels: list[tuple[int, int, str]]) -> None:
+    ordered = [(*sorted(times), text) for *times, text in labels]
+    lines = [f"{a / 1e6:.6f}\t{b / 1e6:.6f}\t{text}\n" for a, b, text in ordered]
+    expected = [(text, round(a / 1e6, 6), round(b / 1e6, 6)) for a, b, text in ordered]
+    assert rows_of("".join(lines).encode()) == expected
+    with_commas = [line.replace(".", ",", 2) for line in lines]
+    assert rows_of("".join(with_commas).encode()) == expected
+
+
+@given(st.lists(st.tuples(MICROSECONDS, MICROSECONDS), min_size=1, max_size=30), st.data())
+def test_speakers_are_read_whatever_stands_between_them(
+    turns: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    others = st.sampled_from(["", ";; comment", "  ", "NOSCORE a 1 0 1 <NA> <NA> <NA> <NA> <NA>"])
+    lines = list[str]()
+    expected = list[tuple[str, float, float, int]]()
+    for number, (start, duration) in enumerate(turns):
+        lines += data.draw(st.lists(others, max_size=2))
+        end = data.draw(st.sampled_from([" <NA>", "", "\t<NA>  "]))
+        fields = f"{start / 1e6:.6f} {duration / 1e6:.6f} <NA> <NA> s{number} <NA>"
+        lines.append(f"SPEAKER a 1 {fields}{end}")
+        expected.append((f"s{number}", start / 1e6, round((start + duration) / 1e6, 6), len(lines)))
+    assert rows_of("\n".join(lines).encode(), None, "line") == expected

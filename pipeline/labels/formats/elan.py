@@ -9,6 +9,7 @@ audio. TIME_ORIGIN is how much of a medium comes before the time 0 of annotation
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from pipeline.labels.text import Text
 ROOT = "ANNOTATION_DOCUMENT"
 MILLISECONDS = re.compile(r"-?[0-9]{1,15}")
 UNITS = "milliseconds"
+ENCODINGS = ("utf-8", "utf-16", "ascii", "iso8859-1", "cp1252")
 
 
 def recognised(text: Text) -> bool:
@@ -64,6 +66,7 @@ class _Document:
         self._parser = parser = expat.ParserCreate()
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
+        parser.XmlDeclHandler = self._opened
         parser.CharacterDataHandler = self._characters
         # What is declared in the document can make it as large as one likes; ELAN declares nothing.
         parser.EntityDeclHandler = parser.AttlistDeclHandler = self._declared
@@ -72,12 +75,18 @@ class _Document:
         except expat.ExpatError as error:
             what = expat.errors.messages[error.code]
             text.fail(error.lineno, f"it is no XML ({what}); save it anew in ELAN")
-        except (LookupError, UnicodeError) as error:
-            text.fail(1, f"its encoding cannot be read ({error}); save it in UTF-8")
 
     def fail(self, what: str) -> NoReturn:
         """Refuse what is being parsed."""
         self.text.fail(self._parser.CurrentLineNumber, what)
+
+    def _opened(self, version: str, encoding: str | None, standalone: int) -> None:
+        try:
+            known = encoding is None or codecs.lookup(encoding).name in ENCODINGS
+        except LookupError:
+            known = False
+        if not known:
+            self.fail(f"its encoding is {encoding!r}; save it in UTF-8")
 
     def _declared(self, *_: object) -> None:
         self.fail("it declares entities or attributes of its own; remove its DOCTYPE")
