@@ -84,7 +84,7 @@ LISTS = '<!DOCTYPE x [<!ATTLIST TIER x CDATA "ha">]>\n<ANNOTATION_DOCUMENT A'
         ('"1000"', '"1.5"', ", line 8: TIME_VALUE is '1.5'"),
         ('"1000"', '"9999999999999999"', ", line 8: TIME_VALUE is '9999999999999999'"),
         ('"500"', '"x"', ", line 4: TIME_ORIGIN is 'x'"),
-        ('TIME_SLOT_ID="ts1" ', "", ", line 8: TIME_SLOT lacks TIME_SLOT_ID"),
+        ('TIME_SLOT_ID="ts1" ', "", ", line 8: TIME_SLOT_ID is missing"),
         ('ID="ts4" TIME_VALUE="2500"', 'ID="ts4"', ", line 22: 'a3' has no time"),
         ('TIME_SLOT_REF2="ts2"', 'TIME_SLOT_REF2="ts9"', ", line 22: 'a3' has no time"),
         ('"2500"', '"900"', ", line 22: 'a3' ends before it begins"),
