@@ -142,7 +142,7 @@ def mutated(data: bytes, number: int, seed: int) -> tuple[str, bytes]:
     return ", ".join(mutate.__name__ for mutate in done), data
 
 
-def check(data: bytes) -> tuple[str, str]:
+def check(data: bytes, column: str | None = None) -> tuple[str, str]:
     """What reading makes of a file: read, refused or not recognised; else what is wrong."""
     text = Text(NAME, data)
     with warnings.catch_warnings():
@@ -152,7 +152,7 @@ def check(data: bytes) -> tuple[str, str]:
             if format is None:
                 return "not recognised", ""
             collection = Collection()
-            collection.add(NAME, format.read(text, Choices()))
+            collection.add(NAME, format.read(text, Choices(column)))
             events = collection.events()
         except ValueError as error:
             said = str(error)

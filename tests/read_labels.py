@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from label_texts import TEXTS
+from table_examples import TEXTS
 
 from pipeline.labels.events import EVERY_CLASS, Collection
 from pipeline.labels.formats.format import Choices

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from conftest import SHARED_AUDIO
 from label_mutations import check, mutated
-from label_texts import TEXTS
+from table_examples import TEXTS as TABLES
+from text_examples import COLUMNS, TEXTS
 
 from pipeline.labels.formats.registry import recognise
 from pipeline.labels.text import Text
 
 EACH = 12  # mutations of a text
+ALL = TABLES | TEXTS
 REAL = [
     path
     for path in sorted(SHARED_AUDIO.glob("*/*"))
@@ -23,16 +25,16 @@ REAL = [
 def look(name: str, data: bytes, count: int) -> None:
     for number in range(count):
         damage, damaged = mutated(data, number, seed=5)
-        outcome, error = check(damaged)
+        outcome, error = check(damaged, COLUMNS.get(name))
         assert outcome in ("read", "refused", "not recognised"), (
             f"{name}, {number} ({damage}): {outcome}: {error}\n{damaged[:2000]!r}"
         )
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("name", ALL)
 def test_damaged_texts_are_read_or_refused_and_no_row_is_lost(name: str) -> None:
-    assert check(TEXTS[name]) == ("read", "")
-    look(name, TEXTS[name], EACH)
+    assert check(ALL[name], COLUMNS.get(name)) == ("read", "")
+    look(name, ALL[name], EACH)
 
 
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)

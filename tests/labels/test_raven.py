@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 
 import pytest
-from label_texts import TEXTS
 from read_labels import Read, of, real
+from table_examples import TEXTS
 
 from pipeline.labels.events import ANY_CHANNEL
 

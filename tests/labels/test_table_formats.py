@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from label_texts import TEXTS
 from read_labels import Read, of, real
+from table_examples import TEXTS
+from text_examples import TEXTS as OTHERS
 
 from pipeline.labels.events import ANY_CHANNEL, State, Unit
 from pipeline.labels.formats.format import Choices
@@ -33,7 +34,7 @@ def test_each_example_is_recognised_as_its_own_format_and_read(name: str) -> Non
 
 
 def test_all_formats_have_an_example() -> None:
-    assert {*TABLES} <= {*FORMATS} == {name.partition(":")[0] for name in TEXTS}
+    assert {*TABLES} <= {*FORMATS} == {name.partition(":")[0] for name in [*TEXTS, *OTHERS]}
 
 
 def as_table(text: Text) -> str | None:

@@ -10,6 +10,7 @@ stand one behind the other, so that starts may step back. BirdNET adds a column:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,7 @@ def read(text: Text, choices: Choices) -> Iterator[Found]:
 
 
 def _rows(text: Text, lines: list[int], rows: list[list[str]], bands: Bands) -> Rows:
-    is_number = NUMBER.fullmatch
-    if not all(len(row) == 3 and is_number(row[1]) for row in rows):
+    if {*map(len, rows)} != {3} or not all(map(NUMBER.fullmatch, map(itemgetter(1), rows))):
         rows = [_whole(row) for row in rows]
     names = ("start", "end", "label", "confidence")
     columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=False))

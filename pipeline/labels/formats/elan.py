@@ -9,6 +9,7 @@ audio. TIME_ORIGIN is how much of a medium comes before the time 0 of annotation
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ from pipeline.labels.formats.tiers import chosen_set
 from pipeline.labels.text import Text
 
 ROOT = "ANNOTATION_DOCUMENT"
+ALIGNED, REFERRING = "ALIGNABLE_ANNOTATION", "REF_ANNOTATION"
 MILLISECONDS = re.compile(r"-?[0-9]{1,15}")
 UNITS = "milliseconds"
+ENCODINGS = ("utf-8", "utf-16", "ascii", "iso8859-1", "cp1252")
 
 
 def recognised(text: Text) -> bool:
@@ -64,6 +67,7 @@ class _Document:
         self._parser = parser = expat.ParserCreate()
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
+        parser.XmlDeclHandler = self._opened
         parser.CharacterDataHandler = self._characters
         # What is declared in the document can make it as large as one likes; ELAN declares nothing.
         parser.EntityDeclHandler = parser.AttlistDeclHandler = self._declared
@@ -72,12 +76,18 @@ class _Document:
         except expat.ExpatError as error:
             what = expat.errors.messages[error.code]
             text.fail(error.lineno, f"it is no XML ({what}); save it anew in ELAN")
-        except (LookupError, UnicodeError) as error:
-            text.fail(1, f"its encoding cannot be read ({error}); save it in UTF-8")
 
     def fail(self, what: str) -> NoReturn:
         """Refuse what is being parsed."""
         self.text.fail(self._parser.CurrentLineNumber, what)
+
+    def _opened(self, version: str, encoding: str | None, standalone: int) -> None:
+        try:
+            known = encoding is None or codecs.lookup(encoding).name in ENCODINGS
+        except LookupError:
+            known = False
+        if not known:
+            self.fail(f"its encoding is {encoding!r}; save it in UTF-8")
 
     def _declared(self, *_: object) -> None:
         self.fail("it declares entities or attributes of its own; remove its DOCTYPE")
@@ -86,12 +96,6 @@ class _Document:
         if self._depth == 0 and tag != ROOT:
             self.fail(f"it begins with {tag[:80]!r}; it must be {ROOT}, as ELAN writes it")
         self._depth += 1
-
-        def of(name: str) -> str:
-            if name not in attributes:
-                self.fail(f"{tag} lacks {name}; save it anew in ELAN")
-            return attributes[name]
-
         if tag == "HEADER" and (units := attributes.get("TIME_UNITS", UNITS)) != UNITS:
             self.fail(f"its times are in {units[:80]!r}; they must be in {UNITS}")
         elif tag == "MEDIA_DESCRIPTOR":
@@ -102,23 +106,31 @@ class _Document:
         elif tag == "TIME_SLOT":
             value = attributes.get("TIME_VALUE")
             time = None if value is None else self._seconds("TIME_VALUE", value)
-            self.slots[of("TIME_SLOT_ID")] = time
+            self.slots[self._of(attributes, "TIME_SLOT_ID")] = time
         elif tag == "TIER":
-            self._tier = self.tiers.setdefault(of("TIER_ID"), [])
-        elif tag in ("ALIGNABLE_ANNOTATION", "REF_ANNOTATION"):
-            if self._tier is None:
-                self.fail("an annotation stands in no tier; save it anew in ELAN")
-            is_ref = tag == "REF_ANNOTATION"
-            self._annotation = _Annotation(
-                self._parser.CurrentLineNumber,
-                of("ANNOTATION_ID"),
-                "" if is_ref else of("TIME_SLOT_REF1"),
-                "" if is_ref else of("TIME_SLOT_REF2"),
-                of("ANNOTATION_REF") if is_ref else "",
-            )
-            self._tier.append(self._annotation)
+            self._tier = self.tiers.setdefault(self._of(attributes, "TIER_ID"), [])
+        elif tag in (ALIGNED, REFERRING):
+            self._add_annotation(tag, attributes)
         elif tag == "ANNOTATION_VALUE":
             self._value = []
+
+    def _of(self, attributes: dict[str, str], name: str) -> str:
+        if name not in attributes:
+            self.fail(f"{name} is missing; save it anew in ELAN")
+        return attributes[name]
+
+    def _add_annotation(self, tag: str, attributes: dict[str, str]) -> None:
+        if self._tier is None:
+            self.fail("an annotation stands in no tier; save it anew in ELAN")
+        line, name = self._parser.CurrentLineNumber, self._of(attributes, "ANNOTATION_ID")
+        begin = end = parent = ""
+        if tag == ALIGNED:
+            begin = self._of(attributes, "TIME_SLOT_REF1")
+            end = self._of(attributes, "TIME_SLOT_REF2")
+        else:
+            parent = self._of(attributes, "ANNOTATION_REF")
+        self._annotation = _Annotation(line, name, begin, end, parent)
+        self._tier.append(self._annotation)
 
     def _end(self, tag: str) -> None:
         self._depth -= 1

@@ -18,10 +18,11 @@ import numpy.typing as npt
 from pipeline.labels.cells import Cells
 from pipeline.labels.events import ANY_CHANNEL, UNKNOWN, Found, Rows, Span
 from pipeline.labels.formats.format import Choices, Format
-from pipeline.labels.text import NUMBER, ROWS, Text
+from pipeline.labels.text import NUMBER, Text
 
 Array = npt.NDArray[Any]
 Parts = Iterator[Cells]
+LINES = 20_000  # that are held at a time
 COMMENT = ";;"
 MARK = " \0 "  # of the end of a line; no text has it
 NOT_GIVEN = ("<na>", "na")
@@ -41,7 +42,7 @@ CTM_FIELDS = {"file": 0, "channel": 1, "start": 2, "duration": 3, "label": 4, "c
 def _cells(text: Text, widths: tuple[int, ...], shape: str, places: Mapping[str, int]) -> Parts:
     """The fields of lines that are no comments, many lines at a time."""
     lines = text.lines()
-    while some := [*islice(lines, ROWS)]:
+    while some := [*islice(lines, LINES)]:
         numbers, fields = map(list[Any], zip(*some, strict=True))
         columns = _columns(fields, max(widths))
         if not columns:

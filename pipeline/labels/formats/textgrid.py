@@ -31,6 +31,7 @@ TOKEN = re.compile(
     re.VERBOSE,
 )
 LINE_END = re.compile(r"\r\n|\r|\n")
+LATEST = 1e15
 INTERVALS, POINTS = "IntervalTier", "TextTier"
 
 
@@ -86,7 +87,7 @@ class _Tokens:
     def number(self, what: str) -> float:
         """The next, which must be a number."""
         found = next(self._found, None)
-        if not isinstance(found, float) or not np.isfinite(found):
+        if not isinstance(found, float) or abs(found) >= LATEST:
             self._fail_at(found, f"{what}, a number")
         return found
 
