@@ -7,6 +7,7 @@ import io
 import random
 import warnings
 from collections.abc import Callable
+from operator import eq
 from typing import NamedTuple
 
 from pipeline.labels.events import Collection, Events
@@ -15,6 +16,9 @@ from pipeline.labels.formats.registry import recognise
 from pipeline.labels.text import Text
 
 NAME = "damaged.txt"
+KEY = 4  # cells that the rows of a selection have in common: number, channel, begin and end
+# Where the labels of real tables are that do not say so themselves.
+LABELS_IN = {"annotations.csv": "label:species", "digits_long.csv": "digit"}
 # Each row is an event, or names a recording in which there is none.
 ROW_BY_ROW = {
     **{"birdnet": "", "kaleidoscope": "", "crowsetta-generic": "", "crowsetta-simple": ""},
@@ -142,7 +146,7 @@ def mutated(data: bytes, number: int, seed: int) -> tuple[str, bytes]:
     return ", ".join(mutate.__name__ for mutate in done), data
 
 
-def check(data: bytes) -> tuple[str, str]:
+def check(data: bytes, column: str | None = None) -> tuple[str, str]:
     """What reading makes of a file: read, refused or not recognised; else what is wrong."""
     text = Text(NAME, data)
     with warnings.catch_warnings():
@@ -152,7 +156,7 @@ def check(data: bytes) -> tuple[str, str]:
             if format is None:
                 return "not recognised", ""
             collection = Collection()
-            collection.add(NAME, format.read(text, Choices()))
+            collection.add(NAME, format.read(text, Choices(column)))
             events = collection.events()
         except ValueError as error:
             said = str(error)
@@ -184,7 +188,7 @@ def _lost(text: Text, format: str, events: Events) -> str:
             continue
         named = ROW_BY_ROW[format] == "file" and empty & {*row}
         in_another_view = ROW_BY_ROW[format] == "view" and any(
-            row[:1] == rows[other][:1] for other in read
+            sum(map(eq, row, rows[other])) >= KEY for other in read
         )
         if not named and not in_another_view:
             return f"line {line}: {row}"

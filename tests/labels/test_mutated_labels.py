@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SHARED_AUDIO
-from label_mutations import check, mutated
+from label_mutations import LABELS_IN, check, mutated
 from label_texts import TEXTS
 
 from pipeline.labels.formats.registry import recognise
@@ -23,7 +23,7 @@ REAL = [
 def look(name: str, data: bytes, count: int) -> None:
     for number in range(count):
         damage, damaged = mutated(data, number, seed=5)
-        outcome, error = check(damaged)
+        outcome, error = check(damaged, LABELS_IN.get(name))
         assert outcome in ("read", "refused", "not recognised"), (
             f"{name}, {number} ({damage}): {outcome}: {error}\n{damaged[:2000]!r}"
         )

@@ -292,6 +292,12 @@ HEADER = b"file,start,end,label,channel,state,low_f\n"
             21,
             "its kind is none of annotated, pred",
         ),
+        (
+            TEXTS["songexplorer: fly"] * 10 + b"a,1,,todo\n",
+            21,
+            "no end is given; give one in each row with a",
+        ),
+        (TEXTS["birdnet: older"] + b"1\n", 3, "no end is given; give one in each row with a st"),
         (TEXTS["dcase-weak: tabs"] + b"\tx\n", 4, "no file is named; name one in each row"),
         (TEXTS["aplose: clock"].replace(b"+02:00", b""), 2, "start_datetime is .* an offset, as"),
         (TEXTS["aplose: old"].replace(b"1/3", b"high"), 2, "the level of confidence is 'high'"),
