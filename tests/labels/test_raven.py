@@ -100,8 +100,10 @@ def test_labels_that_may_be_in_several_columns_are_refused_by_name() -> None:
 
 def test_selections_in_several_files_without_an_offset_are_refused() -> None:
     rows = b"1\tS\t1\t0\t1\towl\ta.wav\n2\tS\t1\t61\t62\towl\tb.wav\n"
-    message = r"in one of several files, and no File Offset \(s\) says where in it; export"
+    message = r"no File Offset \(s\) says where in its file the selection is; export the table"
     refused(b"\tSpecies\tBegin File", rows, 2, message)
+    row = b"1\tS\t1\t0\t1\towl\ta.wav\t0\n"
+    refused(b"\tSpecies\tBegin File\tFile Offset (s)", row + row[:-3] + b"\n", 3, message)
     data = BEGIN + b"\tSpecies\tBegin File\n" + rows.replace(b"b.wav", b"a.wav")
     assert Read("x.txt", data).events[1] == ("a.wav", 61, 62, "owl")
 

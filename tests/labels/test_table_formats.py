@@ -260,6 +260,41 @@ def test_numbers_are_those_of_python_in_columns_with_gaps(cells: list[str]) -> N
         assert math.isnan(value) if cell == "" else value == pytest.approx(float(cell), rel=1e-6)
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 120), st.integers(0, 59), st.integers(0, 59), st.integers(0, 99)),
+        min_size=2,
+        max_size=20,
+    )
+)
+def test_times_of_a_clock_that_are_written_alike_are_those_written_as_they_come(
+    times: list[tuple[int, int, int, int]],
+) -> None:
+    rows = [f"{h:03d}:{m:02d}:{s:02d}.{part:02d}" for h, m, s, part in times]
+    alike = Read("x", "\n".join(["start,duration,label", *(f"{t},1,x" for t in rows)]).encode())
+    other = [*rows, "1:2:3"]
+    mixed = Read("x", "\n".join(["start,duration,label", *(f"{t},1,x" for t in other)]).encode())
+    starts = [3600 * h + 60 * m + float(f"{s}.{part:02d}") for h, m, s, part in times]
+    assert [start for _, start, *_ in alike.events] == starts
+    assert [start for _, start, *_ in mixed.events] == [*starts, 3723]
+
+
+def test_a_minute_has_sixty_seconds_however_many_times_are_written_alike() -> None:
+    for second in ("60", "6x", "٣٣"):
+        rows = f"start,duration,label\n00:00:59,1,x\n00:00:{second},1,x\n"
+        with pytest.raises(ValueError, match=rf"^x, line 3: the start is '00:00:{second}'; it mus"):
+            Read("x", rows.encode())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\r", "\n\n"])
+def test_tables_are_the_same_with_quotes_and_without(end: str) -> None:
+    rows = ["start,end,label", "1,2, an owl ", "", ",,", "2,3,fox"]
+    plain = Read("x", end.join(rows).encode())
+    quoted = Read("x", end.join(rows).replace("fox", '"fox"').encode())
+    assert [label for *_, label in plain.events] == ["an owl", "fox"]
+    assert (plain.events, plain.line) == (quoted.events, quoted.line)
+
+
 # --- what cannot be read --------------------------------------------------
 
 HEADER = b"file,start,end,label,channel,state,low_f\n"
