@@ -7,7 +7,6 @@ import io
 import random
 import warnings
 from collections.abc import Callable
-from operator import eq
 from typing import NamedTuple
 
 from pipeline.labels.events import Collection, Events
@@ -16,7 +15,7 @@ from pipeline.labels.formats.registry import recognise
 from pipeline.labels.text import Text
 
 NAME = "damaged.txt"
-KEY = 4  # cells that the rows of a selection have in common: number, channel, begin and end
+KEY = ("selection", "begin time (s)", "end time (s)")  # of the rows of a selection
 # Where the labels of real tables are that do not say so themselves.
 LABELS_IN = {"annotations.csv": "label:species", "digits_long.csv": "digit"}
 # Each row is an event, or names a recording in which there is none.
@@ -177,8 +176,11 @@ def _lost(text: Text, format: str, events: Events) -> str:
     rows = {}
     for row in filter(any, reader):
         rows[reader.line_num] = [cell.strip() for cell in row]
+    header = []
     if format != "songexplorer" and not (format == "dcase-strong" and min(rows) in _lines(events)):
-        rows.pop(min(rows))
+        header = [name.lower() for name in rows.pop(min(rows))]
+    key = [header.index(name) for name in KEY if name in header]
+    rows = {line: row + [""] * (len(header) - len(row)) for line, row in rows.items()}
     read = _lines(events)
     if read - {*rows}:
         return f"line {min(read - {*rows})} has no row, but an event"
@@ -188,7 +190,7 @@ def _lost(text: Text, format: str, events: Events) -> str:
             continue
         named = ROW_BY_ROW[format] == "file" and empty & {*row}
         in_another_view = ROW_BY_ROW[format] == "view" and any(
-            sum(map(eq, row, rows[other])) >= KEY for other in read
+            all(row[i] == rows[other][i] for i in key) for other in read
         )
         if not named and not in_another_view:
             return f"line {line}: {row}"

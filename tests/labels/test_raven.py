@@ -113,6 +113,7 @@ def test_what_cannot_be_read_is_refused_by_its_line() -> None:
     refused(b"\tSpecies", b"1\tS\t1\t2\t1\tx\n", 2, "the selection ends before it begins; corre")
     refused(b"\tSpecies", b"1\tS\t0\t0\t1\tx\n", 2, "its channel is no whole number from 1; cor")
     refused(b"\tSpecies", b"1\tS\t1\t0,5\t1\tx\n", 2, "Begin Time is '0,5'; it must be a number")
+    refused(b"\tSpecies\tPower", b"1\tS\t1\t0\t1\tx\ty\t9\n", 2, "more cells than the 7 that there")
     twice = TEXTS["raven: each view"] * 2
     with pytest.raises(ValueError, match=r"^x, line 8: Begin Time is 'Begin Time \(s\)'; it must"):
         Read("x", twice)

@@ -78,18 +78,10 @@ def read(text: Text, choices: Choices) -> Iterator[Found]:
     names = [name.strip().lower() for name in header]
     taken = {name for group in COLUMNS.values() for name in group}
     others = [*dict.fromkeys(n for n in names if n and n not in taken and not n.startswith(OWN))]
-    candidates = {name: names.index(name) for name in others}
-    survey = _Survey()
-    first = next(_all_cells(text, places | candidates, header), None)
-    if first is None:
+    survey = _surveyed(text, places, header, others, choices)
+    if survey is None:
         yield Span("")
         return
-    survey.add(first, others)
-    looked_at = {what: places[what] for what in ("view", *_files_of(places)) if what in places}
-    if choices.column is None and not survey.knows_labels(others):
-        looked_at |= candidates
-    for cells in _all_cells(text, looked_at, header) if looked_at else ():
-        survey.add(cells, others)
     places["label"] = _label_place(text, line, header, choices, _may_have_labels(others, survey))
     chosen = _chosen_views(text, places, header) if len(survey.views) > 1 else {}
     for cells in _all_cells(text, places, header):
@@ -100,14 +92,37 @@ def read(text: Text, choices: Choices) -> Iterator[Found]:
             yield _rows(cells, "offset" in places or len(survey.files) > 1)
 
 
-def _all_cells(text: Text, places: Mapping[str, int], header: Sequence[str]) -> Iterator[Cells]:
-    _, _, blocks = open_table(text, "\t", max(places.values()) + 1)
+def _surveyed(
+    text: Text,
+    places: Mapping[str, int],
+    header: Sequence[str],
+    others: Sequence[str],
+    choices: Choices,
+) -> _Survey | None:
+    """What only all rows say, as far as it is of use; None if there are no rows."""
+    names = [name.strip().lower() for name in header]
+    candidates = {name: names.index(name) for name in others}
+    first = next(_all_cells(text, places | candidates, header), None)
+    if first is None:
+        return None
+    survey = _Survey()
+    survey.add(first, others)
+    wanted = ("view",) if "offset" in places else ("view", "path", "file")
+    looked_at = {what: places[what] for what in wanted if what in places}
+    if choices.column is None and not survey.knows_labels(others):
+        looked_at |= candidates
+    if looked_at:
+        n_cells = max(looked_at.values()) + 1
+        for cells in _all_cells(text, looked_at, header, n_cells):
+            survey.add(cells, others)
+    return survey
+
+
+def _all_cells(
+    text: Text, places: Mapping[str, int], header: Sequence[str], n_cells: int | None = None
+) -> Iterator[Cells]:
+    _, _, blocks = open_table(text, "\t", n_cells)
     return cells_of(text, blocks, places, len(header))
-
-
-def _files_of(places: Mapping[str, int]) -> tuple[str, ...]:
-    """The columns that say whether selections without an offset are in several files."""
-    return () if "offset" in places else ("path", "file")
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
