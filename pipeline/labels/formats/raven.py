@@ -102,7 +102,7 @@ def _surveyed(
     """What only all rows say, as far as it is of use; None if there are no rows."""
     names = [name.strip().lower() for name in header]
     candidates = {name: names.index(name) for name in others}
-    first = next(_all_cells(text, places | candidates, header), None)
+    first = next(_all_cells(text, {**places, **candidates}, header), None)
     if first is None:
         return None
     survey = _Survey()
