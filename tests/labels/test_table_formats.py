@@ -14,7 +14,7 @@ from read_labels import Read, of, real
 from pipeline.labels.events import ANY_CHANNEL, State, Unit
 from pipeline.labels.formats.format import Choices
 from pipeline.labels.formats.registry import FORMATS, recognise
-from pipeline.labels.text import Text
+from pipeline.labels.text import ROWS, Text
 
 INF = math.inf
 TABLES = (
@@ -249,6 +249,14 @@ def test_rows_keep_their_lines_though_cells_have_several(rows: list[tuple[str, b
         expected.append((line, label))
     read = Read("x", written.encode())
     assert [*zip(read.line, (label for *_, label in read.events), strict=True)] == expected
+
+
+@pytest.mark.parametrize("first", ["x", '"x\ny"', '"x"'])
+def test_rows_keep_their_lines_over_many_thousands(first: str) -> None:
+    n, more = 2 * ROWS + 5, first.count("\n")
+    written = f"start,end,label\n1,2,{first}\n" + "1,2,x\n" * (n - 1)
+    read = Read("x", written.encode())
+    assert read.line == [number + more for number in range(2, n + 2)]
 
 
 @given(st.lists(st.floats(-1e14, 1e14).map(repr) | st.just(""), min_size=1, max_size=30))
