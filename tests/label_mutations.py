@@ -15,6 +15,9 @@ from pipeline.labels.formats.registry import recognise
 from pipeline.labels.text import Text
 
 NAME = "damaged.txt"
+KEY = ("selection", "begin time (s)", "end time (s)")  # of the rows of a selection
+# Where the labels of real tables are that do not say so themselves.
+LABELS_IN = {"annotations.csv": "label:species", "digits_long.csv": "digit"}
 # Each row is an event, or names a recording in which there is none.
 ROW_BY_ROW = {
     **{"birdnet": "", "kaleidoscope": "", "crowsetta-generic": "", "crowsetta-simple": ""},
@@ -156,7 +159,7 @@ def check(data: bytes, column: str | None = None) -> tuple[str, str]:
             events = collection.events()
         except ValueError as error:
             said = str(error)
-            if said.startswith(f"{NAME}, line ") and "\n" not in said and len(said) < 1000:
+            if said.startswith(f"{NAME}, ") and "\n" not in said and len(said) < 1000:
                 return "refused", said
             return "error without its place", said
         except Exception as error:  # whatever it is, it is wrong
@@ -173,8 +176,11 @@ def _lost(text: Text, format: str, events: Events) -> str:
     rows = {}
     for row in filter(any, reader):
         rows[reader.line_num] = [cell.strip() for cell in row]
+    header = []
     if format != "songexplorer" and not (format == "dcase-strong" and min(rows) in _lines(events)):
-        rows.pop(min(rows))
+        header = [name.lower() for name in rows.pop(min(rows))]
+    key = [header.index(name) for name in KEY if name in header]
+    rows = {line: row + [""] * (len(header) - len(row)) for line, row in rows.items()}
     read = _lines(events)
     if read - {*rows}:
         return f"line {min(read - {*rows})} has no row, but an event"
@@ -184,7 +190,7 @@ def _lost(text: Text, format: str, events: Events) -> str:
             continue
         named = ROW_BY_ROW[format] == "file" and empty & {*row}
         in_another_view = ROW_BY_ROW[format] == "view" and any(
-            row[:1] == rows[other][:1] for other in read
+            all(row[i] == rows[other][i] for i in key) for other in read
         )
         if not named and not in_another_view:
             return f"line {line}: {row}"

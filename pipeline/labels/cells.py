@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.labels.events import ANY_CHANNEL
-from pipeline.labels.text import LARGEST, Text
+from pipeline.labels.text import CLOCK, LARGEST, Text
 
 Array = npt.NDArray[Any]
 Blocks = Iterator[tuple[list[int], list[list[str]]]]
@@ -42,16 +42,16 @@ class Cells:
         if what not in self.columns:
             return np.full(len(self), np.nan)
         cells = self.columns[what]
-        values = _plain_numbers(cells)
-        if values is not None:
-            return values
-        name = name or f"the {what}"
-        return np.array(
-            [
-                self.text.seconds(line, name, cell) if cell else np.nan
-                for line, cell in zip(self.lines, cells, strict=True)
-            ]
-        )
+        if cells and cells.count(cells[0]) == len(cells):
+            return np.full(len(cells), self._number(self.lines[0], what, name, cells[0]))
+        for read in (_plain_numbers, _clocks):
+            if (values := read(cells)) is not None:
+                return values
+        rows = zip(self.lines, cells, strict=True)
+        return np.array([self._number(line, what, name, cell) for line, cell in rows])
+
+    def _number(self, line: int, what: str, name: str, cell: str) -> float:
+        return self.text.seconds(line, name or f"the {what}", cell) if cell else np.nan
 
     def channels(self, first: int) -> Array:
         """The channels from 0, where `first` is the first; any, where none is given."""
@@ -87,9 +87,11 @@ def columns_of(header: Sequence[str], known: Mapping[str, Sequence[str]]) -> dic
     return found
 
 
-def open_table(text: Text, separator: str) -> tuple[int, list[str], Blocks]:
+def open_table(
+    text: Text, separator: str, n_cells: int | None = None
+) -> tuple[int, list[str], Blocks]:
     """The line of the first row of a table, its cells, and what follows."""
-    blocks = text.blocks(separator)
+    blocks = text.blocks(separator, n_cells)
     first = next(blocks, None)
     if first is None:
         text.fail(1, "the table has no row; name its columns in the first")
@@ -133,3 +135,29 @@ def _plain_numbers(cells: Sequence[str]) -> Array | None:
     except ValueError:
         return None
     return None if (np.abs(values) >= LARGEST).any() else values
+
+
+def _clocks(cells: Sequence[str]) -> Array | None:
+    """Times as hours:minutes:seconds, in seconds, if all have the same digits and marks."""
+    first = cells[0]
+    if not CLOCK.fullmatch(first) or {*map(len, cells)} != {len(first)}:
+        return None
+    together = "".join(cells)
+    if not together.isascii():
+        return None
+    codes = np.frombuffer(together.encode(), np.uint8).reshape(len(cells), -1)
+    digits = codes.astype(np.int64) - ord("0")
+    is_digit = (digits >= 0) & (digits <= 9)
+    marks = ~is_digit[0]
+    if (is_digit != is_digit[0]).any() or (codes[:, marks] != codes[0, marks]).any():
+        return None
+    ends = [*np.flatnonzero(marks), len(first)]
+    starts = [0, *(end + 1 for end in ends[:-1])]
+    hours, minutes, seconds, *parts = (
+        digits[:, start:end] @ 10 ** np.arange(end - start)[::-1]
+        for start, end in zip(starts, ends, strict=True)
+    )
+    if (np.maximum(minutes, seconds) >= 60).any():
+        return None
+    scale = 10 ** (len(first) - starts[3]) if parts else 1
+    return np.asarray(3600.0 * hours + 60.0 * minutes + (seconds * scale + sum(parts)) / scale)

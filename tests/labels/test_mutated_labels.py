@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SHARED_AUDIO
-from label_mutations import check, mutated
+from label_mutations import LABELS_IN, check, mutated
 from table_examples import TEXTS as TABLES
 from text_examples import COLUMNS, TEXTS
 
@@ -15,6 +15,7 @@ from pipeline.labels.text import Text
 
 EACH = 12  # mutations of a text
 ALL = TABLES | TEXTS
+CHOSEN = LABELS_IN | COLUMNS
 REAL = [
     path
     for path in sorted(SHARED_AUDIO.glob("*/*"))
@@ -25,7 +26,7 @@ REAL = [
 def look(name: str, data: bytes, count: int) -> None:
     for number in range(count):
         damage, damaged = mutated(data, number, seed=5)
-        outcome, error = check(damaged, COLUMNS.get(name))
+        outcome, error = check(damaged, CHOSEN.get(name))
         assert outcome in ("read", "refused", "not recognised"), (
             f"{name}, {number} ({damage}): {outcome}: {error}\n{damaged[:2000]!r}"
         )
@@ -33,7 +34,7 @@ def look(name: str, data: bytes, count: int) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_damaged_texts_are_read_or_refused_and_no_row_is_lost(name: str) -> None:
-    assert check(ALL[name], COLUMNS.get(name)) == ("read", "")
+    assert check(ALL[name], CHOSEN.get(name)) == ("read", "")
     look(name, ALL[name], EACH)
 
 

@@ -100,8 +100,10 @@ def test_labels_that_may_be_in_several_columns_are_refused_by_name() -> None:
 
 def test_selections_in_several_files_without_an_offset_are_refused() -> None:
     rows = b"1\tS\t1\t0\t1\towl\ta.wav\n2\tS\t1\t61\t62\towl\tb.wav\n"
-    message = r"in one of several files, and no File Offset \(s\) says where in it; export"
+    message = r"no File Offset \(s\) says where in its file the selection is; export the table"
     refused(b"\tSpecies\tBegin File", rows, 2, message)
+    row = b"1\tS\t1\t0\t1\towl\ta.wav\t0\n"
+    refused(b"\tSpecies\tBegin File\tFile Offset (s)", row + row[:-3] + b"\n", 3, message)
     data = BEGIN + b"\tSpecies\tBegin File\n" + rows.replace(b"b.wav", b"a.wav")
     assert Read("x.txt", data).events[1] == ("a.wav", 61, 62, "owl")
 
@@ -111,6 +113,7 @@ def test_what_cannot_be_read_is_refused_by_its_line() -> None:
     refused(b"\tSpecies", b"1\tS\t1\t2\t1\tx\n", 2, "the selection ends before it begins; corre")
     refused(b"\tSpecies", b"1\tS\t0\t0\t1\tx\n", 2, "its channel is no whole number from 1; cor")
     refused(b"\tSpecies", b"1\tS\t1\t0,5\t1\tx\n", 2, "Begin Time is '0,5'; it must be a number")
+    refused(b"\tSpecies\tPower", b"1\tS\t1\t0\t1\tx\ty\t9\n", 2, "more cells than the 7 that there")
     twice = TEXTS["raven: each view"] * 2
     with pytest.raises(ValueError, match=r"^x, line 8: Begin Time is 'Begin Time \(s\)'; it must"):
         Read("x", twice)

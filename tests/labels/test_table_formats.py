@@ -15,7 +15,7 @@ from text_examples import TEXTS as OTHERS
 from pipeline.labels.events import ANY_CHANNEL, State, Unit
 from pipeline.labels.formats.format import Choices
 from pipeline.labels.formats.registry import FORMATS, recognise
-from pipeline.labels.text import Text
+from pipeline.labels.text import ROWS, Text
 
 INF = math.inf
 TABLES = (
@@ -252,6 +252,14 @@ def test_rows_keep_their_lines_though_cells_have_several(rows: list[tuple[str, b
     assert [*zip(read.line, (label for *_, label in read.events), strict=True)] == expected
 
 
+@pytest.mark.parametrize("first", ["x", '"x\ny"', '"x"'])
+def test_rows_keep_their_lines_over_many_thousands(first: str) -> None:
+    n, more = 2 * ROWS + 5, first.count("\n")
+    written = f"start,end,label\n1,2,{first}\n" + "1,2,x\n" * (n - 1)
+    read = Read("x", written.encode())
+    assert read.line == [number + more for number in range(2, n + 2)]
+
+
 @given(st.lists(st.floats(-1e14, 1e14).map(repr) | st.just(""), min_size=1, max_size=30))
 def test_numbers_are_those_of_python_in_columns_with_gaps(cells: list[str]) -> None:
     table = "start,end,label,score\n" + "".join(f"1,2,x,{cell}\n" for cell in cells)
@@ -259,6 +267,41 @@ def test_numbers_are_those_of_python_in_columns_with_gaps(cells: list[str]) -> N
     values = read._events.columns["confidence"].tolist()
     for value, cell in zip(values, cells, strict=True):
         assert math.isnan(value) if cell == "" else value == pytest.approx(float(cell), rel=1e-6)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 120), st.integers(0, 59), st.integers(0, 59), st.integers(0, 99)),
+        min_size=2,
+        max_size=20,
+    )
+)
+def test_times_of_a_clock_that_are_written_alike_are_those_written_as_they_come(
+    times: list[tuple[int, int, int, int]],
+) -> None:
+    rows = [f"{h:03d}:{m:02d}:{s:02d}.{part:02d}" for h, m, s, part in times]
+    alike = Read("x", "\n".join(["start,duration,label", *(f"{t},1,x" for t in rows)]).encode())
+    other = [*rows, "1:2:3"]
+    mixed = Read("x", "\n".join(["start,duration,label", *(f"{t},1,x" for t in other)]).encode())
+    starts = [3600 * h + 60 * m + float(f"{s}.{part:02d}") for h, m, s, part in times]
+    assert [start for _, start, *_ in alike.events] == starts
+    assert [start for _, start, *_ in mixed.events] == [*starts, 3723]
+
+
+def test_a_minute_has_sixty_seconds_however_many_times_are_written_alike() -> None:
+    for second in ("60", "6x", "٣٣"):
+        rows = f"start,duration,label\n00:00:59,1,x\n00:00:{second},1,x\n"
+        with pytest.raises(ValueError, match=rf"^x, line 3: the start is '00:00:{second}'; it mus"):
+            Read("x", rows.encode())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\r", "\n\n"])
+def test_tables_are_the_same_with_quotes_and_without(end: str) -> None:
+    rows = ["start,end,label", "1,2, an owl ", "", ",,", "2,3,fox"]
+    plain = Read("x", end.join(rows).encode())
+    quoted = Read("x", end.join(rows).replace("fox", '"fox"').encode())
+    assert [label for *_, label in plain.events] == ["an owl", "fox"]
+    assert (plain.events, plain.line) == (quoted.events, quoted.line)
 
 
 # --- what cannot be read --------------------------------------------------
@@ -293,6 +336,12 @@ HEADER = b"file,start,end,label,channel,state,low_f\n"
             21,
             "its kind is none of annotated, pred",
         ),
+        (
+            TEXTS["songexplorer: fly"] * 10 + b"a,1,,todo\n",
+            21,
+            "no end is given; give one in each row with a",
+        ),
+        (TEXTS["birdnet: older"] + b"1\n", 3, "no end is given; give one in each row with a st"),
         (TEXTS["dcase-weak: tabs"] + b"\tx\n", 4, "no file is named; name one in each row"),
         (TEXTS["aplose: clock"].replace(b"+02:00", b""), 2, "start_datetime is .* an offset, as"),
         (TEXTS["aplose: old"].replace(b"1/3", b"high"), 2, "the level of confidence is 'high'"),

@@ -7,6 +7,8 @@ one recording, which its own name says. A row that names a file, and no more, sa
 to be heard in it. With a column of states, only what it names was annotated.
 """
 
+from dataclasses import replace
+
 from pipeline.labels.events import Unit
 from pipeline.labels.formats.tables import Table, table_format
 
@@ -30,10 +32,6 @@ IN_SAMPLES = {
     "duration": ("duration_samples",),
 }
 
-CSV = table_format(
-    "csv", Table(COLUMNS, ("start",), ("end", "duration"), ends=ENDS, of_nothing=True)
-)
-SAMPLES = table_format(
-    "csv-samples",
-    Table(IN_SAMPLES, ("start",), ("end", "duration"), unit=Unit.SAMPLES, of_nothing=True),
-)
+_SECONDS = Table(COLUMNS, ("start",), ("end", "duration"), ends=ENDS, points=True, of_nothing=True)
+_SAMPLES = replace(_SECONDS, columns=IN_SAMPLES, ends={}, unit=Unit.SAMPLES)
+CSV, SAMPLES = table_format("csv", _SECONDS), table_format("csv-samples", _SAMPLES)

@@ -46,7 +46,6 @@ KEY = ("selection", "channel", "path", "file", "begin", "end")
 class _Survey:
     """What only all rows of a table say."""
 
-    rows: int = 0
     files: set[str] = field(default_factory=set)
     views: set[str] = field(default_factory=set)
     filled: set[str] = field(default_factory=set)  # the columns that have anything in them
@@ -54,7 +53,6 @@ class _Survey:
 
     def add(self, cells: Cells, candidates: Sequence[str]) -> None:
         """Take in some rows."""
-        self.rows += len(cells)
         self.files |= {*_names(cells)} - {""}
         self.views |= {*cells.texts("view")}
         for name in candidates:
@@ -62,6 +60,11 @@ class _Survey:
                 self.filled.add(name)
                 if not _are_numbers(cells.texts(name)):
                     self.worded.add(name)
+
+    def knows_labels(self, others: Sequence[str]) -> bool:
+        """Whether the only known column of labels has some, so that the others do not matter."""
+        known = [name for name in others if name in LABELS]
+        return len(known) == 1 and known[0] in self.filled
 
 
 def read(text: Text, choices: Choices) -> Iterator[Found]:
@@ -75,25 +78,50 @@ def read(text: Text, choices: Choices) -> Iterator[Found]:
     names = [name.strip().lower() for name in header]
     taken = {name for group in COLUMNS.values() for name in group}
     others = [*dict.fromkeys(n for n in names if n and n not in taken and not n.startswith(OWN))]
-    survey = _Survey()
-    candidates = {name: names.index(name) for name in others}
-    for cells in _all_cells(text, places | candidates):
-        survey.add(cells, others)
-    if not survey.rows:
+    survey = _surveyed(text, places, header, others, choices)
+    if survey is None:
         yield Span("")
         return
     places["label"] = _label_place(text, line, header, choices, _may_have_labels(others, survey))
-    chosen = _chosen_views(text, places) if len(survey.views) > 1 else {}
-    for cells in _all_cells(text, places):
+    chosen = _chosen_views(text, places, header) if len(survey.views) > 1 else {}
+    for cells in _all_cells(text, places, header):
         if chosen:
             rows = zip(_keys(cells), cells.texts("view"), strict=True)
             cells = cells.of(np.array([chosen[key] == view for key, view in rows]))
         if len(cells):
-            yield _rows(cells, len(survey.files) > 1)
+            yield _rows(cells, "offset" in places or len(survey.files) > 1)
 
 
-def _all_cells(text: Text, places: Mapping[str, int]) -> Iterator[Cells]:
-    _, header, blocks = open_table(text, "\t")
+def _surveyed(
+    text: Text,
+    places: Mapping[str, int],
+    header: Sequence[str],
+    others: Sequence[str],
+    choices: Choices,
+) -> _Survey | None:
+    """What only all rows say, as far as it is of use; None if there are no rows."""
+    names = [name.strip().lower() for name in header]
+    candidates = {name: names.index(name) for name in others}
+    first = next(_all_cells(text, {**places, **candidates}, header), None)
+    if first is None:
+        return None
+    survey = _Survey()
+    survey.add(first, others)
+    wanted = ("view",) if "offset" in places else ("view", "path", "file")
+    looked_at = {what: places[what] for what in wanted if what in places}
+    if choices.column is None and not survey.knows_labels(others):
+        looked_at |= candidates
+    if looked_at:
+        n_cells = max(looked_at.values()) + 1
+        for cells in _all_cells(text, looked_at, header, n_cells):
+            survey.add(cells, others)
+    return survey
+
+
+def _all_cells(
+    text: Text, places: Mapping[str, int], header: Sequence[str], n_cells: int | None = None
+) -> Iterator[Cells]:
+    _, _, blocks = open_table(text, "\t", n_cells)
     return cells_of(text, blocks, places, len(header))
 
 
@@ -130,10 +158,12 @@ def _keys(cells: Cells) -> Iterator[tuple[str, ...]]:
     return zip(*(cells.texts(what) for what in KEY), strict=True)
 
 
-def _chosen_views(text: Text, places: Mapping[str, int]) -> dict[tuple[str, ...], str]:
+def _chosen_views(
+    text: Text, places: Mapping[str, int], header: Sequence[str]
+) -> dict[tuple[str, ...], str]:
     """Of each selection the view that is taken."""
     chosen: dict[tuple[str, ...], str] = {}
-    for cells in _all_cells(text, places):
+    for cells in _all_cells(text, places, header):
         for key, view in zip(_keys(cells), cells.texts("view"), strict=True):
             seen = chosen.setdefault(key, view)
             if SPECTROGRAM in view.lower() and SPECTROGRAM not in seen.lower():
@@ -149,17 +179,16 @@ def _names(cells: Cells) -> list[str]:
     ]
 
 
-def _rows(cells: Cells, several_files: bool) -> Rows:
+def _rows(cells: Cells, needs_offset: bool) -> Rows:
     begin, end = cells.numbers("begin", "Begin Time"), cells.numbers("end", "End Time")
     cells.fail_where(np.isnan(begin + end), "the selection lacks its begin or its end; give both")
     cells.fail_where(end < begin, "the selection ends before it begins; correct it")
     offset, names = cells.numbers("offset", "File Offset"), _names(cells)
-    cells.fail_where(
-        np.isnan(offset) & several_files,
-        "the selection is in one of several files, and no File Offset (s) says where in it; "
-        "export the table with that column",
-    )
     named = np.array([bool(name) for name in names])
+    cells.fail_where(
+        np.isnan(offset) & named & needs_offset,
+        "no File Offset (s) says where in its file the selection is; export the table with it",
+    )
     start = np.where(np.isnan(offset), begin, offset)
     return Rows(
         names,

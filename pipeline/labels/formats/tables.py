@@ -39,6 +39,7 @@ class Table:
     unit: Unit = Unit.SECONDS
     ends: Mapping[str, str] = field(default_factory=dict)  # an end that is only one of a start
     of_one: bool = False  # a table may be of one recording; it is empty if nothing was found
+    points: bool = False  # an event without an end is one
     of_nothing: bool = False  # a row that names only a recording says that nothing is in it
 
     def separator_of(self, text: Text) -> str | None:
@@ -144,11 +145,13 @@ class Table:
         )
 
     def times(self, cells: Cells) -> tuple[Array, Array]:
-        """Starts and ends; without an end it is that of a duration, or the start, of a point."""
+        """Starts, and ends or those of durations."""
         start, end = cells.numbers("start"), cells.numbers("end")
         cells.fail_where(np.isnan(start), "no start is given; give one in each row with a label")
-        duration = cells.numbers("duration")
-        end = np.where(np.isnan(end), np.where(np.isnan(duration), start, start + duration), end)
+        end = np.where(np.isnan(end), start + cells.numbers("duration"), end)
+        if self.points:
+            end = np.where(np.isnan(end), start, end)
+        cells.fail_where(np.isnan(end), "no end is given; give one in each row with a start")
         cells.fail_where(end < start, "the event ends before it begins; correct it")
         return start, end
 
