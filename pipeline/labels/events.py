@@ -173,8 +173,10 @@ class Collection:
                 numbers = self._recordings if name == "recording" else self._labels
                 words = repeat(values, n) if isinstance(values, str) else values
                 values = np.fromiter(map(numbers.__getitem__, words), np.int32, n)
-            made = np.broadcast_to(np.asarray(values, column.typecode), n)
-            column.frombytes(made.tobytes())
+            if isinstance(values, int | float):
+                column.frombytes(array(column.typecode, [values]).tobytes() * n)
+            else:
+                column.frombytes(np.asarray(values, column.typecode).tobytes())
 
     def events(self) -> Events:
         """All of them."""
