@@ -159,7 +159,7 @@ def check(data: bytes, column: str | None = None) -> tuple[str, str]:
             events = collection.events()
         except ValueError as error:
             said = str(error)
-            if said.startswith(f"{NAME}, ") and "\n" not in said and len(said) < 1000:
+            if said.startswith(NAME) and "\n" not in said and len(said) < 1000:
                 return "refused", said
             return "error without its place", said
         except Exception as error:  # whatever it is, it is wrong
