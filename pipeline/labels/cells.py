@@ -15,7 +15,8 @@ from pipeline.labels.events import ANY_CHANNEL
 from pipeline.labels.text import CLOCK, LARGEST, Text
 
 Array = npt.NDArray[Any]
-Blocks = Iterator[tuple[list[int], list[list[str]]]]
+Block = tuple[list[int], list[list[str]]]  # lines and rows
+Blocks = Iterator[Block]
 MOST_CHANNELS = 1 << 15
 
 

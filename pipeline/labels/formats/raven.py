@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.labels.cells import Cells, cells_of, columns_of, open_table
+from pipeline.labels.cells import Block, Cells, cells_of, columns_of, open_table
 from pipeline.labels.events import Found, Rows, Span
 from pipeline.labels.formats.format import Choices, Format
 from pipeline.labels.formats.tables import Table, label_place, listed
@@ -39,7 +39,29 @@ LABELS = ("annotation", "annotations", "species", "common name", "tags", "label"
 OWN = ("begin ", "end ", "file ")  # how columns begin that Raven fills itself
 HEADER = Table(COLUMNS, ("selection", "begin", "end"), separators=("\t",))
 SPECTROGRAM = "spectrogram"
+HELD_BYTES = 1 << 20
 KEY = ("selection", "channel", "path", "file", "begin", "end")
+
+
+@dataclass(frozen=True)
+class _Selections:
+    """A table that is gone through several times; a small one is held meanwhile."""
+
+    text: Text
+    line: int
+    header: list[str]
+    held: list[Block] | None
+
+    @classmethod
+    def of(cls, text: Text) -> _Selections:
+        """The table in a file."""
+        line, header, blocks = open_table(text, "\t")
+        return cls(text, line, header, [*blocks] if len(text.data) <= HELD_BYTES else None)
+
+    def cells(self, places: Mapping[str, int], n_cells: int | None = None) -> Iterator[Cells]:
+        """The columns at some places, of which no more than the first `n_cells` are needed."""
+        blocks = open_table(self.text, "\t", n_cells)[2] if self.held is None else iter(self.held)
+        return cells_of(self.text, blocks, places, len(self.header))
 
 
 @dataclass
@@ -69,7 +91,8 @@ class _Survey:
 
 def read(text: Text, choices: Choices) -> Iterator[Found]:
     """The selections of a table."""
-    line, header, _ = open_table(text, "\t")
+    table = _Selections.of(text)
+    line, header = table.line, table.header
     if not HEADER.fits(header):
         text.fail(
             line, "it lacks one of Selection, Begin Time (s) and End Time (s); export it anew"
@@ -78,13 +101,13 @@ def read(text: Text, choices: Choices) -> Iterator[Found]:
     names = [name.strip().lower() for name in header]
     taken = {name for group in COLUMNS.values() for name in group}
     others = [*dict.fromkeys(n for n in names if n and n not in taken and not n.startswith(OWN))]
-    survey = _surveyed(text, places, header, others, choices)
+    survey = _surveyed(table, places, others, choices)
     if survey is None:
         yield Span("")
         return
     places["label"] = _label_place(text, line, header, choices, _may_have_labels(others, survey))
-    chosen = _chosen_views(text, places, header) if len(survey.views) > 1 else {}
-    for cells in _all_cells(text, places, header):
+    chosen = _chosen_views(table, places) if len(survey.views) > 1 else {}
+    for cells in table.cells(places):
         if chosen:
             rows = zip(_keys(cells), cells.texts("view"), strict=True)
             cells = cells.of(np.array([chosen[key] == view for key, view in rows]))
@@ -93,16 +116,12 @@ def read(text: Text, choices: Choices) -> Iterator[Found]:
 
 
 def _surveyed(
-    text: Text,
-    places: Mapping[str, int],
-    header: Sequence[str],
-    others: Sequence[str],
-    choices: Choices,
+    table: _Selections, places: Mapping[str, int], others: Sequence[str], choices: Choices
 ) -> _Survey | None:
     """What only all rows say, as far as it is of use; None if there are no rows."""
-    names = [name.strip().lower() for name in header]
+    names = [name.strip().lower() for name in table.header]
     candidates = {name: names.index(name) for name in others}
-    first = next(_all_cells(text, {**places, **candidates}, header), None)
+    first = next(table.cells({**places, **candidates}), None)
     if first is None:
         return None
     survey = _Survey()
@@ -113,16 +132,9 @@ def _surveyed(
         looked_at |= candidates
     if looked_at:
         n_cells = max(looked_at.values()) + 1
-        for cells in _all_cells(text, looked_at, header, n_cells):
+        for cells in table.cells(looked_at, n_cells):
             survey.add(cells, others)
     return survey
-
-
-def _all_cells(
-    text: Text, places: Mapping[str, int], header: Sequence[str], n_cells: int | None = None
-) -> Iterator[Cells]:
-    _, _, blocks = open_table(text, "\t", n_cells)
-    return cells_of(text, blocks, places, len(header))
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
@@ -158,12 +170,10 @@ def _keys(cells: Cells) -> Iterator[tuple[str, ...]]:
     return zip(*(cells.texts(what) for what in KEY), strict=True)
 
 
-def _chosen_views(
-    text: Text, places: Mapping[str, int], header: Sequence[str]
-) -> dict[tuple[str, ...], str]:
+def _chosen_views(table: _Selections, places: Mapping[str, int]) -> dict[tuple[str, ...], str]:
     """Of each selection the view that is taken."""
     chosen: dict[tuple[str, ...], str] = {}
-    for cells in _all_cells(text, places, header):
+    for cells in table.cells(places):
         for key, view in zip(_keys(cells), cells.texts("view"), strict=True):
             seen = chosen.setdefault(key, view)
             if SPECTROGRAM in view.lower() and SPECTROGRAM not in seen.lower():

@@ -18,12 +18,13 @@ from pipeline.labels.formats.subtitles import SRT, WEBVTT
 from pipeline.labels.formats.textgrid import TEXTGRID
 from pipeline.labels.text import Text
 
-# What is more particular comes first.
+# What is more particular comes first and, of what is not, that of which there are most files.
 FORMATS = {
     format.name: format
     for format in (
-        *(TEXTGRID, ELAN, AOEF, WEBVTT, SRT, RTTM, UEM, CTM, RAVEN, BIRDNET, KALEIDOSCOPE),
-        *(APLOSE, AUDIOSET, STRONG, WEAK, GENERIC, SIMPLE, SONGEXPLORER, AUDACITY, CSV, SAMPLES),
+        *(RAVEN, AUDACITY, RTTM, UEM, CTM, TEXTGRID, ELAN, AOEF, WEBVTT, SRT, BIRDNET),
+        *(KALEIDOSCOPE, APLOSE, AUDIOSET, STRONG, WEAK, GENERIC, SIMPLE, SONGEXPLORER, CSV),
+        SAMPLES,
     )
 }
 
