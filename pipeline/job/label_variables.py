@@ -55,4 +55,5 @@ def describe_labels(labels: LabelSource, listed: bool = False) -> dict[str, Any]
 
 def told_of(labels: LabelSource, labelling: Labelling) -> str:
     """What became of events, and how they were taken, as an attribute of the store."""
-    return json.dumps({"settings": labelling.passed, "events": labels.told})
+    source = labels.source if isinstance(labels, EventLabels) else None
+    return json.dumps({"source": source, "settings": labelling.passed, "events": labels.told})

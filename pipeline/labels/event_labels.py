@@ -32,6 +32,8 @@ class EventLabels:
         What of the events becomes y.
     times : array, shape (frame,), optional
         Centres of the feature's frames, in seconds from the window's start.
+    source : str, optional
+        The path, the folder or the glob that names the label files.
     """
 
     def __init__(
@@ -40,8 +42,9 @@ class EventLabels:
         grid: WindowGrid,
         labelling: Labelling,
         times: Array | None = None,
+        source: str = "",
     ) -> None:
-        self.classes, self.account = placement.classes, placement.account
+        self.classes, self.account, self.source = placement.classes, placement.account, source
         frames = None
         if labelling.label_kind == "frame":
             assert times is not None
@@ -77,7 +80,7 @@ class EventLabels:
                 f"{labels} names no label file; pass a file, a folder or a glob"
             )
         placement = place(read_events(files, labelling), places, grid, labelling)
-        return cls(placement, grid, labelling, times)
+        return cls(placement, grid, labelling, times, labels)
 
     @property
     def dims(self) -> tuple[str, ...]:

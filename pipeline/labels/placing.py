@@ -37,10 +37,14 @@ class Account(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Events and spans in recordings, by the numbers of their classes."""
+    """Events and spans in recordings, by the numbers of their classes.
+
+    `rows` says which of the events of the label files each is.
+    """
 
     classes: tuple[str, ...]
     events: Placed
+    rows: npt.NDArray[np.int32]
     state: Array
     spans: Placed
     account: Account
@@ -201,7 +205,7 @@ def place(events: Events, places: Places, grid: WindowGrid, labelling: Labelling
         numbers[rows.column("label")[used]],
     )
     account = Account(counts, rows.listed())
-    return Placement(classes, placed, rows.column("state")[used], spans, account)
+    return Placement(classes, placed, rows.event[used], rows.column("state")[used], spans, account)
 
 
 def recordings_of(

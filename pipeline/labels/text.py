@@ -73,7 +73,7 @@ class Text:
     def head(self) -> list[str]:
         """The first lines that are not empty, without their ends."""
         start = self.data[:HEAD_BYTES].decode(self.encoding, "replace")
-        lines = [line for line in re.split(r"\r\n|\r|\n", start, 5 * HEAD) if line.strip()]
+        lines = [line for line in re.split(r"\r\n|\r|\n", start, maxsplit=5 * HEAD) if line.strip()]
         return lines[:HEAD]
 
     def lines(self) -> Iterator[tuple[int, str]]:
