@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,10 +23,15 @@ LISTED = 10_000  # events without a place, at most, that are told one by one
 TOGETHER = 0.01  # seconds between recordings of a sequence, at most
 LEFT_OUT = -2  # in place of a class
 MIX = -1  # in place of a channel
-# Why an event has no place.
-REASONS = (
-    *("no_recording", "unreadable", "other_channel", "before_start", "behind_end", "left_out"),
-)
+# Why an event has no place, and how that is said.
+REASONS = {
+    "no_recording": "is of {recording!r}, which matches no recording",
+    "unreadable": "is of {recording!r}, which cannot be read",
+    "other_channel": "is on another channel than is used",
+    "before_start": "ends at {end:g} s, before its recording begins",
+    "behind_end": "begins at {start:g} s, behind the end of its recording",
+    "left_out": "has the label {label!r}, which is left out",
+}
 
 
 class Account(NamedTuple):
@@ -96,7 +102,7 @@ class _Rows:
 
     def lose(self, reason: str, mask: Mask) -> None:
         """Take the place from some, if they have one."""
-        self.reason[mask & self.none] = REASONS.index(reason) + 1
+        self.reason[mask & self.none] = [*REASONS].index(reason) + 1
 
     def find_recordings(self, by_name: Array, by_file: Array) -> None:
         """Which recording each is of."""
@@ -173,7 +179,7 @@ class _Rows:
                 "start": float(columns["start"][event]),
                 "end": float(columns["end"][event]),
                 "label": events.labels[columns["label"][event]],
-                "reason": REASONS[self.reason[row] - 1],
+                "reason": [*REASONS][self.reason[row] - 1],
             }
             for row, event in zip(rows.tolist(), self.event[rows].tolist(), strict=True)
         ]
@@ -237,15 +243,21 @@ def _matched(events: Events, index: Index) -> tuple[Array, Array]:
 
 
 def _check_any(rows: _Rows) -> None:
-    """Refuse events of which none is in any of the recordings."""
-    lost = rows.reason == REASONS.index("no_recording") + 1
-    if len(lost) and lost.all():
-        first = rows.listed()[0]
-        named = repr(first["recording"]) if first["recording"] else "a recording of its own name"
-        raise ValueError(
-            f"{first['file']}, line {first['line']}: it is of {named}, and neither it nor any of "
-            f"the other {len(lost) - 1} events matches a recording; pass the recordings they are of"
-        )
+    """Refuse events of which none has a place."""
+    if not len(rows.reason) or rows.none.any():
+        return
+    first = rows.listed()[0]
+    first["recording"] = first["recording"] or os.path.basename(first["file"])
+    what = REASONS[first["reason"]].format(**first)
+    others = (
+        f", nor has any of the {len(rows.reason) - 1} others a place"
+        if rows.reason[1:].size
+        else ""
+    )
+    raise ValueError(
+        f"{first['file']}, line {first['line']}: its event {what}{others}; pass the recordings "
+        f"that the label files are of"
+    )
 
 
 def _classes(

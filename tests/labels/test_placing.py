@@ -175,8 +175,18 @@ def test_labels_that_are_empty_are_refused_or_named() -> None:
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        ([Event("b", 0, 1, "owl", 3)], r"^a.txt, line 3: it is of 'b', and neither it nor any of"),
-        ([Event("", 0, 1, "owl", 3)], r"^a.txt, line 3: it is of a recording of its own name, and"),
+        (
+            [Event("b", 0, 1, "owl", 3)],
+            r"^a.txt, line 3: its event is of 'b', which matches no recording; pass the recordings",
+        ),
+        (
+            [Event("", 0, 1, "owl", 3)],
+            r"^a.txt, line 3: its event is of 'a.txt', which matches no recording",
+        ),
+        (
+            [Event("x", 5, 6, "owl", 1), Event("x", -2, -1, "owl", 2)],
+            "its event begins at 5 s, behind the end of its recording, nor has any of the 1 others",
+        ),
         ([Span("x")], r"^the label files name no class in these recordings; pass classes$"),
     ],
 )
