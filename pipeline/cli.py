@@ -248,7 +248,11 @@ def verify(out: str, repair: bool, as_json: bool) -> int:
         if values and (left := values["regions"] - values["done"]):
             click.echo(f"not stored yet: {left} of {values['regions']} regions")
     if found and repair:
-        click.echo("marked to be done again: run the command of extract again", err=True)
+        click.echo(
+            "marked to be done again: run the command of extract again, and then statistics and "
+            "label, where they were run",
+            err=True,
+        )
     return FAILED if found else 0
 
 

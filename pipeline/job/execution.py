@@ -48,6 +48,7 @@ class Execution:
         self._failed: list[tuple[int, str]] = []
         self._stopped: str | None = None
         self._outlook: str | None = None
+        self.drops_attached = False  # that which was added to a finished store
         self._stop_at_once = plan.settings.on_error == "stop"
 
     def find_state(self, overwrite: bool) -> None:
@@ -91,6 +92,7 @@ class Execution:
             self._state.common_files = common_files(self._store, finished)
             if finished.attached and not self._state.done.all():
                 self._state.common_files = None  # made anew, it has nothing of what was attached
+                self.drops_attached = True
         if damaged or not self._small_files_hold():
             self._state.common_files = None  # what makes them anew repairs the record, too
         self._reached = self._count()

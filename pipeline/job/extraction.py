@@ -92,7 +92,7 @@ def run(
 ) -> Report:
     """Do what is still to be done of a plan, as `extract` does.
 
-    `notice` is called with a sentence for people, where a cluster has something to say.
+    `notice` is called with a sentence for people, where there is something to say meanwhile.
     """
     if overwrite and share is not None:
         raise ValueError(
@@ -110,6 +110,11 @@ def run(
             )
         execution = Execution(plan, store, lock, share, progress)
         execution.find_state(overwrite)
+        if execution.drops_attached:
+            notice(
+                f"{plan.out} is made without what was added to it when it was finished; run "
+                f"statistics, and label, again where they were run"
+            )
         execution.run(started(cluster, notice, performance_report), overwrite)
         return execution.report()
 

@@ -137,7 +137,10 @@ def found_and_mended(
     repaired = cli("verify", made.out, "--repair")
     assert repaired.code == 1
     assert repaired.out == found.out
-    assert repaired.err == "marked to be done again: run the command of extract again\n"
+    assert repaired.err == (
+        "marked to be done again: run the command of extract again, and then statistics and label, "
+        "where they were run\n"
+    )
     if computes is None:
         made.extract()
     else:

@@ -281,6 +281,15 @@ def test_a_repaired_store_has_the_labels_that_the_job_was_given(out: Path, folde
     assert stored(out) == whole
 
 
+def test_going_on_says_that_labels_are_lost(folder: Path, cli: Cli) -> None:
+    command = ("extract", folder, "--out", "x.zarr", "--labels", folder / "old.txt", *SMALL)
+    assert cli(*command).code == 0
+    assert cli("label", "x.zarr", "--labels", folder / "new.csv").code == 0
+    Path("x.zarr/features/c.0.0.0").unlink()
+    assert "x.zarr is made without what was added to it when" in cli(*command).err
+    assert labels_of(Path("x.zarr")) == (["fox", "owl"], OLD_Y, LOOKED_A)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
