@@ -59,7 +59,7 @@ class Inputs:
 
     @property
     def held_samples(self) -> int:
-        """Samples that a block holds for each window: its own, and context that is not shared."""
-        shared = takes(self.feature, "hop_samples")
-        margins = margins_of(self.feature, self.grid.samplerate)
-        return self.grid.window_samples + (0 if shared else sum(margins))
+        """Samples that a block holds for each window: with its context, or what is not shared."""
+        grid = self.grid
+        length = grid.window_samples + sum(margins_of(self.feature, grid.samplerate))
+        return min(grid.hop_samples, length) if takes(self.feature, "hop_samples") else length

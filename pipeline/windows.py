@@ -20,7 +20,8 @@ from pipeline.features import (
     takes,
 )
 from pipeline.grid import WindowGrid
-from pipeline.recordings import Recordings, read_windows
+from pipeline.kernels import groups
+from pipeline.recordings import Recordings, read_shared, read_windows
 
 Array = npt.NDArray[Any]
 Samples = npt.NDArray[np.float32]
@@ -199,23 +200,38 @@ def compute_windows(
     """Read windows and compute their features; also which of the windows could be read.
 
     A feature that takes `hop_samples` is called with windows of one recording at a time, which
-    share the samples of their context.
+    share the samples of their context. Where these cannot all be read, windows are read by
+    themselves, as few at a time as take no more memory.
     """
     before, after = margins_of(feature, grid.samplerate)
+    length, hop = before + grid.window_samples + after, grid.hop_samples
     shared = takes(feature, "hop_samples")
     values = np.empty((len(grid), *feature.shape), dtype)
     valid = np.ones(len(grid), np.bool_)
-    row = 0
-    for count in grid.counts[grid.counts > 0].tolist() if shared else [len(grid)]:
-        rows = slice(row, row + count)
+
+    def compute(rows: slice, views: bool = False) -> bool:
         part, used = grid[rows].detached()
-        audio = read_windows(recordings[used], part, before, after, shared)
+        read = read_shared if views else read_windows
+        audio = read(recordings[used], part, before, after)
+        if audio is None:
+            return False
         valid[rows] = ~np.isnan(audio[:, 0])
         n_samples, inside = part.locate()[2], part.inside(before, after)
-        hop = grid.hop_samples if shared else None
+        step = hop if shared else None
         compute_features(
-            feature, audio, n_samples, dtype, part.offset, encode, inside, hop, values[rows]
+            feature, audio, n_samples, dtype, part.offset, encode, inside, step, values[rows]
         )
+        return True
+
+    if not shared:
+        compute(slice(0, len(grid)))
+        return values, valid
+    row = 0
+    for count in grid.counts[grid.counts > 0].tolist():
+        rows = slice(row, row + count)
+        if hop >= length or not compute(rows, views=True):
+            for some in groups(count, (length + (count - 1) * hop) // length):
+                compute(slice(row + some.start, min(row + some.stop, rows.stop)))
         row += count
     return values, valid
 

@@ -35,7 +35,8 @@ def memory_bytes(plan: Plan, threads: int) -> int:
     copies = COPIES[new_store(plan.out).path.suffix] if plain else COPIES_COMPRESSED
     values = 4 * math.prod(layout.shape)  # a kernel works in float32
     # What windows share of their context is computed once, and held beside their features.
-    shared = values if takes(plan.inputs.feature, "hop_samples") else 0
+    sharing = takes(plan.inputs.feature, "hop_samples")
+    shared = values * plan.inputs.held_samples / grid.window_samples if sharing else 0
     block = layout.shard * (copies * layout.window_bytes + audio + shared)
     window = KERNEL_WINDOWS * values
     samples = grid.window_samples + sum(margins_of(plan.inputs.feature, grid.samplerate))

@@ -22,13 +22,15 @@ def padded(rows: Singles, inside: Counts, mode: PadMode) -> Singles:
     rows = rows.copy()
     for row in partial.tolist():
         first, stop = inside[row].tolist()
-        rows[row] = rows[row, first + _sources(length, first, stop - first, mode)]
+        n = stop - first
+        before, after = np.arange(-first, 0), np.arange(n, length - first)
+        rows[row, :first] = rows[row, first + _sources(before, n, mode)]
+        rows[row, stop:] = rows[row, first + _sources(after, n, mode)]
     return rows
 
 
-def _sources(length: int, first: int, n: int, mode: PadMode) -> Counts:
-    """Of each sample of a row, which of the `n` from `first` on stands there."""
-    places = np.arange(-first, length - first)
+def _sources(places: Counts, n: int, mode: PadMode) -> Counts:
+    """Which of `n` samples stand at places before or after them, counted from the first."""
     if mode == "edge" or n == 1:
         return np.clip(places, 0, n - 1)
     repeated = mode == "symmetric"  # whether the sample at the edge is its own mirror image

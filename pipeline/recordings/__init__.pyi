@@ -1,3 +1,4 @@
+from .blocks import read_shared as read_shared
 from .blocks import read_windows as read_windows
 from .blocks import why_unreadable as why_unreadable
 from .file_names import FileNames as FileNames

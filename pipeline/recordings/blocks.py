@@ -11,25 +11,16 @@ from pipeline.recordings.recordings import Recordings
 
 
 def read_windows(
-    recordings: Recordings, grid: WindowGrid, before: int = 0, after: int = 0, shared: bool = False
+    recordings: Recordings, grid: WindowGrid, before: int = 0, after: int = 0
 ) -> Samples:
     """Read windows into rows of float32, shape (window, sample); each file is opened once.
 
     Each row begins `before` samples before its window and ends `after` samples behind it;
     zeros stand where there is no recording. A row of which a sample is damaged is all NaN;
     an OSError says that a file is gone or has changed, or the system cannot read it.
-
-    With `shared`, rows of one recording in which all can be read are views of the same samples,
-    and cannot be written to.
     """
-    length, hop = before + grid.window_samples + after, grid.hop_samples
-    runs = [*grid.runs()] if shared else []
-    if len(runs) == 1 and hop < length:
-        number, start, count = runs[0]
-        samples = _read_stretch(recordings[number], start - before, length + (count - 1) * hop)
-        if np.isfinite(samples).all():
-            return np.lib.stride_tricks.sliding_window_view(samples, length)[::hop]
-    block = np.zeros((len(grid), length), np.float32)
+    hop = grid.hop_samples
+    block = np.zeros((len(grid), before + grid.window_samples + after), np.float32)
     row = 0
     for number, start, count in grid.runs():
         recording = recordings[number]
@@ -45,14 +36,23 @@ def read_windows(
     return block
 
 
-def _read_stretch(recording: Recording, first: int, length: int) -> Samples:
-    """So many samples, the first of which may be negative, and zeros outside of the recording."""
-    stretch = np.zeros(length, np.float32)
+def read_shared(
+    recordings: Recordings, grid: WindowGrid, before: int, after: int
+) -> Samples | None:
+    """Windows of one recording as `read_windows` has them, if all samples can be read.
+
+    Rows are views of the same samples, and cannot be written to.
+    """
+    length, hop = before + grid.window_samples + after, grid.hop_samples
+    ((number, start, count),) = grid.runs()
+    recording = recordings[number]
     if recording.lost:
-        stretch[...] = np.nan
-    else:
-        _read_run(recording, first, length, stretch[None])
-    return stretch
+        return None
+    samples = np.zeros(length + (count - 1) * hop, np.float32)
+    _read_run(recording, start - before, hop, samples[None])
+    if not np.isfinite(samples).all():
+        return None
+    return np.lib.stride_tricks.sliding_window_view(samples, length)[::hop]
 
 
 def _read_run(recording: Recording, first: int, hop: int, rows: Samples) -> None:
