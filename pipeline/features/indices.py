@@ -225,6 +225,11 @@ class Indices:
         """What the values are, in words."""
         return f"acoustic indices {', '.join(self.indices)}"
 
+    def memory_bytes(self, threads: int) -> int:
+        """Memory that the amplitudes of a window take, in a process of so many threads."""
+        n_amplitudes = complete_frames(self._frames, self._frames.n_samples) * self._frames.n_bins
+        return threads * n_amplitudes * (8 + 1)  # float64, and of each whether it is loud
+
     def __call__(
         self, windows: Floats, n_samples: Counts | None = None, out: Singles | None = None
     ) -> Singles:

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from conftest import Write
 from onnx_models import dense
 
@@ -27,14 +29,16 @@ main()
 
 
 def run(
-    verb: str, source: Path, out: Path, *options: str, threads: int
+    verb: str, source: Path, out: Path, *options: str, threads: int, code: int = 0
 ) -> subprocess.CompletedProcess[str]:
     """Run a command on so many threads, whatever the machine has."""
     cluster = source.with_name("cluster.yaml")
     cluster.write_text(f"clusters: {{some: {{threads: {threads}}}}}")
     fixed = [verb, str(source), "--out", str(out), "--cluster", f"{cluster}:some"]
     command = [sys.executable, "-c", COMMAND, *fixed, *options]
-    return subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    return done
 
 
 def planned(source: Path, out: Path, *options: str, threads: int = 2) -> int:
@@ -42,9 +46,10 @@ def planned(source: Path, out: Path, *options: str, threads: int = 2) -> int:
     return int(json.loads(plan.stdout)["memory_bytes"])
 
 
-def peak(source: Path, out: Path, *options: str, threads: int = 2) -> int:
+def peak(source: Path, out: Path, *options: str, threads: int = 2, code: int = 0) -> int:
     """Largest memory of the process while it ran."""
-    return int(run("extract", source, out, "--quiet", *options, threads=threads).stderr)
+    done = run("extract", source, out, "--quiet", *options, threads=threads, code=code)
+    return int(done.stderr.splitlines()[-1])
 
 
 @pytest.mark.parametrize(
@@ -92,3 +97,31 @@ def test_every_feature_stays_below_what_plan_projects(
         options[-1] = str(dense(tmp_path / "m.onnx", shape=[1000]))
     projected = planned(source, out, *options)
     assert 0.5 * projected < peak(source, out, *options) < projected
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["pcen", "--hop", "5"],
+        ["pcen", "--pad-mode", "reflect"],
+        ["indices", "--window", "60", "--hop-length", "4"],
+    ],
+    ids=" ".join,
+)
+def test_what_lies_between_windows_or_overlaps_in_them_is_in_what_plan_projects(
+    write_wav: Write, tmp_path: Path, options: list[str]
+) -> None:
+    source = write_wav(seconds=60 if options[0] == "indices" else 2400)
+    out, options = tmp_path / "x.zarr", ["--feature", *options]
+    projected = planned(source, out, *options, threads=1)
+    assert 0.5 * projected < peak(source, out, *options, threads=1) < projected
+
+
+def test_windows_of_a_damaged_recording_stay_below_what_plan_projects(tmp_path: Path) -> None:
+    samples = 0.1 * np.random.default_rng(0).standard_normal(8000 * 1500).astype(np.float32)
+    samples[:: 8000 * 200] = np.nan
+    source, out = tmp_path / "a.wav", tmp_path / "x.zarr"
+    soundfile.write(source, samples, 8000, "FLOAT")
+    options = ["--feature", "pcen"]
+    projected = planned(source, out, *options, threads=1)
+    assert 0.5 * projected < peak(source, out, *options, threads=1, code=1) < projected
