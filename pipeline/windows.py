@@ -1,7 +1,7 @@
 """Windows: recordings as a lazy dask array, and features mapped over it or read at once."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dask.array as da
@@ -200,40 +200,44 @@ def compute_windows(
     """Read windows and compute their features; also which of the windows could be read.
 
     A feature that takes `hop_samples` is called with windows of one recording at a time, which
-    share the samples of their context. Where these cannot all be read, windows are read by
-    themselves, as few at a time as take no more memory.
+    share the samples of their context.
     """
-    before, after = margins_of(feature, grid.samplerate)
-    length, hop = before + grid.window_samples + after, grid.hop_samples
-    shared = takes(feature, "hop_samples")
     values = np.empty((len(grid), *feature.shape), dtype)
     valid = np.ones(len(grid), np.bool_)
-
-    def compute(rows: slice, views: bool = False) -> bool:
-        part, used = grid[rows].detached()
-        read = read_shared if views else read_windows
-        audio = read(recordings[used], part, before, after)
-        if audio is None:
-            return False
-        valid[rows] = ~np.isnan(audio[:, 0])
-        n_samples, inside = part.locate()[2], part.inside(before, after)
-        step = hop if shared else None
-        compute_features(
-            feature, audio, n_samples, dtype, part.offset, encode, inside, step, values[rows]
-        )
-        return True
-
-    if not shared:
-        compute(slice(0, len(grid)))
-        return values, valid
+    margins = margins_of(feature, grid.samplerate)
+    sharing = takes(feature, "hop_samples")
+    hop = grid.hop_samples if sharing else None
     row = 0
-    for count in grid.counts[grid.counts > 0].tolist():
-        rows = slice(row, row + count)
-        if hop >= length or not compute(rows, views=True):
-            for some in groups(count, (length + (count - 1) * hop) // length):
-                compute(slice(row + some.start, min(row + some.stop, rows.stop)))
-        row += count
+    for part, audio in _read(recordings, grid, margins, sharing):
+        rows = slice(row, row + len(part))
+        valid[rows] = ~np.isnan(audio[:, 0])
+        n_samples, inside = part.locate()[2], part.inside(*margins)
+        compute_features(
+            feature, audio, n_samples, dtype, part.offset, encode, inside, hop, values[rows]
+        )
+        row = rows.stop
     return values, valid
+
+
+def _read(
+    recordings: Recordings, grid: WindowGrid, margins: tuple[int, int], sharing: bool
+) -> Iterator[tuple[WindowGrid, Samples]]:
+    """Windows and their samples: all at once, or those of one recording, which share samples.
+
+    Where these are damaged, and each window has samples of its own, a few windows at a time, so
+    that they are no more.
+    """
+    length, row = grid.window_samples + sum(margins), 0
+    for count in grid.counts[grid.counts > 0].tolist() if sharing else [len(grid)]:
+        part, used = grid[row : row + count].detached()
+        audio = read_shared(recordings[used], part, *margins) if sharing else None
+        if audio is not None:
+            yield part, audio
+        few = count if not sharing else 1 + count * grid.hop_samples // length
+        for rows in groups(count, few) if audio is None else ():
+            some, of = part[rows].detached()
+            yield some, read_windows(recordings[used][of], some, *margins)
+        row += count
 
 
 def _bound(feature: Feature, grid: WindowGrid, dtype: npt.DTypeLike = np.float32) -> Feature:

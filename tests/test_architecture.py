@@ -44,9 +44,9 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "models": ("files", "session"),
     "features": (
-        *("plain_values", "feature", "spectrogram"),
+        *("plain_values", "feature", "window_feature", "spectrogram"),
         *("melparameters", "melsums", "mellevels", "melspectrogram", "mfcc", "pcen"),
-        *("window_by_window", "levels", "indices", "waveform", "onnx"),
+        *("levels", "indices", "waveform", "onnx"),
         *("computation", "registry", "identity"),
     ),
     "labels": ("values", "files", "joining"),

@@ -103,7 +103,7 @@ WRONG = {
     "extract a.wav --out x.zarr --samplerate 0": "samplerate is 0; it must be .*above 0",
     "extract a.wav --out x.zarr --samplerate -1": "samplerate is -1",
     "extract a.wav --out x.zarr --samplerate 8k": "--samplerate.*8k",
-    "extract a.wav --out x.zarr --dtype float64": "dtype is 'float64'; allowed are float32 and",
+    "extract a.wav --out x.zarr --dtype float64": "allowed are float32, float16 and int16",
     "extract a.wav --out x.zarr --compression gzip": "allowed are none, lz4 and zstd",
     "extract a.wav --out x.h5 --compression lz4": "pass a path ending in .zarr",
     "extract a.wav --out x.zarr --tail keep": "tail is 'keep'; allowed are pad and drop",

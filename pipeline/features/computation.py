@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.features.feature import Feature, takes
-from pipeline.features.spectrogram import Spectrogram
 from pipeline.kernels import Counts, Singles, groups
 
 Array = npt.NDArray[Any]
@@ -95,8 +94,8 @@ def _call(
             some["out"] = scratch[: len(part)] if rounded else part
         with np.errstate(all="ignore"):  # what comes of it is looked at
             values = np.asarray(feature(audio[rows], **some))
-        # Ours is finite as long as it is float32: to look would take a fifth of its time.
-        if not isinstance(feature, Spectrogram) or (feature.linear and rounded):
+        certain = getattr(feature, "always_finite", False)
+        if not certain or (rounded and getattr(feature, "linear", False)):
             name = getattr(feature, "called", type(feature).__name__)
             _store(name, values, part, where, encode)
         elif values is not part:

@@ -8,8 +8,7 @@ import numpy as np
 
 from pipeline.checks import number, one_of, reject_unknown, whole
 from pipeline.features.feature import Axis
-from pipeline.features.spectrogram import ARTICLE_RATE, LARGEST
-from pipeline.features.window_by_window import compute_each
+from pipeline.features.window_feature import LARGEST, WindowFeature
 from pipeline.kernels import (
     AmplitudeSpectra,
     Counts,
@@ -49,7 +48,7 @@ INDICES: dict[str, Index] = {
 
 
 @dataclass(frozen=True)
-class Indices:
+class Indices(WindowFeature):
     """Acoustic indices of each window: one number each for how its sound is spread.
 
     They are made for windows of a minute, and most of them hang on how long a
@@ -200,14 +199,11 @@ class Indices:
             )
 
     @property
-    def _rate(self) -> int:
-        return ARTICLE_RATE if self.samplerate is None else self.samplerate
-
-    @property
     def _frames(self) -> Frames:
-        n_samples = round((1.0 if self.window is None else self.window) * self._rate)
         hop_length = self.hop_length or self.n_fft // 2
-        return Frames(n_samples, self.n_fft, hop_length, self.n_fft, "hann", self.detrend)
+        return Frames(
+            self._window_samples, self.n_fft, hop_length, self.n_fft, "hann", self.detrend
+        )
 
     @property
     def shape(self) -> tuple[int]:
@@ -226,44 +222,22 @@ class Indices:
         return f"acoustic indices {', '.join(self.indices)}"
 
     def memory_bytes(self, threads: int) -> int:
-        """Memory that the amplitudes of a window take, in a process of so many threads."""
-        n_amplitudes = complete_frames(self._frames, self._frames.n_samples) * self._frames.n_bins
-        return threads * n_amplitudes * (8 + 1)  # float64, and of each whether it is loud
-
-    def __call__(
-        self, windows: Floats, n_samples: Counts | None = None, out: Singles | None = None
-    ) -> Singles:
-        """Compute the indices of a block of windows.
-
-        Parameters
-        ----------
-        windows : numpy.ndarray, shape (window, sample)
-            Each padded with zeros after its own samples.
-        n_samples : numpy.ndarray of int, shape (window,), optional
-            How many samples each window really has; all if not given.
-        out : numpy.ndarray of float32, shape (window, index), optional
-            Where the result is written.
-
-        Returns
-        -------
-        numpy.ndarray of float32, shape (window, index)
-            `out`, or a new array.
-
-        Raises
-        ------
-        ValueError
-            If the windows are not of the length that the feature is for.
-        """
+        """Memory that the spectra of a whole window, and their squares, take in so many threads."""
         frames = self._frames
+        n_frames = int(complete_frames(frames, frames.n_samples))
+        return threads * 2 * 4 * n_frames * frames.n_bins
 
-        def indices(window: Floats, n: int) -> Doubles:
-            n_frames = complete_frames(frames, n)
-            if not n_frames:
-                return np.zeros(self.shape)
-            spectra = amplitude_spectra(frames, self._rate, window, n_frames)
-            return np.array([INDICES[name](self, spectra, window[:n]) for name in self.indices])
+    def _compute(self, windows: Floats, n_samples: Counts, out: Singles) -> None:
+        frames = self._frames
+        for row, (window, n) in enumerate(zip(windows, n_samples.tolist(), strict=True)):
+            out[row] = self._of_window(window, n, frames)
 
-        return compute_each(indices, windows, n_samples, out, frames.n_samples, self.shape)
+    def _of_window(self, window: Floats, n: int, frames: Frames) -> Doubles:
+        n_frames = complete_frames(frames, n)
+        if not n_frames:
+            return np.zeros(self.shape)
+        spectra = amplitude_spectra(frames, self._rate, window, n_frames)
+        return np.array([INDICES[name](self, spectra, window[:n]) for name in self.indices])
 
 
 def _limits(name: str, given: Any) -> Limits:

@@ -7,8 +7,7 @@ import numpy as np
 
 from pipeline.checks import number, one_of, whole
 from pipeline.features.feature import Axis
-from pipeline.features.spectrogram import ARTICLE_RATE, LARGEST
-from pipeline.features.window_by_window import compute_each
+from pipeline.features.window_feature import LARGEST, WindowFeature
 from pipeline.kernels import (
     BandKind,
     BandMeans,
@@ -31,7 +30,7 @@ LOWEST_DECIDECADE = 10.0  # Hz
 
 
 @dataclass(frozen=True)
-class Levels:
+class Levels(WindowFeature):
     """Sound levels of each window: its power spectral density in decibels.
 
     Power is averaged over the frames of a window by Welch's method (periodic
@@ -145,15 +144,10 @@ class Levels:
             )
 
     @property
-    def _rate(self) -> int:
-        return ARTICLE_RATE if self.samplerate is None else self.samplerate
-
-    @property
     def _frames(self) -> Frames:
-        n_samples = round((1.0 if self.window is None else self.window) * self._rate)
         n_fft = self.n_fft or self._rate
         hop_length = n_fft - int(n_fft * self.overlap)
-        return Frames(n_samples, n_fft, hop_length, n_fft, "hann")
+        return Frames(self._window_samples, n_fft, hop_length, n_fft, "hann")
 
     @property
     def _range(self) -> tuple[float, float]:
@@ -198,36 +192,10 @@ class Levels:
     def _decibels(self, power: Doubles) -> Doubles:
         return 10 * np.log10(np.maximum(power, WEAKEST)) + (self.end_to_end_db or 0.0)
 
-    def __call__(
-        self, windows: Floats, n_samples: Counts | None = None, out: Singles | None = None
-    ) -> Singles:
-        """Compute the levels of a block of windows.
-
-        Parameters
-        ----------
-        windows : numpy.ndarray, shape (window, sample)
-            Each padded with zeros after its own samples.
-        n_samples : numpy.ndarray of int, shape (window,), optional
-            How many samples each window really has; all if not given.
-        out : numpy.ndarray of float32, shape (window, band), optional
-            Where the result is written.
-
-        Returns
-        -------
-        numpy.ndarray of float32, shape (window, band)
-            `out`, or a new array.
-
-        Raises
-        ------
-        ValueError
-            If the windows are not of the length that the feature is for.
-        """
+    def _compute(self, windows: Floats, n_samples: Counts, out: Singles) -> None:
         frames, means = self._frames, self._means
-        kernel = welch_kernel(frames, self._rate)
-
-        def levels(window: Floats, n: int) -> Doubles:
-            n_frames = int(frames.complete(n))
-            return self._decibels(means(kernel(window, n_frames)) if n_frames else no_power)
-
-        no_power = np.zeros(self.shape)
-        return compute_each(levels, windows, n_samples, out, frames.n_samples, self.shape)
+        kernel, no_power = welch_kernel(frames, self._rate), np.zeros(self.shape)
+        present = frames.complete(n_samples).tolist()
+        for row, (window, n_frames) in enumerate(zip(windows, present, strict=True)):
+            power = means(kernel(window, n_frames)) if n_frames else no_power
+            out[row] = self._decibels(power)

@@ -1,13 +1,15 @@
 """What features of levels in mel bands share: the parameters of these, and their scale."""
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 from pipeline.checks import number
 from pipeline.features.melparameters import ALLOWED, LEAST, MOST
 from pipeline.features.melsums import MelSums
-from pipeline.kernels import Output, Scale
+from pipeline.kernels import Counts, Floats, Output, Scale, Singles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +44,38 @@ class MelLevels(MelSums, ABC):
     def units(self) -> str:
         """Of the values."""
         return self._scale.units
+
+    def __call__(
+        self, windows: Floats, inside: Counts | None = None, out: Singles | None = None
+    ) -> Singles:
+        r"""Compute the features of a block of windows.
+
+        Parameters
+        ----------
+        windows : numpy.ndarray, shape (window, sample)
+            Each with `margins` of the recording around it, and zeros outside of it.
+        inside : numpy.ndarray of int, shape (window, 2), optional
+            The first sample of each row that is in the recording, and the one
+            after the last; all are if not given.
+        out : numpy.ndarray of float32, shape (window, \*shape), optional
+            Where the result is written.
+
+        Returns
+        -------
+        numpy.ndarray of float32, shape (window, \*shape)
+            `out`, or a new array.
+
+        Raises
+        ------
+        ValueError
+            If the windows are not of the length that the feature is for.
+        """
+        if out is None:
+            out = np.empty((len(windows), *self.shape), np.float32)
+        for rows, cut, present in self._cut(windows, inside):
+            self._compute(cut, present, out[rows])
+        return out
+
+    @abstractmethod
+    def _compute(self, cut: Singles, present: Counts, out: Singles) -> None:
+        """Write the features of a few windows, given their frames and which these have."""

@@ -8,17 +8,16 @@ from typing import Any, ClassVar, Literal, Self, get_args
 import numpy as np
 
 from pipeline.checks import number, one_of, reject_unknown, whole
+from pipeline.features.window_feature import LARGEST, Bound
 from pipeline.kernels import Center, Context, Frames, MelBands, MelScale, PadMode, Taper, as_taper
 
-RATE = 16000  # Hz, until it is known
 FRAME_SECONDS, HOP_SECONDS = 0.025, 0.01
-LARGEST = 2**31
 FLOAT32_EPS = float(np.finfo(np.float32).eps)
 LEAST, MOST, ALLOWED = 1e-30, 1e30, "from 1e-30 to 1e+30"  # well within float32
 
 
 @dataclass(frozen=True, kw_only=True)
-class MelParameters:
+class MelParameters(Bound):
     """How windows are cut into frames, and frames summed in bands as people hear them.
 
     Parameters
@@ -104,6 +103,8 @@ class MelParameters:
         },
     }
 
+    _default_rate: ClassVar[int] = 16000
+
     n_fft: int | None = None
     frame_length: int | None = None
     hop_length: int | None = None
@@ -173,14 +174,6 @@ class MelParameters:
         if self.fmax is not None:
             found["fmax"] = number("fmax", self.fmax, -MOST, "of Hz, or None", MOST)
         return found
-
-    @property
-    def _rate(self) -> int:
-        return RATE if self.samplerate is None else self.samplerate
-
-    @property
-    def _window_samples(self) -> int:
-        return round((1.0 if self.window is None else self.window) * self._rate)
 
     @property
     def _frames(self) -> Frames:

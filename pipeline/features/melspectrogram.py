@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, get_args
 
-import numpy as np
-
 from pipeline.checks import number
 from pipeline.features.mellevels import MelLevels
 from pipeline.features.melparameters import ALLOWED, FLOAT32_EPS, LEAST, MOST
-from pipeline.kernels import Counts, Floats, Output, Scale, Singles
+from pipeline.kernels import Counts, Output, Scale, Singles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,33 +101,5 @@ class MelSpectrogram(MelLevels):
         """The value where there is nothing to be heard."""
         return self._scale.floor
 
-    def __call__(
-        self, windows: Floats, inside: Counts | None = None, out: Singles | None = None
-    ) -> Singles:
-        """Compute the mel spectrograms of a block of windows.
-
-        Parameters
-        ----------
-        windows : numpy.ndarray, shape (window, sample)
-            Each with `margins` of the recording around it, and zeros outside of it.
-        inside : numpy.ndarray of int, shape (window, 2), optional
-            The first sample of each row that is in the recording, and the one
-            after the last; all are if not given.
-        out : numpy.ndarray of float32, shape (window, frequency, time), optional
-            Where the result is written.
-
-        Returns
-        -------
-        numpy.ndarray of float32, shape (window, frequency, time)
-            `out`, or a new array.
-
-        Raises
-        ------
-        ValueError
-            If the windows are not of the length that the feature is for.
-        """
-        if out is None:
-            out = np.empty((len(windows), *self.shape), np.float32)
-        for rows, cut, present in self._cut(windows, inside):
-            self._scale.apply(self._sums(cut, present), present, out[rows])
-        return out
+    def _compute(self, cut: Singles, present: Counts, out: Singles) -> None:
+        self._scale.apply(self._sums(cut, present), present, out)

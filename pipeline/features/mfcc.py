@@ -9,9 +9,10 @@ import numpy as np
 from pipeline.checks import number, whole
 from pipeline.features.feature import Axis, spectral_axes
 from pipeline.features.mellevels import MelLevels
-from pipeline.features.melparameters import FLOAT32_EPS, LARGEST, MOST
+from pipeline.features.melparameters import FLOAT32_EPS, MOST
 from pipeline.features.melsums import silence
-from pipeline.kernels import Cepstrum, Counts, Delta, Deltas, Floats, Scale, Singles, mel_cepstrum
+from pipeline.features.window_feature import LARGEST
+from pipeline.kernels import Cepstrum, Counts, Delta, Deltas, Scale, Singles, mel_cepstrum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,46 +183,18 @@ class MFCC(MelLevels):
         """The value where there is no audio."""
         return 0.0
 
-    def __call__(
-        self, windows: Floats, inside: Counts | None = None, out: Singles | None = None
-    ) -> Singles:
-        """Compute the coefficients of a block of windows.
+    def _compute(self, cut: Singles, present: Counts, out: Singles) -> None:
+        first = self._placement.before
+        stop = first + out.shape[-1]
+        own = np.clip(present, first, [stop - 1, stop])
+        values = self._coefficients(cut, present, own)
+        parts = out.reshape(len(out), 1 + self.deltas, self.n_mfcc, -1)
+        parts[:, 0] = values[..., first:stop].swapaxes(0, 1)
+        for deltas in self._deltas:
+            deltas(values, present, first, parts[:, deltas.order])
 
-        Parameters
-        ----------
-        windows : numpy.ndarray, shape (window, sample)
-            Each with `margins` of the recording around it, and zeros outside of it.
-        inside : numpy.ndarray of int, shape (window, 2), optional
-            The first sample of each row that is in the recording, and the one
-            after the last; all are if not given.
-        out : numpy.ndarray of float32, shape (window, coefficient, time), optional
-            Where the result is written.
-
-        Returns
-        -------
-        numpy.ndarray of float32, shape (window, coefficient, time)
-            `out`, or a new array.
-
-        Raises
-        ------
-        ValueError
-            If the windows are not of the length that the feature is for.
-        """
-        if out is None:
-            out = np.empty((len(windows), *self.shape), np.float32)
-        first, n_frames = self._placement.before, self.shape[1]
-        for rows, cut, present in self._cut(windows, inside):
-            values = self._coefficients(cut, present)
-            parts = out[rows].reshape(-1, 1 + self.deltas, self.n_mfcc, n_frames)
-            parts[:, 0] = values[..., first : first + n_frames].swapaxes(0, 1)
-            for deltas in self._deltas:
-                deltas(values, present, first, parts[:, deltas.order])
-        return out
-
-    def _coefficients(self, cut: Singles, present: Counts) -> Singles:
-        """Coefficients (coefficient, window, frame), without deltas, of all frames."""
-        first, last = self._placement.before, self._placement.before + self.shape[1] - 1
-        own = np.clip(present, first, [last, last + 1])
+    def _coefficients(self, cut: Singles, present: Counts, own: Counts) -> Singles:
+        """Coefficients (coefficient, window, frame) of all frames, relative to those of `own`."""
         levels = self._sums(cut, present)
         self._scale.apply(levels, own, levels.swapaxes(0, 1))
         values = self._cepstrum(levels)

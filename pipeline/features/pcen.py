@@ -9,8 +9,9 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 
 from pipeline.checks import number, whole
-from pipeline.features.melparameters import ALLOWED, LARGEST, LEAST, MOST
+from pipeline.features.melparameters import ALLOWED, LEAST, MOST
 from pipeline.features.melsums import GROUP_BYTES, MelSums
+from pipeline.features.window_feature import LARGEST
 from pipeline.kernels import (
     Counts,
     Floats,

@@ -6,15 +6,15 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.checks import number, whole
-from pipeline.features.feature import Axis, check_length
-from pipeline.features.spectrogram import ARTICLE_RATE
+from pipeline.features.feature import Axis
+from pipeline.features.window_feature import WindowFeature
 from pipeline.kernels import Counts, Floats, Singles
 
 SHORTEST = 1e-30  # of windows, in seconds
 
 
 @dataclass(frozen=True)
-class Waveform:
+class Waveform(WindowFeature):
     """The samples of each window, as they are.
 
     Full scale is 1, as `soundfile.read` gives it. The axis `sample` has the
@@ -61,51 +61,20 @@ class Waveform:
             object.__setattr__(self, "window", window)
         if self.shape[0] < 1:
             raise ValueError(
-                f"window is {self.window} s, which is no sample at {self._samplerate} Hz; pass a "
+                f"window is {self.window} s, which is no sample at {self._rate} Hz; pass a "
                 f"longer window"
             )
 
     @property
-    def _samplerate(self) -> int:
-        return ARTICLE_RATE if self.samplerate is None else self.samplerate
-
-    @property
     def shape(self) -> tuple[int]:
         """(sample,) of one window."""
-        return (round((1.0 if self.window is None else self.window) * self._samplerate),)
+        return (self._window_samples,)
 
     @property
     def axes(self) -> tuple[Axis, ...]:
         """The time of each sample."""
-        times = np.arange(self.shape[0]) / self._samplerate
+        times = np.arange(self.shape[0]) / self._rate
         return (Axis("sample", times, "s", "time of the sample, from the window's start"),)
 
-    def __call__(
-        self, windows: Floats, n_samples: Counts | None = None, out: Singles | None = None
-    ) -> Singles:
-        """Give the samples of a block of windows.
-
-        Parameters
-        ----------
-        windows : numpy.ndarray, shape (window, sample)
-            Each padded with zeros after its own samples.
-        n_samples : numpy.ndarray of int, shape (window,), optional
-            How many samples each window really has, which changes nothing.
-        out : numpy.ndarray of float32, shape (window, sample), optional
-            Where the result is written.
-
-        Returns
-        -------
-        numpy.ndarray of float32, shape (window, sample)
-            `out`, or a new array.
-
-        Raises
-        ------
-        ValueError
-            If the windows are not of the length that the feature is for.
-        """
-        check_length(windows, *self.shape)
-        if out is None:
-            return np.array(windows, np.float32)
+    def _compute(self, windows: Floats, n_samples: Counts, out: Singles) -> None:
         out[...] = windows
-        return out

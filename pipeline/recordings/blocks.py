@@ -39,17 +39,16 @@ def read_windows(
 def read_shared(
     recordings: Recordings, grid: WindowGrid, before: int, after: int
 ) -> Samples | None:
-    """Windows of one recording as `read_windows` has them, if all samples can be read.
+    """The same rows as views of the samples that they share, which cannot be written to.
 
-    Rows are views of the same samples, and cannot be written to.
+    Of windows of one recording; None where they share nothing, or a sample is damaged.
     """
     length, hop = before + grid.window_samples + after, grid.hop_samples
     ((number, start, count),) = grid.runs()
-    recording = recordings[number]
-    if recording.lost:
+    if hop >= length or recordings[number].lost:
         return None
     samples = np.zeros(length + (count - 1) * hop, np.float32)
-    _read_run(recording, start - before, hop, samples[None])
+    _read_run(recordings[number], start - before, len(samples), samples[None])
     if not np.isfinite(samples).all():
         return None
     return np.lib.stride_tricks.sliding_window_view(samples, length)[::hop]

@@ -13,7 +13,7 @@ from zarr.storage import MemoryStore
 from pipeline.layout import Layout
 from pipeline.paths import AnyPath
 from pipeline.store.encoding import Encoding
-from pipeline.store.schema import COORDINATE_CHUNK, Contents, Variable
+from pipeline.store.schema import COORDINATE_CHUNK, Variable
 from pipeline.store.shards import LEVEL, Shards, shuffle
 
 CHECKSUM: dict[str, Any] = {"name": "crc32c"}
@@ -23,28 +23,25 @@ CHECKED = [{"name": "zstd", "configuration": {"level": 0, "checksum": True}}, CH
 KEYS: Any = {"name": "default", "separator": "."}
 
 
-def create_group(store: Any, contents: Contents) -> None:
-    """Make a group where there is none, and fill what is known of its arrays."""
-    group = zarr.create_group(store, zarr_format=3, attributes=dict(contents.attrs))
-    with all_chunks():
-        for name, variable in contents.variables.items():
-            options = (
-                _of_features(variable, contents.layout)
-                if name == "features"
-                else _of_small(variable)
-            )
-            _create_array(group, name, variable, options)
-    _consolidate(store)
+def files_of(
+    variables: Mapping[str, Variable],
+    attrs: Mapping[str, Any] | None = None,
+    layout: Layout | None = None,
+) -> dict[str, bytes]:
+    """The files of a group as it is made, by name; of features, if it has any, by their layout.
 
-
-def files_of(variables: Mapping[str, Variable]) -> dict[str, bytes]:
-    """The files of a group of small arrays, by name."""
+    Where zarr itself writes several files, and one fails, its threads go on with the others.
+    """
     files: dict[str, Any] = {}
     store = MemoryStore(files)
-    group = zarr.create_group(store, zarr_format=3)
+    group = zarr.create_group(store, zarr_format=3, attributes=dict(attrs or {}))
     with all_chunks():
         for name, variable in variables.items():
-            _create_array(group, name, variable, _of_small(variable))
+            if layout is not None and name == "features":
+                options = _of_features(variable, layout)
+            else:
+                options = _of_small(variable)
+            _create_array(group, name, variable, options)
     _consolidate(store)
     return {name: data.to_bytes() for name, data in files.items()}
 

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Generic
 
 import numpy as np
@@ -61,10 +62,13 @@ class ZarrGroup(Store, Generic[PathT]):
 
     def create_group(self, contents: Contents) -> None:
         """Make the group, where there is none, and fill what is known of its arrays."""
-        from pipeline.store.zarr_arrays import create_group
+        from pipeline.store.zarr_arrays import files_of
 
-        with self.translated():
-            create_group(self.zarr_store(), contents)
+        for name, data in files_of(contents.variables, contents.attrs, contents.layout).items():
+            path = self.locate(name)
+            if isinstance(path, Path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
 
     def locate(self, name: str) -> PathT:
         return self.path / name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +30,7 @@ class ZarrStore(ZarrGroup[Path]):
 
     @contextmanager
     def creating(self, contents: Contents) -> Iterator[ZarrStore]:
-        with put_in_place(self.path) as aside, _quiet_failure(aside):
+        with put_in_place(self.path) as aside:
             made = ZarrStore(aside)
             made.create_group(contents)
             yield made
@@ -85,22 +84,3 @@ class ZarrStore(ZarrGroup[Path]):
         path.parent.mkdir(exist_ok=True)
         # In a finished store, what a killed process has left would be damage.
         put_lines(path, pieces, beside=self.path)
-
-
-@contextmanager
-def _quiet_failure(aside: Path) -> Iterator[None]:
-    """Let one error speak for all: zarr writes several files at a time.
-
-    What else was under way in a folder fails when that is removed, and asyncio would
-    report it whenever the garbage collector finds it.
-    """
-
-    def matters(record: logging.LogRecord) -> bool:
-        error = record.exc_info[1] if record.exc_info else None
-        return not (isinstance(error, OSError) and str(aside) in str(error.filename))
-
-    try:
-        yield
-    except OSError:
-        logging.getLogger("asyncio").addFilter(matters)
-        raise

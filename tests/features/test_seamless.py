@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 import pipeline as pl
 from pipeline.features import bind
 from pipeline.grid import WindowGrid
+from pipeline.kernels import PadMode
+from pipeline.kernels.padding import padded
 from pipeline.windows import compute_windows
 
 Array = npt.NDArray[Any]
@@ -165,3 +168,17 @@ def test_what_cannot_be_read_masks_the_windows_that_see_it(tmp_path: Path) -> No
         X = np.concatenate([X for X, _ in pl.stream(tmp_path, MEL)])
     masked = np.isclose(X, MEL.floor).all(axis=(1, 2))
     assert masked.tolist() == [False, False, True, True, False, False]
+
+
+@pytest.mark.parametrize("mode", ["reflect", "symmetric", "edge"])
+def test_padding_a_long_stretch_takes_little_more_than_the_stretch(mode: PadMode) -> None:
+    rows = np.arange(1_000_000, dtype=np.float32)[None]
+    tracemalloc.start()
+    try:
+        found = padded(rows, np.array([[300, 999_700]]), mode)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.1 * rows.nbytes
+    expected = np.pad(rows[0, 300:999_700], 300, mode=mode)
+    np.testing.assert_array_equal(found[0], expected)
