@@ -44,10 +44,13 @@ class AmplitudeSpectra:
 
     def loud(self, db: float) -> Counts:
         """How many frames are no more than `db` below the loudest of all, of each bin."""
+        found = np.zeros(len(self.frequencies), np.int64)
         if not self.loudest:
-            return np.zeros(len(self.frequencies), np.int64)
+            return found
         least = self.loudest * 10 ** (db / 20)
-        return np.asarray((self.amplitudes >= least).sum(axis=0))
+        for rows in groups(self.n_frames, AT_ONCE):
+            found += (self.amplitudes[rows] >= least).sum(axis=0)
+        return found
 
 
 def complete_frames(frames: Frames, n_samples: int) -> int:

@@ -210,6 +210,24 @@ def test_what_a_job_reads_gives_the_bits_of_windows_read_one_by_one(
             assert np.array_equal(some, whole[a : a + size])
 
 
+@pytest.mark.parametrize("hop", [1.0, 0.25, 1.7, 9.0])
+def test_a_damaged_recording_gives_the_bits_of_windows_read_one_by_one(
+    tmp_path: Path, hop: float
+) -> None:
+    samples = 0.1 * noise(40_000)
+    samples[[2500, 20_000]] = np.nan
+    soundfile.write(tmp_path / "a.wav", samples, 1000, subtype="FLOAT")
+    soundfile.write(tmp_path / "b.wav", samples[3000:15_000], 1000, subtype="FLOAT")
+    recordings, feature = scan(tmp_path), PCEN(**SMALL, b=0.2, window=1.0)
+    grid = WindowGrid(recordings, window=1.0, hop=hop)
+    values, valid = compute_windows(recordings, grid, feature)
+    assert valid.any()
+    for t in range(len(grid)):
+        alone, readable = compute_windows(recordings, grid[t : t + 1], feature)
+        assert readable[0] == valid[t]
+        assert np.array_equal(alone[0], values[t])
+
+
 def test_a_window_is_masked_where_what_it_remembers_cannot_be_read(tmp_path: Path) -> None:
     samples = 0.1 * noise(6000)
     samples[2500] = np.nan
