@@ -62,7 +62,8 @@ def _text_labels(path: AnyPath, rows: list[list[str]], column: str) -> list[str]
         raise ValueError(f"{path} has its columns separated by {separator}; save it with commas")
     if column not in header and any(len(row) > 1 for row in rows):
         raise ValueError(
-            f"{path} has several columns, but none is named {column!r}; name one of them so"
+            f"{path} is in no format of events that is known, and has several columns, but none is "
+            f"named {column!r}; name one of them so, or pass label_column (--label-column)"
         )
     by_path = {column, "path"} <= {*header}
     rows = [row for row in rows if any(row)] if by_path else rows

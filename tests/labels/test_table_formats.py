@@ -12,7 +12,7 @@ from read_labels import Read, of, real
 from table_examples import TEXTS
 from text_examples import TEXTS as OTHERS
 
-from pipeline.labels.events import ANY_CHANNEL, State, Unit
+from pipeline.labels.events import ANY_CHANNEL, Collection, State, Unit
 from pipeline.labels.formats.format import Choices
 from pipeline.labels.formats.registry import FORMATS, recognise
 from pipeline.labels.text import ROWS, Text
@@ -397,3 +397,16 @@ def test_real_tables_of_songexplorer(audio: Path) -> None:
 def test_files_that_are_no_tables_of_events_are_not_recognised(audio: Path) -> None:
     for name in ("manifest.csv", "broken/broken.csv", "percussion-48k-24bit-flac/labels.csv"):
         assert as_table(Text(name, (audio / name).read_bytes())) is None
+
+
+def test_a_manifest_that_is_said_to_have_weak_labels_is_read() -> None:
+    text = Text("m.csv", b'path,speaker,label\na.wav,x,"owl, fox"\nb.wav,y,\n')
+    assert recognise(text) is None
+    collection = Collection()
+    collection.add("m.csv", FORMATS["dcase-weak"].read(text, Choices()))
+    found = collection.events()
+    assert (found.labels, found.recordings) == (("owl", "fox"), ("b.wav", "a.wav"))
+    assert found.columns["end"].tolist() == [INF, INF]
+    collection = Collection()
+    collection.add("m.csv", FORMATS["dcase-weak"].read(text, Choices("speaker")))
+    assert collection.events().labels == ("x", "y")

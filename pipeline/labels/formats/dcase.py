@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.labels.cells import Cells
 from pipeline.labels.events import TO_THE_END, Found, Rows, Span
 from pipeline.labels.formats.format import Choices, Format
-from pipeline.labels.formats.tables import Table, table_format
+from pipeline.labels.formats.tables import Table
 from pipeline.labels.text import NUMBER, Text
 
 NAMES = ("filename", "file")
@@ -81,11 +81,11 @@ def _read(text: Text, choices: Choices) -> Iterator[Found]:
 
 
 STRONG = Format("dcase-strong", _recognised, _read)
-WEAK = table_format(
+OF_WEAK = {"file": NAMES, "label": ("event_labels",), "confidence": CONFIDENCE}
+# A table that is said to be one may call its columns otherwise, as manifests do.
+OF_ANY = {**OF_WEAK, "file": (*NAMES, "path"), "label": ("event_labels", "labels", "label")}
+WEAK = Format(
     "dcase-weak",
-    _Weak(
-        {"file": NAMES, "label": ("event_labels",), "confidence": CONFIDENCE},
-        ("file", "label"),
-        separators=SEPARATORS,
-    ),
+    _Weak(OF_WEAK, ("file", "label"), separators=SEPARATORS).recognised,
+    _Weak(OF_ANY, ("file",), separators=SEPARATORS).read,
 )
