@@ -2,12 +2,20 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from pipeline.features import Feature, bind, margins_of, takes
 from pipeline.grid import WindowGrid
 from pipeline.labels import Labelled, Labels, LabelsLike, passed_labels, stored_labels
-from pipeline.recordings import PathLike, Recordings, scan
+from pipeline.recordings import (
+    PathLike,
+    Recordings,
+    Remembered,
+    Starts,
+    describe_timeline,
+    find_starts,
+    scan,
+)
 from pipeline.settings import Settings
 
 
@@ -19,6 +27,7 @@ class Inputs:
     grid: WindowGrid
     feature: Feature  # for the rate and window length of the grid
     labels: Labels | None
+    starts: Starts
 
     @classmethod
     def find(
@@ -36,9 +45,14 @@ class Inputs:
 
     @classmethod
     def of(
-        cls, recordings: Recordings, feature: Feature, labels: LabelsLike, settings: Settings
+        cls,
+        recordings: Recordings,
+        feature: Feature,
+        labels: LabelsLike,
+        settings: Settings,
+        remembered: Remembered | None = None,
     ) -> Self:
-        """Fit grid, feature and labels to recordings."""
+        """Fit grid, feature and labels to recordings; `remembered` as in `find_starts`."""
         grid = WindowGrid(recordings, settings.window, settings.hop, settings.tail)
         if not len(grid):
             raise ValueError(
@@ -53,9 +67,20 @@ class Inputs:
             for item, count in zip(recordings, grid.counts, strict=True)
         )
         if labels is None:
-            return cls(recordings, grid, feature, stored_labels(labelled))
-        unread = [path for path, _ in recordings.unreadable]
-        return cls(recordings, grid, feature, passed_labels(labels, labelled, len(grid), unread))
+            found = stored_labels(labelled)
+        else:
+            unread = [path for path, _ in recordings.unreadable]
+            found = passed_labels(labels, labelled, len(grid), unread)
+        templates = settings.datetime or ()
+        said, zone = recordings.said, settings.timezone
+        starts = find_starts(recordings.paths, said, templates, zone, remembered)
+        return cls(recordings, grid, feature, found, starts)
+
+    def timeline(self) -> dict[str, Any] | None:
+        """What is known of when the recordings are, as plain values."""
+        recordings = self.recordings
+        lengths = recordings.n_samples, self.grid.samplerate
+        return describe_timeline(self.starts, recordings.paths, *lengths)
 
     @property
     def held_samples(self) -> int:

@@ -41,10 +41,13 @@ def _text(name: str, value: Any) -> str:
     if name.endswith("bytes"):
         return f"{value:,} ({value / 1e9:.3g} GB)"
     if isinstance(value, dict):
+        if value.get("recordings") == 0:  # nothing more of what no recording is
+            return "none"
         return ", ".join(f"{key}: {_text(key, item)}" for key, item in value.items()) or "none"
     if isinstance(value, list):
         more = [f"and {len(value) - SHOWN:,} more"] if len(value) > SHOWN else []
-        return ", ".join([*map(str, value[:SHOWN]), *more]) or "none"
+        texts = (f"({_text(name, i)})" if isinstance(i, dict) else str(i) for i in value[:SHOWN])
+        return ", ".join([*texts, *more]) or "none"
     if value is None:
         return "none"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

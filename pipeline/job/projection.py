@@ -60,6 +60,8 @@ def count_files(plan: Plan) -> int:
     lengths += layout.shape  # for each axis has a coordinate
     if labels is not None:
         lengths += [layout.n_windows] + [1] * (labels.classes is not None)
+    if plan.inputs.starts.known:
+        lengths += [layout.n_windows, len(plan.inputs.recordings)]
     small = sum(1 + -(-length // COORDINATE_CHUNK) for length in lengths)
     return RECORD_FILES + layout.n_shards + 2 + small
 
@@ -110,6 +112,7 @@ def describe_plan(plan: Plan, threads: int, share: Share | None = None) -> dict[
         "memory_bytes": memory_bytes(plan, threads),
         "threads": threads,
         "labelled": plan.inputs.labels is not None,
+        "datetime": plan.inputs.timeline(),
         "feature": plan.feature_identity.description(),
     }
     if share is not None:

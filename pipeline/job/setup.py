@@ -13,6 +13,7 @@ from pipeline.job.plan import Plan
 from pipeline.paths import flush
 from pipeline.process import ANY, STORED
 from pipeline.record import CommonFiles, Finished, Record, State
+from pipeline.recordings import window_times
 from pipeline.store import (
     COORDINATE_CHUNK,
     FORMAT,
@@ -73,7 +74,8 @@ def _variables(plan: Plan) -> dict[str, Variable]:
         values, classes = inputs.labels.values, inputs.labels.classes
         dims = ("window", "class")[: values.ndim]
         label = Variable(dims, values.shape, values.dtype, {"long_name": "label", "units": "1"})
-    return describe(plan.layout, inputs.feature, inputs.recordings.paths, label, classes)
+    offset = inputs.starts.offset if inputs.starts.known else None
+    return describe(plan.layout, inputs.feature, inputs.recordings.paths, label, classes, offset)
 
 
 def _attrs(plan: Plan) -> dict[str, Any]:
@@ -96,15 +98,24 @@ def _attrs(plan: Plan) -> dict[str, Any]:
 
 def _begin(plan: Plan, record: Record, attrs: dict[str, Any]) -> None:
     recordings = plan.inputs.recordings
-    more = {"regions": plan.layout.n_regions, "unreadable": dict(recordings.unreadable)}
+    more = {
+        "regions": plan.layout.n_regions,
+        "unreadable": dict(recordings.unreadable),
+        "datetime": plan.inputs.timeline(),
+    }
     record.begin(plan.identity, {**more, "attrs": attrs}, file_rows(recordings))
 
 
 def _fill(plan: Plan, store: Store) -> None:
-    grid, labels = plan.inputs.grid, plan.inputs.labels
+    grid, labels, starts = plan.inputs.grid, plan.inputs.labels, plan.inputs.starts
     for a in range(0, plan.layout.n_windows, COORDINATE_CHUNK):
-        for name, part in coordinate_values(grid[a : a + COORDINATE_CHUNK]).items():
-            store.fill(name, a, part)
+        part = grid[a : a + COORDINATE_CHUNK]
+        for name, values in coordinate_values(part).items():
+            store.fill(name, a, values)
+        if starts.known:
+            recording, sample, _ = part.locate()
+            times = window_times(starts.start[recording], sample, grid.samplerate)
+            store.fill("datetime", a, times)
         if labels is not None:
             store.fill("label", a, labels.values[a : a + COORDINATE_CHUNK])
 

@@ -15,6 +15,7 @@ from pipeline.grid import Indices
 from pipeline.paths import is_remote
 from pipeline.recordings.file_names import DECODED_AT_ONCE, Paths
 from pipeline.recordings.recording import Recording
+from pipeline.recordings.starts import Said
 
 MIX = -1  # "mix", as the column of channels has it
 COLUMNS = np.dtype(
@@ -54,6 +55,7 @@ class Recordings(Sequence[Recording]):
 
     unreadable: tuple[tuple[str, str], ...] = ()
     passed_over: tuple[tuple[str, int], ...] = ()
+    said = Said()  # of when they began; a slice has nothing of it
 
     def __init__(
         self, items: Sequence[Recording], unreadable: Sequence[tuple[str, str]] = ()

@@ -17,6 +17,7 @@ STATISTICS = "mean", "std"  # attached to a store that is finished
 # Variables that any store may have, beside the axes of its features.
 NAMES = (
     *("features", "label", "class", "recording", "start", "n_samples", "valid", "source"),
+    *("datetime", "utc_offset"),
     *STATISTICS,
 )
 
@@ -47,8 +48,12 @@ def describe(
     sources: Sequence[str],
     label: Variable | None,
     classes: tuple[str, ...] | None,
+    utc_offset: Array | None = None,
 ) -> dict[str, Variable]:
-    """Every variable of a store, by name, in the order of the contract."""
+    """Every variable of a store, by name, in the order of the contract.
+
+    With the offset from UTC of each recording, it has the times of windows, too.
+    """
     axes = axes_of(feature)
     n = (layout.n_windows,)
     variables = {
@@ -59,7 +64,11 @@ def describe(
             {
                 "long_name": feature_name(feature),
                 "units": str(getattr(feature, "units", "1")),
-                "coordinates": "recording start n_samples valid" + (" label" if label else ""),
+                "coordinates": " ".join(
+                    ["recording", "start", "n_samples", "valid"]
+                    + ["label"] * (label is not None)
+                    + ["datetime"] * (utc_offset is not None)
+                ),
                 **Encoding.of(layout.dtype, feature).attributes,
             },
         )
@@ -80,7 +89,25 @@ def describe(
         attrs = {"units": units, "long_name": text}
         variables[name] = Variable(("window",), n, np.dtype(dtype), attrs)
     variables["source"] = _strings("recording", sources, "path as given")
+    if utc_offset is not None:
+        variables |= _times(n, utc_offset)
     return variables
+
+
+def _times(n: tuple[int], utc_offset: Array) -> dict[str, Variable]:
+    times = {
+        "units": "nanoseconds since 1970-01-01",  # whole numbers: floats are off by some
+        "calendar": "proleptic_gregorian",
+        "long_name": "start of the window, in UTC",
+    }
+    text = "how far local time is ahead of UTC; 0 where datetime is missing"
+    offset = {"units": "s", "long_name": text}
+    return {
+        "datetime": Variable(("window",), n, np.dtype(np.int64), times),
+        "utc_offset": Variable(
+            ("recording",), utc_offset.shape, utc_offset.dtype, offset, utc_offset
+        ),
+    }
 
 
 def check_axes(feature: Feature) -> None:
