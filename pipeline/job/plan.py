@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.audio import Header
 from pipeline.features import Feature, FeatureIdentity, identify, shape_of
@@ -152,17 +153,24 @@ def _was_dated(record: Record) -> bool:
 
 
 def _starts_of(store: Store, recordings: Recordings, settings: Settings) -> Remembered | None:
-    """Start and offset of the recordings that are lost, as the store has them."""
-    offsets = store.get("utc_offset")
-    if offsets is None or not len(recordings):
-        return None
+    """Start and offset of the recordings that are lost, as the store has them, if it is whole."""
+    with suppress(OSError):
+        offsets = store.get("utc_offset")
+        return None if offsets is None else _starts_of_lost(store, offsets, recordings, settings)
+    return None
+
+
+def _starts_of_lost(
+    store: Store, offsets: npt.NDArray[Any], recordings: Recordings, settings: Settings
+) -> Remembered:
     counts = WindowGrid(recordings, settings.window, settings.hop, settings.tail).counts
     first = np.cumsum(counts) - counts
     start, offset = np.full(len(recordings), NAT), np.zeros(len(recordings), np.int32)
     for i, item in enumerate(recordings):
         if item.lost and counts[i] and i < len(offsets):
             stored = store.coordinate("datetime", int(first[i]), int(first[i]) + 1)
-            start[i : i + 1][: len(stored)], offset[i] = stored, offsets[i]
+            if len(stored):
+                start[i], offset[i] = stored[0], offsets[i]
     return start, offset
 
 

@@ -46,6 +46,8 @@ class Recordings(Sequence[Recording]):
     passed_over : tuple of (str, int)
         Endings of audio that is not read, and links to folders, that the
         search of a folder came upon; and how many of each.
+    said : Said
+        Of when each began, by manifests and by metadata; a slice has nothing of it.
 
     Raises
     ------
@@ -55,7 +57,7 @@ class Recordings(Sequence[Recording]):
 
     unreadable: tuple[tuple[str, str], ...] = ()
     passed_over: tuple[tuple[str, int], ...] = ()
-    said = Said()  # of when they began; a slice has nothing of it
+    said = Said()
 
     def __init__(
         self, items: Sequence[Recording], unreadable: Sequence[tuple[str, str]] = ()

@@ -119,6 +119,10 @@ def _placed(stamps: Stamps, timezone: str | None, paths: Sequence[str] | None = 
     known = stamps["clock"] != NAT
     sure = known & (stamps["offset"] != UNSAID)
     zone = zone_of(timezone) if timezone else None
+    fixed = zone.utcoffset(None) if zone else None  # None of one whose clocks are changed
+    if fixed is not None:
+        placed["offset"][known & ~sure] = round(fixed.total_seconds())
+        sure = known
     for i in np.flatnonzero(known & ~sure).tolist():
         clock = int(stamps["clock"][i])
         offsets = offsets_at(clock, zone) if zone else set()
