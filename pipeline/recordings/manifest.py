@@ -43,19 +43,23 @@ def read_manifest(path: AnyPath) -> Iterator[Found]:
                 continue
             if labelled:
                 seen[name] = time
-            stamp = parse_iso(time) if time else None
-            if time and stamp is None:
-                raise ValueError(
-                    f"{path} has the datetime {time!r} in row {number}; write it as "
-                    f"2025-05-03T03:14:00, with an offset such as Z or +10:00 if it is known"
-                )
-            yield Found(locate(path, name), stamp, dated is not None)
+            yield Found(locate(path, name), _stamp(path, number, time), dated is not None)
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} is not a CSV file ({error}); give one with a column path"
         ) from error
     if not number:
         raise ValueError(f"{path} names no path at all; name one in each row")
+
+
+def _stamp(path: AnyPath, number: int, time: str) -> Stamp | None:
+    stamp = parse_iso(time)
+    if time and stamp is None:
+        raise ValueError(
+            f"{path} has the datetime {time!r} in row {number}; write it as 2025-05-03T03:14:00, "
+            f"with an offset such as Z or +10:00 if it is known"
+        )
+    return stamp
 
 
 def _path_column(path: AnyPath, header: list[str]) -> tuple[int, bool]:

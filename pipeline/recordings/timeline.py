@@ -31,8 +31,6 @@ def describe_timeline(
     # From the end of all before it to the beginning of each; negative where they overlap.
     apart = begins[1:] - ends[:-1]
     shared = np.minimum(ends[:-1], own_ends[1:]) - begins[1:]
-    said = (starts.metadata != NAT) & (starts.start != NAT)
-    differ = np.where(said, np.abs(starts.metadata - starts.start), 0)
     drifts = apart[np.abs(apart) < DRIFT]
     return {
         "first": iso(begins[0]) if len(begins) else None,
@@ -46,18 +44,19 @@ def describe_timeline(
             "recordings": int(np.count_nonzero(drifts)),
             "largest_seconds": float(np.abs(drifts).max(initial=0)) / SECOND,
         },
-        "disagreements": {
-            "recordings": int(np.count_nonzero(differ > DRIFT)),
-            "largest": [
-                {
-                    "path": paths[i],
-                    "used": iso(starts.start[i]),
-                    "metadata": iso(starts.metadata[i]),
-                }
-                for i in _largest(differ, differ > DRIFT)
-            ],
-        },
+        "disagreements": _disagreements(starts, paths),
     }
+
+
+def _disagreements(starts: Starts, paths: Sequence[str]) -> dict[str, Any]:
+    """Of which recordings metadata say another time than is used, and the most so."""
+    said = (starts.metadata != NAT) & (starts.start != NAT)
+    differ = np.where(said, np.abs(starts.metadata - starts.start), 0)
+    largest = [
+        {"path": paths[i], "used": iso(starts.start[i]), "metadata": iso(starts.metadata[i])}
+        for i in _largest(differ, differ > DRIFT)
+    ]
+    return {"recordings": int(np.count_nonzero(differ > DRIFT)), "largest": largest}
 
 
 def _places(

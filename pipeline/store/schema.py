@@ -80,6 +80,15 @@ def describe(
     for axis in axes:
         attrs, values = {"units": axis.units, "long_name": axis.long_name}, axis.values
         variables[axis.name] = Variable((axis.name,), values.shape, values.dtype, attrs, values)
+    variables |= _of_windows(n)
+    variables["source"] = _strings("recording", sources, "path as given")
+    if utc_offset is not None:
+        variables |= _times(n, utc_offset)
+    return variables
+
+
+def _of_windows(n: tuple[int]) -> dict[str, Variable]:
+    variables = {}
     for name, dtype, units, text in (
         ("recording", np.int32, "1", "index into source"),
         ("start", np.float64, "s", "start of the window, from the recording's start"),
@@ -88,9 +97,6 @@ def describe(
     ):
         attrs = {"units": units, "long_name": text}
         variables[name] = Variable(("window",), n, np.dtype(dtype), attrs)
-    variables["source"] = _strings("recording", sources, "path as given")
-    if utc_offset is not None:
-        variables |= _times(n, utc_offset)
     return variables
 
 
