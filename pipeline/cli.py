@@ -96,7 +96,8 @@ def _load_job(sources: tuple[str, ...], config: str | None, passed: dict[str, An
     from pipeline.runfile import load_job
     from pipeline.yaml_files import parse_value
 
-    flags = {key: value for key, value in passed.items() if value is not None}
+    # What may be passed several times and was not is empty.
+    flags = {key: value for key, value in passed.items() if value not in (None, ())}
     if sources:
         flags["sources"] = list(sources)
     if "channel" in flags:

@@ -9,7 +9,15 @@ import numpy.typing as npt
 from pipeline.features import Feature, axes_of, bind, margins_of, takes
 from pipeline.grid import WindowGrid
 from pipeline.labels import LabelsLike, LabelSource, find_labels
-from pipeline.recordings import PathLike, Recordings, scan
+from pipeline.recordings import (
+    PathLike,
+    Recordings,
+    Remembered,
+    Starts,
+    describe_timeline,
+    find_starts,
+    scan,
+)
 from pipeline.settings import Settings
 
 FRAMES = "time", "s"  # name and units of the axis that frames go along
@@ -23,6 +31,7 @@ class Inputs:
     grid: WindowGrid
     feature: Feature  # for the rate and window length of the grid
     labels: LabelSource | None
+    starts: Starts
 
     @classmethod
     def find(
@@ -40,9 +49,14 @@ class Inputs:
 
     @classmethod
     def of(
-        cls, recordings: Recordings, feature: Feature, labels: LabelsLike, settings: Settings
+        cls,
+        recordings: Recordings,
+        feature: Feature,
+        labels: LabelsLike,
+        settings: Settings,
+        remembered: Remembered | None = None,
     ) -> Self:
-        """Fit grid, feature and labels to recordings."""
+        """Fit grid, feature and labels to recordings; `remembered` as in `find_starts`."""
         grid = WindowGrid(recordings, settings.window, settings.hop, settings.tail)
         if not len(grid):
             raise ValueError(
@@ -52,8 +66,19 @@ class Inputs:
         feature = bind(
             feature, grid.samplerate, grid.window_samples / grid.samplerate, settings.dtype
         )
-        found = find_labels(labels, recordings, grid, _times_of(feature), settings.labelling)
-        return cls(recordings, grid, feature, found)
+        templates = settings.datetime or ()
+        said, zone = recordings.said, settings.timezone
+        starts = find_starts(recordings.paths, said, templates, zone, remembered)
+        found = find_labels(
+            labels, recordings, grid, _times_of(feature), settings.labelling, starts.clock
+        )
+        return cls(recordings, grid, feature, found, starts)
+
+    def timeline(self) -> dict[str, Any] | None:
+        """What is known of when the recordings are, as plain values."""
+        recordings = self.recordings
+        lengths = recordings.n_samples, self.grid.samplerate
+        return describe_timeline(self.starts, recordings.paths, *lengths)
 
     @property
     def held_samples(self) -> int:

@@ -23,6 +23,10 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         ("--channel", "N|mix", "Channel, counted from 0, or the mean of all. Default: 0."),
         ("--samplerate", "HZ", "Resample to this rate; for .npy, the rate that it has. Default: "
          "that of the recordings."),
+        ("--datetime", "TEMPLATE", "Where file names say when recordings begin: codes of strptime, "
+         "such as %Y%m%d_%H%M%S, found anywhere in the name; passed again, others that are tried "
+         "in turn. Default: the metadata of WAV files, where they say it."),
+        ("--timezone", "ZONE", "Of times that say no offset: UTC, +10:00, Europe/Paris."),
         ("--on-error", "mask|stop", "Whether windows that cannot be read are masked, or end the "
          "job. Default: mask."),
         ("--on-lost", "stop|mask", "Whether a recording that is gone since the job began ends it, "
@@ -84,6 +88,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
          "compute one store. Default: same."),
     ),
 }  # fmt: skip
+REPEATED = ("--datetime",)
 KINDS = {
     **dict.fromkeys(("--window", "--hop", "--min-overlap"), float),
     **dict.fromkeys(("--min-fraction-of-event", "--min-fraction-of-window"), float),
@@ -108,7 +113,8 @@ def _option(flag: str, metavar: str, text: str) -> click.Option:
         text = text.format(formats=", ".join(FORMATS))
     if not metavar:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
-    return click.Option([flag], type=KINDS.get(flag, str), metavar=metavar, help=text)
+    kind, repeated = KINDS.get(flag, str), flag in REPEATED
+    return click.Option([flag], type=kind, metavar=metavar, help=text, multiple=repeated)
 
 
 class JobCommand(click.Command):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -10,6 +10,7 @@ from pipeline.audio import Channel, check_channel, check_samplerate
 from pipeline.checks import number, one_of, reject_unknown, whole
 from pipeline.grid import Tail
 from pipeline.labels import Labelling
+from pipeline.recordings import check_templates, check_timezone
 
 LEAST = math.ulp(0.0)  # of the numbers above 0
 LABELLING = [item.name for item in dataclasses.fields(Labelling)]
@@ -45,6 +46,12 @@ class Settings:
     retries : int
         How often a region is tried again that failed for what may pass: an
         input/output error, or a worker that was lost.
+    datetime : str or list of str, optional
+        Where the names of files say when recordings begin: codes of strptime, as in
+        ``"%Y%m%d_%H%M%S"``, found anywhere in a name; several are tried in
+        turn. ``audiomoth-hex`` are the names of its first firmware.
+    timezone : str, optional
+        Of times that say no offset: ``UTC``, ``+10:00`` or ``Europe/Paris``.
     numerics : {"same", "any"}
         Whether all regions must be computed by processes of one numerics class,
         which give the same bits, or may be by any, which differ in the last ones.
@@ -71,6 +78,8 @@ class Settings:
     on_error: Literal["mask", "stop"] = "mask"
     on_lost: Literal["stop", "mask"] = "stop"
     retries: int = 3
+    datetime: str | Sequence[str] | None = None
+    timezone: str | None = None
     numerics: Literal["same", "any"] = "same"
     flush: bool = False
     labelling: Labelling = field(default_factory=Labelling)
@@ -82,6 +91,8 @@ class Settings:
             "hop": None if self.hop is None else number("hop", self.hop, LEAST, allowed),
             "channel": check_channel(self.channel),
             "samplerate": check_samplerate(self.samplerate),
+            "datetime": check_templates(self.datetime),
+            "timezone": check_timezone(self.timezone),
             "retries": whole("retries", self.retries, 0, "from 0"),
             "compression": "none" if self.compression is None else self.compression,
         }

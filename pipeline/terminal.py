@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from pipeline.job import Progress
 
-SHOWN = 10  # items of a list
+SHOWN, PLACES_SHOWN = 10, 3  # items of a list, and such as have several values
 FILES_BAR = "{n_fmt} of {total_fmt} files looked at, {remaining} left"
 WINDOWS_BAR = "{n_fmt} of {total_fmt} windows read, {remaining} left"
 JOB_BAR = "{percentage:3.0f}%|{bar:20}| {n_fmt} of {total_fmt} windows{postfix}, {remaining} left"
@@ -41,12 +41,14 @@ def _text(name: str, value: Any) -> str:
     if name.endswith("bytes"):
         return f"{value:,} ({value / 1e9:.3g} GB)"
     if isinstance(value, dict):
+        if value.get("recordings") == 0:  # nothing more of what no recording is
+            return "none"
         return ", ".join(_of_pair(key, item) for key, item in value.items()) or "none"
     if isinstance(value, list):
-        if value and isinstance(value[0], dict):
-            value = [f"{item['file']}, line {item['line']}: {item['reason']}" for item in value]
-        more = [f"and {len(value) - SHOWN:,} more"] if len(value) > SHOWN else []
-        return ", ".join([*map(str, value[:SHOWN]), *more]) or "none"
+        shown = PLACES_SHOWN if any(isinstance(item, dict) for item in value) else SHOWN
+        more = [f"and {len(value) - shown:,} more"] if len(value) > shown else []
+        texts = (f"({_text(name, i)})" if isinstance(i, dict) else str(i) for i in value[:shown])
+        return ", ".join([*texts, *more]) or "none"
     if value is None:
         return "none"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -27,8 +27,8 @@ _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), "-+0123456789"
 )
 for _resolvers in _Loader.yaml_implicit_resolvers.values():
-    # The first that fits is taken: a time is one before it is a number to the base of 60.
-    _resolvers.insert(0, ("tag:yaml.org,2002:str", re.compile(r"[0-9]+(:[0-5]?[0-9])+$")))
+    # The first that fits is taken: a time or an offset, before it is a number to the base of 60.
+    _resolvers.insert(0, ("tag:yaml.org,2002:str", re.compile(r"[-+]?[0-9]+(:[0-5]?[0-9])+$")))
 
 
 def load_yaml(path: Path) -> dict[str, Any]:

@@ -31,11 +31,20 @@ ORDER: dict[str, tuple[str, ...]] = {
     "share": (),
     "paths": ("buckets", "remote", "ranges", "whole_files", "tables"),
     "audio": (
-        *("header", "ogg", "mpeg", "arrays", "sound_files", "lengths", "sound_readers"),
+        *("header", "riff", "ogg", "mpeg", "arrays", "sound_files", "lengths", "sound_readers"),
         *("readers", "resampling"),
     ),
     "recordings": (
-        *("file_names", "folders", "manifest", "remote_sources", "sources"),
+        *(
+            "times",
+            "starts",
+            "timeline",
+            "file_names",
+            "folders",
+            "manifest",
+            "remote_sources",
+            "sources",
+        ),
         *("recording", "recordings", "scanning", "blocks"),
     ),
     "kernels": (

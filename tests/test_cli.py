@@ -38,8 +38,8 @@ import pipeline as pl
 JOB_OPTIONS = re.findall(
     r"--\S+",
     "--out --config --feature --labels --cluster --window --hop --channel --samplerate --tail "
-    "--dtype --compression --on-error --on-lost --retries --numerics --flush --share "
-    "--n-fft --frame-length --hop-length "
+    "--datetime --timezone --dtype --compression --on-error --on-lost --retries --numerics "
+    "--flush --share --n-fft --frame-length --hop-length "
     "--taper --scaling --detrend --normalize --log-offset --output",
 )
 OPTIONS = {

@@ -62,12 +62,15 @@ def test_the_names_in_the_readme_are_those_in_a_store(folder: Path) -> None:
     import pipeline as pl
 
     labels = ["x", "y"] * 8
-    assert pl.extract(folder / "recordings", folder / "x.zarr", labels=labels).ok
+    sources, out = folder / "recordings", folder / "x.zarr"
+    (sources / "a.wav").rename(sources / "20250503_03.wav")
+    times = {"datetime": "%Y%m%d_%H", "timezone": "UTC"}
+    assert pl.extract(sources, out, labels=labels, **times).ok
     table = re.search(r"\| `features` .*?\n\n", (ROOT / "README.md").read_text(), re.DOTALL)
     assert table
     first_cells = re.findall(r"^\| (.*?) \|", table.group(), re.MULTILINE)
     named = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
-    assert named == set(xarray.open_zarr(folder / "x.zarr").variables)
+    assert named == set(xarray.open_zarr(out).variables)
 
 
 def test_what_a_job_comes_to_is_what_the_code_says() -> None:

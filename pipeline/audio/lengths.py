@@ -2,7 +2,6 @@
 
 import io
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -12,6 +11,7 @@ import soundfile
 from pipeline.audio.arrays import is_believable
 from pipeline.audio.mpeg import count_samples, ends_as_announced, find_start
 from pipeline.audio.ogg import begins_whole, granules_joined, last_granule
+from pipeline.audio.riff import chunks
 from pipeline.audio.sound_files import BUFFER, WAV, SequentialFile, empty_piece, open_bytes
 from pipeline.paths import AnyPath, open_binary
 
@@ -71,7 +71,7 @@ def _unannounced_bytes(file: BinaryIO, size: int) -> tuple[int, int]:
     """
     file.seek(0)
     if file.read(4) == b"RIFF":
-        for name, start, length in _chunks(file, 12, size):
+        for name, start, length in chunks(file, 12, size):
             if name == b"data":
                 end = start + length
                 whole = end >= size or any(_has_no_samples(file, end + pad, size) for pad in (0, 1))
@@ -79,24 +79,12 @@ def _unannounced_bytes(file: BinaryIO, size: int) -> tuple[int, int]:
     return 0, 0
 
 
-def _chunks(file: BinaryIO, place: int, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place and bytes of each chunk, whether or not it ends in the file."""
-    while place + 8 <= size:
-        file.seek(place)
-        head = file.read(8)
-        name, length = head[:4], int.from_bytes(head[4:], "little")
-        if len(head) < 8 or not all(0x20 <= byte < 0x7F for byte in name):
-            return
-        yield name, place + 8, length
-        place += 8 + length + length % 2
-
-
 def _has_no_samples(file: BinaryIO, place: int, size: int) -> bool:
     """Whether only chunks, a tag or zeros follow up to the end."""
     file.seek(place)
     if size - place == ID3V1 and file.read(3) == b"TAG":
         return True
-    for _, start, length in _chunks(file, place, size):
+    for _, start, length in chunks(file, place, size):
         place = start + length
         if place >= size:
             return place <= size + 1

@@ -79,9 +79,10 @@ def _difference(recorded: dict[str, Any], record: Record, plan: Plan) -> str:
             dict.fromkeys(theirs["unreadable"]), dict.fromkeys(ours["unreadable"])
         ),
         "layout": lambda: _other_value(theirs["layout"], ours["layout"]),
+        "datetime": lambda: "other times in the column datetime of a manifest",
     }
     for group, compare in comparisons.items():
-        if not is_same(theirs.get(group), ours[group]) and (found := compare()):
+        if not is_same(theirs.get(group), ours.get(group)) and (found := compare()):
             return found
     return "it was made by another version"
 

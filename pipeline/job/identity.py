@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.features import FeatureIdentity, without_defaults
+from pipeline.features import FeatureIdentity, array_digest, without_defaults
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 from pipeline.record import digest_lines
@@ -31,12 +31,21 @@ def identity_of(
         "inputs": digest_lines(file_rows(inputs.recordings)),
         "unreadable": [path for path, _ in inputs.recordings.unreadable],
         "layout": dataclasses.asdict(layout),
+        **_given_times(inputs),
     }
+
+
+def _given_times(inputs: Inputs) -> dict[str, Any]:
+    """A digest of times, where a manifest says them; others follow from files and settings."""
+    if inputs.recordings.said.given is None:
+        return {}
+    return {"datetime": [array_digest(inputs.starts.start), array_digest(inputs.starts.offset)]}
 
 
 def deciding(settings: Settings) -> dict[str, Any]:
     """The settings that change the stored bytes, all of them, as plain values."""
     values = {**dataclasses.asdict(settings), "hop": settings.hop or settings.window}
+    values["datetime"] = settings.datetime and [*settings.datetime]  # as it comes back from JSON
     return {name: value for name, value in values.items() if name not in NOT_DECIDING}
 
 

@@ -3,12 +3,17 @@
 import glob
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.audio import Header
 from pipeline.features import Feature, FeatureIdentity, identify, shape_of
+from pipeline.grid import WindowGrid
 from pipeline.inputs import Inputs
 from pipeline.job.identity import identity_of
 from pipeline.labels import Labels, LabelsLike
@@ -16,11 +21,12 @@ from pipeline.layout import Layout, choose_layout
 from pipeline.paths import is_remote
 from pipeline.process import numerics_class
 from pipeline.record import Record, fingerprint
-from pipeline.recordings import PathLike, Recording, Recordings, scan
+from pipeline.recordings import NAT, PathLike, Recording, Recordings, Remembered, no_stamps, scan
 from pipeline.settings import Settings
 from pipeline.store import Store, check_axes, new_store
 
 Looked = Callable[[int, int], None]  # so many files of so many
+LOST = -1  # in place of the number of a recording among those that are there
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +104,9 @@ def _find_inputs(
     if settings.on_lost == "stop" or not record.begun():
         return Inputs.find(sources, feature, labels, settings, progress)
     recordings = _find_again(sources, record, settings, progress)
-    return Inputs.of(recordings, feature, _labels_of(store) if labels is None else labels, settings)
+    labels = _labels_of(store) if labels is None else labels
+    remembered = _starts_of(store, recordings, settings)
+    return Inputs.of(recordings, feature, labels, settings, remembered)
 
 
 def _find_again(
@@ -115,14 +123,19 @@ def _find_again(
     scanned = Recordings([])
     if there:
         scanned = scan(there, channel=channel, samplerate=samplerate, progress=progress)
-    found = {item.path: item for item in scanned}
+    found = {item.path: (number, item) for number, item in enumerate(scanned)}
     known = {path: row for path, *row in record.inputs()}
     items = [
-        found.pop(path) if path in found else recorded(path, row, settings)
+        found.pop(path) if path in found else (LOST, recorded(path, row, settings))
         for path, row in known.items()
     ]
+    items += found.values()
     unreadable = [item for item in scanned.unreadable if item[0] not in known]
-    return Recordings([*items, *found.values()], unreadable)
+    recordings = Recordings([item for _, item in items], unreadable)
+    recordings.said = scanned.said.of(np.array([number for number, _ in items], np.int64))
+    if scanned.said.given is None and _was_dated(record):
+        recordings.said = replace(recordings.said, given=no_stamps(len(items)))
+    return recordings
 
 
 def recorded(path: str, row: list[int], settings: Settings) -> Recording:
@@ -131,6 +144,35 @@ def recorded(path: str, row: list[int], settings: Settings) -> Recording:
     header = Header(native, channels, n_samples, bool(seekable))
     rate = settings.samplerate or native
     return Recording(path, header, settings.channel, rate, size, modified, path, lost=True)
+
+
+def _was_dated(record: Record) -> bool:
+    """Whether a manifest said the times of a job, which may be gone with what it named."""
+    with suppress(OSError, ValueError):
+        return "datetime" in record.job()["identity"]
+    return False
+
+
+def _starts_of(store: Store, recordings: Recordings, settings: Settings) -> Remembered | None:
+    """Start and offset of the recordings that are lost, as the store has them, if it is whole."""
+    with suppress(OSError):
+        offsets = store.get("utc_offset")
+        return None if offsets is None else _starts_of_lost(store, offsets, recordings, settings)
+    return None
+
+
+def _starts_of_lost(
+    store: Store, offsets: npt.NDArray[Any], recordings: Recordings, settings: Settings
+) -> Remembered:
+    counts = WindowGrid(recordings, settings.window, settings.hop, settings.tail).counts
+    first = np.cumsum(counts) - counts
+    start, offset = np.full(len(recordings), NAT), np.zeros(len(recordings), np.int32)
+    for i, item in enumerate(recordings):
+        if item.lost and counts[i] and i < len(offsets):
+            stored = store.coordinate("datetime", int(first[i]), int(first[i]) + 1)
+            if len(stored):
+                start[i], offset[i] = stored[0], offsets[i]
+    return start, offset
 
 
 def _labels_of(store: Store) -> Labels | None:

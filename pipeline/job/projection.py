@@ -59,6 +59,8 @@ def count_files(plan: Plan) -> int:
         return RECORD_FILES + layout.n_regions + 1
     lengths = [layout.n_windows] * PER_WINDOW + [len(plan.inputs.recordings)]
     lengths += layout.shape  # for each axis has a coordinate
+    if plan.inputs.starts.known:
+        lengths += [layout.n_windows, len(plan.inputs.recordings)]
     chunks = [-(-length // COORDINATE_CHUNK) for length in lengths]
     for variable in {} if labels is None else label_variables(labels).values():
         chunks.append(-(-variable.shape[0] // variable.rows_of_chunk))
@@ -112,6 +114,7 @@ def describe_plan(plan: Plan, threads: int, share: Share | None = None) -> dict[
         "threads": threads,
         "labelled": plan.inputs.labels is not None,
         **({} if plan.inputs.labels is None else describe_labels(plan.inputs.labels, True)),
+        "datetime": plan.inputs.timeline(),
         "feature": plan.feature_identity.description(),
     }
     if share is not None:

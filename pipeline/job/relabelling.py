@@ -5,6 +5,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.grid import WindowGrid
 from pipeline.inputs import FRAMES
 from pipeline.job.label_variables import LABEL_NAMES, describe_labels, label_variables, told_of
@@ -12,7 +15,7 @@ from pipeline.job.plan import recorded
 from pipeline.labels import Labelling, LabelsLike, LabelSource, find_labels
 from pipeline.locks import locked
 from pipeline.record import Record
-from pipeline.recordings import Recordings
+from pipeline.recordings import NAT, Recordings, clock_of
 from pipeline.settings import Settings
 from pipeline.store import Attachment, Store, attach, coordinates_of, open_finished
 
@@ -76,9 +79,19 @@ def _labels_of(store: Store, labels: LabelsLike, labelling: Labelling) -> LabelS
     grid = WindowGrid(recordings, settings.window, settings.hop, settings.tail)
     name, units = FRAMES
     times = store.coordinate(name) if store.axes().get(name) == units else None
-    found = find_labels(labels, recordings, grid, times, labelling)
+    found = find_labels(labels, recordings, grid, times, labelling, _clock_of(store, grid))
     assert found is not None
     return found
+
+
+def _clock_of(store: Store, grid: WindowGrid) -> npt.NDArray[np.float64] | None:
+    """When each recording began, in seconds since 1970 in UTC; None if nothing is known of it."""
+    stored, counts = store.get("datetime"), grid.counts
+    if stored is None:
+        return None
+    found = np.full(len(counts), NAT)
+    found[counts > 0] = stored[(np.cumsum(counts) - counts)[counts > 0]]
+    return clock_of(found)
 
 
 def _settings_of(store: Store) -> Settings:
@@ -93,5 +106,5 @@ def _attachment(store: Store, labels: LabelSource, labelling: Labelling) -> Atta
         variables,
         [name for name in LABEL_NAMES if name not in variables],
         {"labels": told_of(labels, labelling)},
-        coordinates_of(variables),
+        coordinates_of(variables, dated=store.get("datetime", 0, 0) is not None),
     )

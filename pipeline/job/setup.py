@@ -14,6 +14,7 @@ from pipeline.job.plan import Plan
 from pipeline.paths import flush
 from pipeline.process import ANY, STORED
 from pipeline.record import CommonFiles, Finished, Record, State
+from pipeline.recordings import window_times
 from pipeline.store import (
     COORDINATE_CHUNK,
     FORMAT,
@@ -71,7 +72,8 @@ def finish(plan: Plan, store: Store, record: Record, state: State) -> None:
 def _variables(plan: Plan) -> dict[str, Variable]:
     inputs = plan.inputs
     labels = {} if inputs.labels is None else label_variables(inputs.labels)
-    return describe(plan.layout, inputs.feature, inputs.recordings.paths, labels)
+    offset = inputs.starts.offset if inputs.starts.known else None
+    return describe(plan.layout, inputs.feature, inputs.recordings.paths, labels, offset)
 
 
 def _attrs(plan: Plan) -> dict[str, Any]:
@@ -96,15 +98,24 @@ def _attrs(plan: Plan) -> dict[str, Any]:
 
 def _begin(plan: Plan, record: Record, attrs: dict[str, Any]) -> None:
     recordings = plan.inputs.recordings
-    more = {"regions": plan.layout.n_regions, "unreadable": dict(recordings.unreadable)}
+    more = {
+        "regions": plan.layout.n_regions,
+        "unreadable": dict(recordings.unreadable),
+        "datetime": plan.inputs.timeline(),
+    }
     record.begin(plan.identity, {**more, "attrs": attrs}, file_rows(recordings))
 
 
 def _fill(plan: Plan, store: Store) -> None:
-    grid, labels = plan.inputs.grid, plan.inputs.labels
+    grid, labels, starts = plan.inputs.grid, plan.inputs.labels, plan.inputs.starts
     for a in range(0, plan.layout.n_windows, COORDINATE_CHUNK):
-        for name, part in coordinate_values(grid[a : a + COORDINATE_CHUNK]).items():
-            store.fill(name, a, part)
+        some = grid[a : a + COORDINATE_CHUNK]
+        for name, values in coordinate_values(some).items():
+            store.fill(name, a, values)
+        if starts.known:
+            recording, sample, _ = some.locate()
+            times = window_times(starts.start[recording], sample, grid.samplerate)
+            store.fill("datetime", a, times)
     if labels is None:
         return
     for name, variable in label_variables(labels).items():

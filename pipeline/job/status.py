@@ -102,6 +102,7 @@ def info_of(path: str | os.PathLike[str]) -> dict[str, Any]:
         "settings": json.loads(attrs["settings"]),
         "sources": [str(source) for source in sources],
         "unreadable": recorded["unreadable"],
+        "datetime": recorded["datetime"],
         "created": str(attrs["created"]),
         "versions": json.loads(attrs["versions"]),
         "numerics": recorded["numerics"],
@@ -112,7 +113,8 @@ def info_of(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _of_record(store: Store) -> dict[str, Any]:
     """What `info` says that only the record knows; what it says of small files is checked."""
     if store.packed:
-        return {"finished": True, "regions": None, "unreadable": None, "numerics": None}
+        unknown = dict.fromkeys(("regions", "unreadable", "numerics", "datetime"))
+        return {"finished": True, **unknown}
     record = Record(store.record_folder)
     job = record.job()
     check_format(store, job)
@@ -133,6 +135,7 @@ def _of_record(store: Store) -> dict[str, Any]:
         "regions": {"done": done, "of": n_regions},
         "unreadable": job["unreadable"],
         "numerics": numerics,
+        "datetime": job.get("datetime"),  # of a store that was made before there were times
     }
 
 

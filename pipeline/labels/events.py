@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -127,6 +127,12 @@ class Events:
 
     def __len__(self) -> int:
         return len(self.columns["start"])
+
+    def fail(self, event: int, what: str) -> NoReturn:
+        """Raise a ValueError that says where an event stands."""
+        file, line = (int(self.columns[name][event]) for name in ("file", "line"))
+        place = f", line {line}" if line else ""  # a file may have no lines
+        raise ValueError(f"{self.files[file]}{place}: {what}")
 
 
 COLUMNS = {

@@ -35,14 +35,16 @@ def find_labels(
     grid: WindowGrid,
     times: npt.NDArray[Any] | None,
     labelling: Labelling,
+    clock: npt.NDArray[Any] | None = None,
 ) -> LabelSource | None:
     """The labels of the windows of a grid: those that are passed, or stored with the recordings.
 
-    `times` are the centres of the feature's frames, in seconds from the window's start.
+    `times` are the centres of the feature's frames, in seconds from the window's start; `clock`
+    says when each recording began, in seconds since 1970 in UTC, or NaN.
     """
     unread = [path for path, _ in recordings.unreadable]
     if isinstance(labels, str | os.PathLike) and _are_events(os.fspath(labels), labelling):
-        places = Places.of(recordings, unread)
+        places = Places.of(recordings, unread, clock)
         return EventLabels.read(os.fspath(labels), places, grid, labelling, times)
     for name in labelling.passed:
         if name != "label_column" or labels is None:

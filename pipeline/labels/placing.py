@@ -21,12 +21,14 @@ Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 LISTED = 10_000  # events without a place, at most, that are told one by one
 TOGETHER = 0.01  # seconds between recordings of a sequence, at most
+DRIFT = 1.0  # seconds that recordings which follow each other may share
 LEFT_OUT = -2  # in place of a class
 MIX = -1  # in place of a channel
 # Why an event has no place, and how that is said.
 REASONS = {
     "no_recording": "is of {recording!r}, which matches no recording",
     "unreadable": "is of {recording!r}, which cannot be read",
+    "no_time": "is of {recording!r}, of which it is not known when it began",
     "other_channel": "is on another channel than is used",
     "before_start": "ends at {end:g} s, before its recording begins",
     "behind_end": "begins at {start:g} s, behind the end of its recording",
@@ -107,21 +109,52 @@ class _Rows:
     def find_recordings(self, by_name: Array, by_file: Array) -> None:
         """Which recording each is of."""
         self.recording = recordings_of(self.events, self.events.columns, by_name, by_file)
+        self._find_by_clock()
         self.lose("no_recording", self.recording == NONE)
         self.lose("unreadable", self.recording == UNREAD)
         used = self.places.channel[np.maximum(self.recording, 0)]
         own = self.column("channel")
         self.lose("other_channel", (own != ANY_CHANNEL) & (used != MIX) & (own != used))
 
+    def _find_by_clock(self) -> None:
+        """Find the recordings of events that have the time of day, and name none that is there."""
+        rows = np.flatnonzero((self.column("unit") == Unit.CLOCK) & (self.recording == NONE))
+        if not len(rows):
+            return
+        begin = self.places.clock
+        if begin is None or np.isnan(begin).all():
+            self.events.fail(
+                rows[0],
+                "its times are of the day, but it is not known when the recordings began; pass "
+                "datetime (--datetime)",
+            )
+        order = np.argsort(begin, kind="stable")[: int((~np.isnan(begin)).sum())]
+        first, last = begin[order], begin[order] + self.places.n_samples[order] / self.samplerate
+        start = self.column("start")[rows]
+        at = np.searchsorted(first, start, "right") - 1
+        inside = (at >= 0) & (start < last[at])
+        # Clocks drift, so recordings that follow each other may share a fraction of a second.
+        shared = inside & (at > 0) & (start < last[at - 1] - DRIFT)
+        if shared.any():
+            row = int(np.flatnonzero(shared)[0])
+            self.events.fail(
+                rows[row],
+                "several recordings were running at its time; name in the table which it is of",
+            )
+        self.recording[rows[inside]] = order[at[inside]]
+
     def find_samples(self) -> None:
         """From which sample to which, at the rate of the grid."""
-        unit, rate = self.column("unit"), self.samplerate
-        factor: Any = rate
+        unit, rate, clock = self.column("unit"), self.samplerate, self.places.clock
+        start, end, factor = self.column("start"), self.column("end"), np.asarray(rate)
+        if (unit == Unit.CLOCK).any():
+            begin = np.nan if clock is None else clock[np.maximum(self.recording, 0)]
+            start, end = (np.where(unit == Unit.CLOCK, t - begin, t) for t in (start, end))
+            self.lose("no_time", np.isnan(start))
         if (unit == Unit.SAMPLES).any():
             native = self.places.native[np.maximum(self.recording, 0)]
             factor = np.where(unit == Unit.SAMPLES, rate / native, rate)
-        self.start = np.round(self.column("start") * factor, DIGITS)
-        self.end = np.round(self.column("end") * factor, DIGITS)
+        self.start, self.end = np.round(start * factor, DIGITS), np.round(end * factor, DIGITS)
 
     def go_on(self) -> None:
         """Let events that are longer than their recording go on in the one that follows it."""
@@ -246,17 +279,13 @@ def _check_any(rows: _Rows) -> None:
     """Refuse events of which none has a place."""
     if not len(rows.reason) or rows.none.any():
         return
-    first = rows.listed()[0]
+    first, others = rows.listed()[0], len(rows.reason) - 1
     first["recording"] = first["recording"] or os.path.basename(first["file"])
-    what = REASONS[first["reason"]].format(**first)
-    others = (
-        f", nor has any of the {len(rows.reason) - 1} others a place"
-        if rows.reason[1:].size
-        else ""
-    )
-    raise ValueError(
-        f"{first['file']}, line {first['line']}: its event {what}{others}; pass the recordings "
-        f"that the label files are of"
+    more = f", nor has any of the {others} others a place" if others else ""
+    rows.events.fail(
+        0,
+        f"its event {REASONS[first['reason']].format(**first)}{more}; pass the recordings that the "
+        f"label files are of",
     )
 
 
@@ -270,11 +299,10 @@ def _classes(
     if "" in labels and "" not in names and (bare := labels.index("")) in used:
         unnamed = np.flatnonzero(rows.none & (rows.column("label") == bare))
         if len(unnamed):
-            event, columns = int(rows.event[unnamed[0]]), rows.events.columns
-            raise ValueError(
-                f"{rows.events.files[columns['file'][event]]}, line {columns['line'][event]}: it "
-                f"has no label, as {len(unnamed)} in all; pass a label_map (--label-map) that has "
-                f"a name for '', or null to leave them out"
+            rows.events.fail(
+                rows.event[unnamed[0]],
+                f"it has no label, as {len(unnamed)} in all; pass a label_map (--label-map) that "
+                f"has a name for '', or null to leave them out",
             )
     renamed = [names.get(label, label) for label in labels]
     classes = labelling.classes

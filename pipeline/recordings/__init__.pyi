@@ -6,3 +6,13 @@ from .recording import Recording as Recording
 from .recordings import Recordings as Recordings
 from .scanning import scan as scan
 from .sources import PathLike as PathLike
+from .starts import NAT as NAT
+from .starts import Remembered as Remembered
+from .starts import Starts as Starts
+from .starts import clock_of as clock_of
+from .starts import find_starts as find_starts
+from .starts import no_stamps as no_stamps
+from .starts import window_times as window_times
+from .timeline import describe_timeline as describe_timeline
+from .times import check_templates as check_templates
+from .times import check_timezone as check_timezone

@@ -15,6 +15,7 @@ from pipeline.grid import Indices
 from pipeline.paths import is_remote
 from pipeline.recordings.file_names import DECODED_AT_ONCE, Paths
 from pipeline.recordings.recording import Recording
+from pipeline.recordings.starts import Said
 
 MIX = -1  # "mix", as the column of channels has it
 COLUMNS = np.dtype(
@@ -45,6 +46,8 @@ class Recordings(Sequence[Recording]):
     passed_over : tuple of (str, int)
         Endings of audio that is not read, and links to folders, that the
         search of a folder came upon; and how many of each.
+    said : Said
+        Of when each began, by manifests and by metadata; a slice has nothing of it.
 
     Raises
     ------
@@ -54,6 +57,7 @@ class Recordings(Sequence[Recording]):
 
     unreadable: tuple[tuple[str, str], ...] = ()
     passed_over: tuple[tuple[str, int], ...] = ()
+    said = Said()
 
     def __init__(
         self, items: Sequence[Recording], unreadable: Sequence[tuple[str, str]] = ()

@@ -10,10 +10,10 @@ from itertools import islice, takewhile
 from pipeline.audio import HDF5_SUFFIXES
 from pipeline.paths import RemotePath
 from pipeline.recordings.folders import LABELS, OTHER_AUDIO, STORES, no_audio
-from pipeline.recordings.manifest import read_manifest
+from pipeline.recordings.manifest import Found, read_manifest
 
 
-def expand_remote(source: str, known: frozenset[str], passed: dict[str, str]) -> Iterator[str]:
+def expand_remote(source: str, known: frozenset[str], passed: dict[str, str]) -> Iterator[Found]:
     """The files that a URL names, in order of name; `known` and `passed` as in `search`.
 
     It is that of an object, of the beginning of the names of several (a "folder"), a glob,
@@ -21,7 +21,7 @@ def expand_remote(source: str, known: frozenset[str], passed: dict[str, str]) ->
     """
     path = RemotePath(source)
     if path.key and not source.endswith("/") and path.is_file():
-        yield from read_manifest(path) if path.suffix.lower() == ".csv" else [path.url]
+        yield from read_manifest(path) if path.suffix.lower() == ".csv" else [Found(path.url)]
         return
     if path.is_web:
         raise FileNotFoundError(
@@ -39,7 +39,7 @@ def expand_remote(source: str, known: frozenset[str], passed: dict[str, str]) ->
         url, suffix = "/".join([path.root, *parts]), _suffix(parts[-1]).lower()
         if _is_audio(url, suffix, known if named < len(parts) else None):
             found = True
-            yield url
+            yield Found(url)
         elif suffix in OTHER_AUDIO:
             passed[url] = suffix
     if pattern and not found:

@@ -5,12 +5,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import TypeVar
 
 import numpy as np
 
-from pipeline.audio import Channel, check_channel, check_samplerate, probe
+from pipeline.audio import Channel, check_channel, check_samplerate, probe, time_texts
 from pipeline.grid import Indices
 from pipeline.paths import as_path, is_remote
 from pipeline.recordings.file_names import FileNames, Paths
@@ -18,6 +19,8 @@ from pipeline.recordings.folders import why_unsearched
 from pipeline.recordings.recording import Recording
 from pipeline.recordings.recordings import COLUMNS, Recordings, absolute, as_row
 from pipeline.recordings.sources import PathLike, find_files
+from pipeline.recordings.starts import NAT, Said, no_stamps, stamp_row
+from pipeline.recordings.times import parse_metadata
 
 T = TypeVar("T")
 THREADS, FILES_A_TASK = 8, 64  # at most; to open files is mostly to wait
@@ -63,14 +66,17 @@ def scan(
         channel or is named twice, or the rates differ and `samplerate` is not
         given.
     """
-    paths, passed_over = find_files(sources)
+    paths, passed_over, given = find_files(sources)
     folder = os.getcwd()
     examine = partial(_examine, check_channel(channel), check_samplerate(samplerate), folder)
     columns, keys = np.empty(len(paths), COLUMNS), np.empty(len(paths), np.int64)
     readable, unreadable = np.ones(len(paths), np.bool_), []
-    for i, (found, keys[i]) in enumerate(_map_in_threads(examine, paths)):
+    metadata, expanded = no_stamps(len(paths)), 0
+    for i, (found, keys[i], texts) in enumerate(_map_in_threads(examine, paths)):
         if isinstance(found, Recording):
             columns[i] = as_row(found)
+            metadata[i] = stamp_row(parse_metadata(texts))
+            expanded += texts.get("expansion", "1") not in ("0", "1")
         else:
             readable[i] = False
             unreadable.append((paths[i], found))
@@ -86,14 +92,19 @@ def scan(
         columns, paths = columns[readable], paths.where(readable)
     recordings = Recordings.of_columns(columns, paths, folder)
     recordings.unreadable, recordings.passed_over = tuple(unreadable), passed_over
+    recordings.said = Said(
+        None if given is None else given[readable],
+        metadata[readable] if (metadata["clock"] != NAT).any() else None,
+        expanded,
+    )
     recordings.check_rates()
     return recordings
 
 
 def _examine(
     channel: Channel, samplerate: int | None, folder: str, path: str
-) -> tuple[Recording | str, int]:
-    """A recording, or why it is none; and a number that is the same for the same file."""
+) -> tuple[Recording | str, int, dict[str, str]]:
+    """A recording, or why it is none; a number that is the same for the same file; its metadata."""
     key = hash(path)
     try:
         path.encode()
@@ -104,14 +115,14 @@ def _examine(
             raise
         key = hash((status.st_dev, status.st_ino))
         if S_ISDIR(status.st_mode):
-            return why_unsearched(path), key
+            return why_unsearched(path), key, {}
         if not S_ISREG(status.st_mode):
-            return "it is not a file", key
+            return "it is not a file", key, {}
         header = probe(as_path(path), samplerate)
     except UnicodeEncodeError:
-        return "its name is not UTF-8", key
+        return "its name is not UTF-8", key, {}
     except OSError as error:
-        return error.strerror or str(error), key
+        return error.strerror or str(error), key, {}
     if channel != "mix" and channel >= header.channels:
         allowed = "0" if header.channels == 1 else f"0 to {header.channels - 1}"
         raise ValueError(
@@ -120,7 +131,8 @@ def _examine(
         )
     rate, location = samplerate or header.samplerate, absolute(folder, path)
     found = Recording(path, header, channel, rate, status.st_size, status.st_mtime_ns, location)
-    return _why_unbelievable(found) or found, key
+    texts = {} if is_remote(path) else time_texts(Path(path))
+    return _why_unbelievable(found) or found, key, texts
 
 
 def _why_unbelievable(found: Recording) -> str | None:

@@ -2,6 +2,7 @@
 
 import glob
 import os
+from array import array
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,27 +12,47 @@ from pipeline.audio import suffixes
 from pipeline.paths import is_remote
 from pipeline.recordings.file_names import Paths
 from pipeline.recordings.folders import count_passed, match, no_audio, search
-from pipeline.recordings.manifest import read_manifest
+from pipeline.recordings.manifest import Found, read_manifest
 from pipeline.recordings.remote_sources import expand_remote
+from pipeline.recordings.starts import Stamps, no_stamps, stamp_row
 
 PathLike = str | os.PathLike[str]
 
 
-def find_files(sources: PathLike | Iterable[PathLike]) -> tuple[Paths, tuple[tuple[str, int], ...]]:
+def find_files(
+    sources: PathLike | Iterable[PathLike],
+) -> tuple[Paths, tuple[tuple[str, int], ...], Stamps | None]:
     """The files that the sources of `scan` name, and how many were passed over, by kind.
+
+    Also when they begin, where a manifest has a column that says it.
 
     None is opened but manifests; folders that cannot be searched are among the files.
     """
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
     passed: dict[str, str] = {}
-    paths = Paths(path for source in sources for path in _expand(os.fspath(source), passed))
+    clocks, offsets, dated = array("q"), array("i"), False
+
+    def noted() -> Iterator[str]:
+        nonlocal dated
+        for source in sources:
+            for found in _expand(os.fspath(source), passed):
+                clock, offset = stamp_row(found.stamp)
+                clocks.append(clock)
+                offsets.append(offset)
+                dated |= found.dated
+                yield found.path
+
+    paths = Paths(noted())
     if not len(paths):
         raise ValueError("no source is given; give a file, a folder, a glob or a manifest CSV")
-    return paths, count_passed(passed.values())
+    given = no_stamps(len(paths)) if dated else None
+    if given is not None:
+        given["clock"], given["offset"] = clocks, offsets
+    return paths, count_passed(passed.values()), given
 
 
-def _expand(source: str, passed: dict[str, str]) -> Iterator[str]:
+def _expand(source: str, passed: dict[str, str]) -> Iterator[Found]:
     """The files that a source names."""
     if is_remote(source):
         yield from expand_remote(source, suffixes(), passed)
@@ -43,7 +64,7 @@ def _expand(source: str, passed: dict[str, str]) -> Iterator[str]:
     if mode is None and glob.has_magic(source):
         # A glob may fit a folder and what is in it.
         yield from dict.fromkeys(
-            path for fitting in match(source, passed) for path in _expand(fitting, passed)
+            found for fitting in match(source, passed) for found in _expand(fitting, passed)
         )
     elif mode is None:
         raise FileNotFoundError(
@@ -57,13 +78,13 @@ def _expand(source: str, passed: dict[str, str]) -> Iterator[str]:
     elif os.path.splitext(source)[1].lower() == ".csv":
         yield from read_manifest(Path(source))
     else:
-        yield source
+        yield Found(source)
 
 
-def _expand_folder(source: str, passed: dict[str, str]) -> Iterator[str]:
+def _expand_folder(source: str, passed: dict[str, str]) -> Iterator[Found]:
     folder, before, found = str(Path(source)), len(passed), False
     for path in search("" if folder == "." else folder, suffixes(), passed):
         found = True
-        yield path
+        yield Found(path)
     if not found:
         raise no_audio(source, islice(passed.values(), before, None))

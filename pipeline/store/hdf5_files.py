@@ -169,7 +169,7 @@ def _attach_scales(file: h5py.File, dims: Mapping[str, tuple[str, ...]]) -> None
 
     netCDF looks for a dimension under its name: one that has no coordinate there gets a
     dataset without values. Dimension `recording` cannot have that, for a variable has its
-    name; `source`, which alone goes along it, stands for it.
+    name; `source`, which goes along it, stands for it.
     """
     for name, own in dims.items():
         if own == (name,) or name == "source":
@@ -185,8 +185,9 @@ def _attach_scales(file: h5py.File, dims: Mapping[str, tuple[str, ...]]) -> None
 def _attach(file: h5py.File, name: str, dims: tuple[str, ...]) -> None:
     for axis, dim in enumerate(dims):
         file[name].dims[axis].label = dim
-        if name not in (dim, "source"):
-            file[name].dims[axis].attach_scale(file[dim])
+        scale = "source" if dim == "recording" else dim
+        if name != scale:
+            file[name].dims[axis].attach_scale(file[scale])
 
 
 def _is_bare(dataset: h5py.Dataset) -> bool:

@@ -19,7 +19,8 @@ STATISTICS = "mean", "std"  # attached to a store that is finished
 # Variables that any store may have, beside the axes of its features.
 NAMES = (
     *("features", "label", "annotated", "class", "recording", "start", "n_samples", "valid"),
-    *("source", *STATISTICS),
+    *("source", "datetime", "utc_offset"),
+    *STATISTICS,
 )
 
 
@@ -73,9 +74,16 @@ class Attachment:
 
 
 def describe(
-    layout: Layout, feature: Feature, sources: Sequence[str], labels: Mapping[str, Variable]
+    layout: Layout,
+    feature: Feature,
+    sources: Sequence[str],
+    labels: Mapping[str, Variable],
+    utc_offset: Array | None = None,
 ) -> dict[str, Variable]:
-    """Every variable of a store, by name, in the order of the contract."""
+    """Every variable of a store, by name, in the order of the contract.
+
+    With the offset from UTC of each recording, it has the times of windows, too.
+    """
     axes = axes_of(feature)
     n = (layout.n_windows,)
     variables = {
@@ -86,7 +94,7 @@ def describe(
             {
                 "long_name": feature_name(feature),
                 "units": str(getattr(feature, "units", "1")),
-                "coordinates": coordinates_of(labels),
+                "coordinates": coordinates_of(labels, dated=utc_offset is not None),
                 **Encoding.of(layout.dtype, feature).attributes,
             },
         )
@@ -95,6 +103,15 @@ def describe(
     for axis in axes:
         attrs, values = {"units": axis.units, "long_name": axis.long_name}, axis.values
         variables[axis.name] = Variable((axis.name,), values.shape, values.dtype, attrs, values)
+    variables |= _of_windows(n)
+    variables["source"] = strings("recording", sources, "path as given")
+    if utc_offset is not None:
+        variables |= _times(n, utc_offset)
+    return variables
+
+
+def _of_windows(n: tuple[int]) -> dict[str, Variable]:
+    variables = {}
     for name, dtype, units, text in (
         ("recording", np.int32, "1", "index into source"),
         ("start", np.float64, "s", "start of the window, from the recording's start"),
@@ -103,8 +120,23 @@ def describe(
     ):
         attrs = {"units": units, "long_name": text}
         variables[name] = Variable(("window",), n, np.dtype(dtype), attrs)
-    variables["source"] = strings("recording", sources, "path as given")
     return variables
+
+
+def _times(n: tuple[int], utc_offset: Array) -> dict[str, Variable]:
+    times = {
+        "units": "nanoseconds since 1970-01-01",  # whole numbers: floats are off by some
+        "calendar": "proleptic_gregorian",
+        "long_name": "start of the window, in UTC",
+    }
+    text = "how far local time is ahead of UTC; 0 where datetime is missing"
+    offset = {"units": "s", "long_name": text}
+    return {
+        "datetime": Variable(("window",), n, np.dtype(np.int64), times),
+        "utc_offset": Variable(
+            ("recording",), utc_offset.shape, utc_offset.dtype, offset, utc_offset
+        ),
+    }
 
 
 def check_axes(feature: Feature) -> None:
@@ -128,9 +160,9 @@ def coordinate_values(grid: WindowGrid) -> dict[str, Array]:
     }
 
 
-def coordinates_of(labels: Iterable[str]) -> str:
+def coordinates_of(labels: Iterable[str], dated: bool) -> str:
     """Names of the variables that go along the windows, as netCDF has them; `class` does not."""
-    others = [name for name in labels if name != "class"]
+    others = [*(name for name in labels if name != "class"), *["datetime"] * dated]
     return " ".join(["recording", "start", "n_samples", "valid", *others])
 
 
