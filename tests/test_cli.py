@@ -39,9 +39,14 @@ JOB_OPTIONS = re.findall(
     r"--\S+",
     "--out --config --feature --labels --cluster --window --hop --channel --samplerate --tail "
     "--datetime --timezone --dtype --compression --on-error --on-lost --retries --numerics "
+    "--label-format --label-column --classes --label-map --label-kind --min-overlap "
+    "--min-fraction-of-event --min-fraction-of-window --unlabelled "
     "--flush --share --n-fft --frame-length --hop-length "
     "--taper --scaling --detrend --normalize --log-offset --output",
 )
+LABEL_OPTIONS = JOB_OPTIONS[
+    JOB_OPTIONS.index("--label-format") : JOB_OPTIONS.index("--unlabelled") + 1
+]
 OPTIONS = {
     "demo": ["--hours", "--out"],
     "plan": [*JOB_OPTIONS, "--json"],
@@ -49,6 +54,7 @@ OPTIONS = {
     "extract": [*JOB_OPTIONS, "--overwrite", "--quiet", "--performance-report"],
     "status": ["--json"],
     "verify": ["--repair", "--json"],
+    "label": ["--labels", *LABEL_OPTIONS, "--json"],
     "statistics": [],
     "pack": [],
     "info": ["--json"],
@@ -98,7 +104,9 @@ def test_help_of_a_verb_lists_its_options(cli: Cli, verb: str) -> None:
 
 def test_help_tells_the_defaults(cli: Cli) -> None:
     shown = " ".join(cli("plan", "--help").out.split())
-    for name, value in dataclasses.asdict(pl.Settings()).items():
+    values = dataclasses.asdict(pl.Settings())
+    labelling = values.pop("labelling")
+    for name, value in {**values, **labelling}.items():
         if value is not None and name != "flush":  # which is no value on the command line
             text = f"{value:g}" if isinstance(value, float) else str(value)
             option = f"--{name.replace('_', '-')} "

@@ -27,6 +27,7 @@ def folder(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for name in ("a.wav", "b.flac"):
         soundfile.write(tmp_path / "recordings" / name, rng.standard_normal((60_000, 2)) / 9, 8000)
+    (tmp_path / "events.csv").write_text("path,start,end,label\na.wav,0.5,2.5,owl\n")
     (tmp_path / "cluster.yaml").write_bytes(SHIPPED.read_bytes())
     return tmp_path
 
@@ -61,11 +62,11 @@ def test_every_line_of_code_runs(folder: Path) -> None:
 def test_the_names_in_the_readme_are_those_in_a_store(folder: Path) -> None:
     import pipeline as pl
 
-    labels = ["x", "y"] * 8
     sources, out = folder / "recordings", folder / "x.zarr"
-    (sources / "a.wav").rename(sources / "20250503_03.wav")
     times = {"datetime": "%Y%m%d_%H", "timezone": "UTC"}
-    assert pl.extract(sources, out, labels=labels, **times).ok
+    (sources / "a.wav").rename(sources / "a_20250503_03.wav")
+    (folder / "a_20250503_03.csv").write_text("start,end,label\n0.5,2.5,owl\n")
+    assert pl.extract(sources, out, labels=folder / "a_*.csv", **times).ok
     table = re.search(r"\| `features` .*?\n\n", (ROOT / "README.md").read_text(), re.DOTALL)
     assert table
     first_cells = re.findall(r"^\| (.*?) \|", table.group(), re.MULTILINE)
