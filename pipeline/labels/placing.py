@@ -117,8 +117,10 @@ class _Rows:
         self.lose("other_channel", (own != ANY_CHANNEL) & (used != MIX) & (own != used))
 
     def _find_by_clock(self) -> None:
-        """Find the recordings of events that have the time of day, and name none that is there."""
-        rows = np.flatnonzero((self.column("unit") == Unit.CLOCK) & (self.recording == NONE))
+        """Find the recordings of events that have the time of day, and name none that is known."""
+        clock, names = self.column("unit") == Unit.CLOCK, self.events.recordings
+        unnamed = self.column("recording") == (names.index("") if "" in names else NONE)
+        rows = np.flatnonzero(clock & (unnamed | (self.recording == NONE)))
         if not len(rows):
             return
         begin = self.places.clock
@@ -141,6 +143,7 @@ class _Rows:
                 rows[row],
                 "several recordings were running at its time; name in the table which it is of",
             )
+        self.recording[rows] = NONE
         self.recording[rows[inside]] = order[at[inside]]
 
     def find_samples(self) -> None:

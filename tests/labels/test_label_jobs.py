@@ -115,6 +115,7 @@ def test_labels_of_events_are_stored_and_read(out: Path) -> None:
         **{"files": 1, "events": 4, "matched": 2, "cut_at_end": 0, "no_recording": 1},
         **{"unreadable": 0, "other_channel": 0, "before_start": 0, "behind_end": 1},
         "left_out": 0,
+        "no_time": 0,
     }
     assert [len(batch) for batch in pl.Batches(out, 4)] == [2, 2]
 

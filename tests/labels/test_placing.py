@@ -67,7 +67,7 @@ def test_what_has_no_place_is_counted_and_listed() -> None:
     assert found.account.counts == {
         **{"files": 1, "events": 10, "matched": 3, "cut_at_end": 1},
         **{"no_recording": 1, "unreadable": 1, "other_channel": 1, "before_start": 2},
-        **{"behind_end": 1, "left_out": 1},
+        **{"behind_end": 1, "left_out": 1, "no_time": 0},
     }
     assert [(item["line"], item["reason"]) for item in found.account.listed] == [
         *((2, "no_recording"), (3, "behind_end"), (5, "before_start"), (6, "before_start")),
@@ -258,3 +258,34 @@ def test_a_file_in_no_format_is_refused_and_an_empty_one_is_as_the_others(tmp_pa
         read_events(label_files(str(tmp_path)), Labelling())
     with pytest.raises(ValueError, match=r"label_format is 'ravn'; allowed are .*raven"):
         read_events(label_files(str(tmp_path)), Labelling(label_format="ravn"))
+
+
+def test_events_with_the_time_of_day_lie_where_a_recording_was_running() -> None:
+    files = recordings(a=60, b=60, c=60)
+    clock = np.array([1_700_000_000.0, 1_700_000_059.96, np.nan])  # clocks drift
+    items: list[Found] = [
+        Event("", 1_700_000_010.5, 1_700_000_011, "owl", 1, unit=Unit.CLOCK),
+        Event("", 1_700_000_059.98, 1_700_000_061, "owl", 2, unit=Unit.CLOCK),  # b was running
+        Event("a.wav", 1_700_000_001, 1_700_000_002, "owl", 3, unit=Unit.CLOCK),
+        Event("", 1_600_000_000, 1_600_000_001, "owl", 4, unit=Unit.CLOCK),
+        Event("c.wav", 1_700_000_001, 1_700_000_002, "owl", 5, unit=Unit.CLOCK),
+    ]
+    found = placed(items, files, clock=clock)
+    assert found.events.recording.tolist() == [0, 1, 0]
+    np.testing.assert_allclose(found.events.start, [1050, 2, 100], atol=0.001)
+    np.testing.assert_allclose(found.events.end, [1100, 104, 200], atol=0.001)
+    reasons = [(item["line"], item["reason"]) for item in found.account.listed]
+    assert reasons == [(4, "no_recording"), (5, "no_time")]
+
+
+def test_the_time_of_day_alone_is_refused_where_it_tells_no_recording() -> None:
+    files = recordings(a=60, b=60)
+    items: list[Found] = [Event("", 1_700_000_010.5, 1_700_000_011, "owl", 7, unit=Unit.CLOCK)]
+    message = "^a.txt, line 7: its times are of the day, but .* pass datetime"
+    collection = Collection()
+    collection.add("x.txt", items)
+    with pytest.raises(ValueError, match=message.replace("a.txt", "x.txt")):
+        place(collection.events(), Places.of(files), WindowGrid(files), USUAL)
+    both = np.array([1_700_000_000.0, 1_700_000_000.5])
+    with pytest.raises(ValueError, match="line 7: several recordings were running at its time"):
+        place(collection.events(), Places.of(files, (), both), WindowGrid(files), USUAL)
