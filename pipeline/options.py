@@ -36,7 +36,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         ("--labels", "FILE", "Events, as tools for annotation write them, in a file, a folder or "
          "a glob; or one label a window, in .npy, HDF5 'label', or CSV, where a column 'path' may "
          "say which recording each row is of. Default: those stored with the recordings."),
-        ("--label-format", "NAME", "{formats}. Default: recognised from what a file holds."),
+        ("--label-format", "NAME", "{formats}; or windows: one label a window. "
+         "Default: recognised from what a file holds."),
         ("--label-column", "NAME", "Column, tier or kind of tag that has the labels. Default: the "
          "one that the format has."),
         ("--classes", "A,B,...", "The classes, in this order; other labels are left out. Default: "

@@ -18,6 +18,7 @@ from pipeline.labels.values import Labels, LabelsByPath, LabelSource, check_coun
 from pipeline.paths import as_path
 from pipeline.recordings import FileNames, PathLike, Recordings
 
+OF_WINDOWS = "windows"  # in place of a format: one label a window
 LabelsLike = PathLike | LabelSource | Sequence[Any] | npt.NDArray[Any] | None
 
 
@@ -46,8 +47,9 @@ def find_labels(
     if isinstance(labels, str | os.PathLike) and _are_events(os.fspath(labels), labelling):
         places = Places.of(recordings, unread, clock)
         return EventLabels.read(os.fspath(labels), places, grid, labelling, times)
+    allowed = ("label_column", labelling.label_column), ("label_format", OF_WINDOWS)
     for name in labelling.passed:
-        if name != "label_column" or labels is None:
+        if labels is None or (name, labelling.passed[name]) not in allowed:
             what = "there are no labels" if labels is None else "the labels are of windows"
             raise ValueError(f"{name} is passed, but {what}; it goes with files of events")
     labelled = (
@@ -61,6 +63,8 @@ def find_labels(
 
 def _are_events(labels: str, labelling: Labelling) -> bool:
     """Whether a path, a folder or a glob names label files, or a file of one label a window."""
+    if labelling.label_format == OF_WINDOWS:
+        return False
     if labelling.label_format is not None or not is_single(labels):
         return True
     path = as_path(labels)

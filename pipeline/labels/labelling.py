@@ -25,7 +25,8 @@ class Labelling:
     Parameters
     ----------
     label_format : str, optional
-        Format of the label files; recognised from what they hold if not given.
+        Format of the label files, or "windows" for one label a window; recognised from what they
+        hold if not given.
     label_column : str, optional
         Column of a table, tier of a TextGrid or ELAN file, or key of a tag, that has the labels.
     classes : sequence of str, optional

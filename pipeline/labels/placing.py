@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from pipeline.grid import WindowGrid
 from pipeline.labels.events import ANY_CHANNEL, EVERY_CLASS, Events, Unit
 from pipeline.labels.labelling import Labelling
 from pipeline.labels.matching import NONE, UNREAD, Index
-from pipeline.labels.windows import DIGITS, Placed
+from pipeline.labels.windows import DIGITS, LATEST, Placed
 from pipeline.recordings import Recordings
 
 Array = npt.NDArray[Any]
@@ -161,36 +161,52 @@ class _Rows:
 
     def go_on(self) -> None:
         """Let events that are longer than their recording go on in the one that follows it."""
-        sequence = self.events.columns["sequence"]
-        over = self.none & (self.end > self.length) & np.isfinite(sequence[self.event])
-        if not over.any():
+        known = self.none & np.isfinite(self.column("sequence"))
+        over = np.flatnonzero(known & (self.end > self.length))
+        if not len(over):
             return
-        first: dict[tuple[int, int], float] = {}
-        file = self.column("file")
-        for row in np.flatnonzero(self.none & np.isfinite(sequence[self.event])).tolist():
-            key = int(file[row]), int(self.recording[row])
-            first.setdefault(key, float(sequence[row]))
-        for row in np.flatnonzero(over).tolist():
-            self._continue(row, first, int(file[row]))
+        begun = self._sequences(known, over)
+        more: list[tuple[int, int, float, float]] = []  # as the columns below
+        for row in over.tolist():
+            more += self._pieces(row, begun[int(self.column("file")[row])])
+        if not more:
+            return
+        event, recording, start, end = (np.array(column) for column in zip(*more, strict=True))
+        self.event = np.concatenate([self.event, event.astype(np.int32)])
+        self.reason = np.concatenate([self.reason, np.zeros(len(more), np.int8)])
+        self.recording = np.concatenate([self.recording, recording.astype(np.int32)])
+        self.start, self.end = (
+            np.concatenate(pair) for pair in ((self.start, start), (self.end, end))
+        )
 
-    def _continue(self, row: int, first: Mapping[tuple[int, int], float], file: int) -> None:
+    def _sequences(self, known: Mask, over: Array) -> dict[int, dict[int, float]]:
+        """Where recordings begin in the sequences of some label files, by file and recording."""
+        file, sequence = self.column("file"), self.column("sequence")
+        rows = np.flatnonzero(known & np.isin(file, np.unique(file[over])))
+        pairs = np.stack([file[rows], self.recording[rows]])
+        _, first = np.unique(pairs, axis=1, return_index=True)
+        found: dict[int, dict[int, float]] = {}
+        for row in rows[first].tolist():
+            found.setdefault(int(file[row]), {})[int(self.recording[row])] = float(sequence[row])
+        return found
+
+    def _pieces(
+        self, row: int, begun: Mapping[int, float]
+    ) -> Iterator[tuple[int, int, float, float]]:
+        """What lies of an event in the recordings that follow, as event, recording, start, end."""
         recording, rest = int(self.recording[row]), float(self.end[row])
         while True:
             length = int(self.places.n_samples[recording])
-            rest -= length
-            ends = first[file, recording] + length / self.samplerate
+            rest, end = rest - length, begun[recording] + length / self.samplerate
             following = [
-                other for (of, other), begin in first.items()
-                if of == file and other != recording and abs(begin - ends) <= TOGETHER
-            ]  # fmt: skip
+                other
+                for other, begin in begun.items()
+                if other != recording and abs(begin - end) <= TOGETHER
+            ]
             if rest <= 0 or len(following) != 1:
                 return
             (recording,) = following
-            for name, value in (
-                ("event", row), ("reason", 0), ("recording", recording), ("start", 0), ("end", rest)
-            ):  # fmt: skip
-                column = getattr(self, name)
-                setattr(self, name, np.append(column, np.asarray(value, column.dtype)))
+            yield row, recording, 0.0, rest
 
     @property
     def length(self) -> Array:
@@ -349,10 +365,9 @@ def _spans(
     explicit = columns["explicit"].astype(np.bool_)
     told = np.unique(recording[found & explicit])
     used = found & explicit & (label != LEFT_OUT)
-    own = Placed(
-        recording[used],
-        np.round(columns["start"][used] * samplerate, DIGITS),
-        np.round(columns["end"][used] * samplerate, DIGITS),
-        label[used],
+    start, end = (
+        np.minimum(np.round(columns[name][used] * samplerate, DIGITS), LATEST)
+        for name in ("start", "end")
     )
+    own = Placed(recording[used], start, end, label[used])
     return _joined(own, _whole(np.setdiff1d(heard_of, told)))

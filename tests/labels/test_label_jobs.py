@@ -106,7 +106,8 @@ def test_a_plan_tells_what_becomes_of_events(folder: Path, cli: Cli) -> None:
     ]  # fmt: skip
     text = cli(*arguments).out
     assert "fox (present: 2, absent: 1, unknown: 3)" in text
-    assert f"{folder / 'old.txt'}, line 5: no_recording" in text
+    assert f"(file: {folder / 'old.txt'}, line: 5, recording: gone.wav, " in text
+    assert "reason: no_recording)" in text
 
 
 def test_labels_of_events_are_stored_and_read(out: Path) -> None:
@@ -350,3 +351,12 @@ def test_labels_come_out_of_a_file_of_settings(folder: Path, cli: Cli) -> None:
     classes, y, annotated = labels_of(Path("x.zarr"))
     assert (classes, y) == (["owl", "bat"], [row[::-1] for row in NEW_Y])
     assert np.all(annotated)
+
+
+def test_a_table_of_windows_is_none_of_events_if_that_is_said(folder: Path) -> None:
+    rows = "".join(f"{name}.wav,{t},{t + 1},{name}{t}\n" for name in "ab" for t in range(3))
+    (folder / "y.csv").write_text("path,start,end,label\n" + rows)
+    _, y = next(pl.stream(folder, FEATURE, folder / "y.csv", label_format="windows"))
+    assert y.tolist() == [0, 1, 2, 3, 4, 5]
+    _, y = next(pl.stream(folder, FEATURE, folder / "y.csv"))
+    assert y.tolist() == np.eye(6).tolist()
