@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from read_events import events_of
 from table_examples import TEXTS
 
-from pipeline.labels.events import EVERY_CLASS, Collection
-from pipeline.labels.formats.format import Choices
+from pipeline.labels.events import EVERY_CLASS
 from pipeline.labels.formats.registry import recognise
 from pipeline.labels.text import Text
 
@@ -17,13 +17,10 @@ class Read:
     """What a label file says, row by row."""
 
     def __init__(self, name: str, data: bytes, column: str | None = None) -> None:
-        text = Text(name, data)
-        format = recognise(text)
+        format = recognise(Text(name, data))
         assert format is not None
         self.format = format.name
-        collection = Collection()
-        collection.add(name, format.read(text, Choices(column)))
-        self._events = events = collection.events()
+        self._events = events = events_of(data, column, name)
         recordings, labels = events.recordings, events.labels
         columns, spans = events.columns, events.spans
         self.events = [

@@ -17,8 +17,9 @@ from pipeline.paths import AnyPath, RemotePath, as_path, is_remote, open_binary
 # Endings of what may be a label file in a folder; all else there is passed over.
 SUFFIXES = {
     *(".txt", ".csv", ".tsv", ".textgrid", ".eaf", ".rttm", ".uem", ".ctm", ".json", ".srt"),
-    *(".vtt", ".selections", ".lab"),
+    *(".vtt", ".selections"),
 }
+STORES = (".zarr", ".parts")  # which are not looked into
 
 
 def label_files(labels: str) -> list[AnyPath]:
@@ -38,8 +39,7 @@ def label_files(labels: str) -> list[AnyPath]:
 
 def _below(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".",)) and
-                      not name.endswith((".zarr", ".parts"))]  # fmt: skip
+        folders[:] = [f for f in folders if not f.startswith(".") and not f.endswith(STORES)]
         yield from (Path(parent, name) for name in names if not name.startswith("."))
 
 
