@@ -43,7 +43,9 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, dict):
         if value.get("recordings") == 0:  # nothing more of what no recording is
             return "none"
-        return ", ".join(_of_pair(key, item) for key, item in value.items()) or "none"
+        if all(isinstance(item, dict) for item in value.values()):
+            return ", ".join(f"{k} ({_text(k, item)})" for k, item in value.items()) or "none"
+        return ", ".join(f"{key}: {_text(key, item)}" for key, item in value.items()) or "none"
     if isinstance(value, list):
         shown = PLACES_SHOWN if any(isinstance(item, dict) for item in value) else SHOWN
         more = [f"and {len(value) - shown:,} more"] if len(value) > shown else []
@@ -52,11 +54,6 @@ def _text(name: str, value: Any) -> str:
     if value is None:
         return "none"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _of_pair(key: str, item: Any) -> str:
-    text = _text(key, item)
-    return f"{key} ({text})" if isinstance(item, dict) else f"{key}: {text}"
 
 
 def say_status(values: dict[str, Any], as_json: bool) -> None:
