@@ -1,19 +1,12 @@
 """Relabelling: other labels for a finished store, of which no feature is computed again."""
 
-import json
 import os
-from collections.abc import Mapping
 from typing import Any
 
-from pipeline.grid import WindowGrid
-from pipeline.inputs import FRAMES
 from pipeline.job.label_variables import LABEL_NAMES, describe_labels, label_variables, told_of
-from pipeline.job.plan import recorded
+from pipeline.job.stored_windows import frame_times, stored_windows
 from pipeline.labels import Labelling, LabelsLike, LabelSource, find_labels
 from pipeline.locks import locked
-from pipeline.record import Record
-from pipeline.recordings import Recordings
-from pipeline.settings import Settings
 from pipeline.store import Attachment, Store, attach, coordinates_of, open_finished
 
 
@@ -70,21 +63,10 @@ def label(path: str | os.PathLike[str], labels: LabelsLike, **labelling: Any) ->
 
 def _labels_of(store: Store, labels: LabelsLike, labelling: Labelling) -> LabelSource:
     """The labels of the windows of a store."""
-    record, settings = Record(store.record_folder), _settings_of(store)
-    items = [recorded(path, row, settings) for path, *row in record.inputs()]
-    recordings = Recordings(items, [*record.job()["unreadable"].items()])
-    grid = WindowGrid(recordings, settings.window, settings.hop, settings.tail)
-    name, units = FRAMES
-    times = store.coordinate(name) if store.axes().get(name) == units else None
-    found = find_labels(labels, recordings, grid, times, labelling)
+    recordings, grid = stored_windows(store)
+    found = find_labels(labels, recordings, grid, frame_times(store), labelling)
     assert found is not None
     return found
-
-
-def _settings_of(store: Store) -> Settings:
-    values: Mapping[str, Any] = json.loads(store.attrs()["settings"])
-    known = Settings.names()
-    return Settings(**{name: value for name, value in values.items() if name in known})
 
 
 def _attachment(store: Store, labels: LabelSource, labelling: Labelling) -> Attachment:
