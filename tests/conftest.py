@@ -356,3 +356,19 @@ def save_hdf5(path: Path, values: npt.NDArray[Any], rate: Any = 250.0) -> Path:
         if rate is not None:
             file["audio"].attrs["sampling_rate"] = rate
     return path.with_suffix(".h5")
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that were saved."""
+    from matplotlib.figure import Figure
+
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def keep(self: Figure, *arguments: Any, **options: Any) -> None:
+        save(self, *arguments, **options)
+        figures.append(self)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures

@@ -10,4 +10,5 @@ from .report import Report as Report
 from .report import printable as printable
 from .status import info_of as info_of
 from .status import status_of as status_of
+from .stored_events import find_events as find_events
 from .verification import verify as verify

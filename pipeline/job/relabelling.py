@@ -1,22 +1,12 @@
 """Relabelling: other labels for a finished store, of which no feature is computed again."""
 
-import json
 import os
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from pipeline.grid import WindowGrid
-from pipeline.inputs import FRAMES
 from pipeline.job.label_variables import LABEL_NAMES, describe_labels, label_variables, told_of
-from pipeline.job.plan import recorded
+from pipeline.job.stored_windows import frame_times, stored_clock, stored_windows
 from pipeline.labels import Labelling, LabelsLike, LabelSource, find_labels
 from pipeline.locks import locked
-from pipeline.record import Record
-from pipeline.recordings import NAT, Recordings, clock_of
-from pipeline.settings import Settings
 from pipeline.store import Attachment, Store, attach, coordinates_of, open_finished
 
 
@@ -73,31 +63,11 @@ def label(path: str | os.PathLike[str], labels: LabelsLike, **labelling: Any) ->
 
 def _labels_of(store: Store, labels: LabelsLike, labelling: Labelling) -> LabelSource:
     """The labels of the windows of a store."""
-    record, settings = Record(store.record_folder), _settings_of(store)
-    items = [recorded(path, row, settings) for path, *row in record.inputs()]
-    recordings = Recordings(items, [*record.job()["unreadable"].items()])
-    grid = WindowGrid(recordings, settings.window, settings.hop, settings.tail)
-    name, units = FRAMES
-    times = store.coordinate(name) if store.axes().get(name) == units else None
-    found = find_labels(labels, recordings, grid, times, labelling, _clock_of(store, grid))
+    recordings, grid = stored_windows(store)
+    clock = stored_clock(store, grid)
+    found = find_labels(labels, recordings, grid, frame_times(store), labelling, clock)
     assert found is not None
     return found
-
-
-def _clock_of(store: Store, grid: WindowGrid) -> npt.NDArray[np.float64] | None:
-    """When each recording began, in seconds since 1970 in UTC; None if nothing is known of it."""
-    stored, counts = store.get("datetime"), grid.counts
-    if stored is None:
-        return None
-    found = np.full(len(counts), NAT)
-    found[counts > 0] = stored[(np.cumsum(counts) - counts)[counts > 0]]
-    return clock_of(found)
-
-
-def _settings_of(store: Store) -> Settings:
-    values: Mapping[str, Any] = json.loads(store.attrs()["settings"])
-    known = Settings.names()
-    return Settings(**{name: value for name, value in values.items() if name in known})
 
 
 def _attachment(store: Store, labels: LabelSource, labelling: Labelling) -> Attachment:

@@ -1,5 +1,7 @@
 from .event_labels import EventLabels as EventLabels
 from .formats.registry import FORMATS as FORMATS
+from .heard import Heard as Heard
+from .heard import read_heard as read_heard
 from .joining import LabelsLike as LabelsLike
 from .joining import find_labels as find_labels
 from .labelling import Labelling as Labelling

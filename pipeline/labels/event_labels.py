@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pipeline.features import array_digest
 from pipeline.grid import WindowGrid
 from pipeline.labels.collecting import label_files, read_events
+from pipeline.labels.events import Events
 from pipeline.labels.labelling import Labelling
 from pipeline.labels.placing import Placement, Places, place
 from pipeline.labels.windows import WindowLabels
@@ -74,12 +75,7 @@ class EventLabels:
                 "label_kind is 'frame', but the feature has no frames; pass label_kind 'window' or "
                 "'fraction'"
             )
-        files = label_files(labels)
-        if not files:
-            raise FileNotFoundError(
-                f"{labels} names no label file; pass a file, a folder or a glob"
-            )
-        placement = place(read_events(files, labelling), places, grid, labelling)
+        _, placement = read_placed(labels, places, grid, labelling)
         return cls(placement, grid, labelling, times, labels)
 
     @property
@@ -130,6 +126,17 @@ class EventLabels:
             name: {"present": p, "absent": k - p, "unknown": self._n_windows - k}
             for name, p, k in zip(self.classes, present.tolist(), known.tolist(), strict=True)
         }
+
+
+def read_placed(
+    labels: str, places: Places, grid: WindowGrid, labelling: Labelling
+) -> tuple[Events, Placement]:
+    """The events of the label files that a path, a folder or a glob names, and their places."""
+    files = label_files(labels)
+    if not files:
+        raise FileNotFoundError(f"{labels} names no label file; pass a file, a folder or a glob")
+    events = read_events(files, labelling)
+    return events, place(events, places, grid, labelling)
 
 
 def edges_of(times: Sequence[float] | Array) -> Array:

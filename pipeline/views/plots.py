@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.job import find_events
+from pipeline.labels import Heard
 from pipeline.record import Record
 from pipeline.recordings import scan
 from pipeline.store import Store, open_finished
 from pipeline.training import read_features
+from pipeline.views.class_rows import ClassRows
+from pipeline.views.event_marks import draw_boxes, draw_lines, in_range, longest
 
 AROUND = 4  # windows shown either side
 NAMED = 24  # classes, at most, whose names there is room for
@@ -37,12 +41,6 @@ def plot_window(path: str | os.PathLike[str], window: int, png: Path) -> None:
 
 
 def _draw(store: Store, png: Path, near: npt.NDArray[np.int64], window: int, source: str) -> None:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "plot needs matplotlib, which is not installed; install dask-audio-pipeline[plot]"
-        ) from error
     attrs, start = store.attrs(), store.coordinate("start")
     length = float(attrs["window"])
     first, last = start[near[0]], start[near[-1]] + length
@@ -50,13 +48,16 @@ def _draw(store: Store, png: Path, near: npt.NDArray[np.int64], window: int, sou
     inputs = iter(()) if store.packed else Record(store.record_folder).inputs()
     scanned = next((item for item in inputs if item[0] == source), None)
     waveform = _waveform(source, scanned, attrs, first, last)
-    labels = store.get("label")
-    panels = ["label"] * (labels is not None) + ["waveform"] * (waveform is not None) + ["features"]
-    figure = Figure(figsize=(10, 1.5 + 2.2 * len(panels)), layout="constrained")
-    subplots = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    axes = dict(zip(panels, subplots, strict=True))
+    labels, rows, events = _labels(store, near)
+    heights = {
+        "label": 0 if labels is None else 2.2 if rows is None else rows.height,
+        "waveform": 0 if waveform is None else 2.2,
+        "features": 2.2,
+    }
+    figure, axes = _panels(heights)
+    edges = [*start[near], last]
     if labels is not None:
-        _draw_labels(axes["label"], [*start[near], last], labels[near], store.get("class"))
+        _draw_labels(axes["label"], store, edges, labels, rows)
     if waveform is not None:
         seconds = first + np.arange(len(waveform)) / float(attrs["samplerate"])
         axes["waveform"].plot(seconds, waveform, linewidth=0.4)
@@ -68,16 +69,39 @@ def _draw(store: Store, png: Path, near: npt.NDArray[np.int64], window: int, sou
     else:
         bar = figure.colorbar(mesh, ax=list(axes.values()), pad=0.01)
         bar.set_label(title, parse_math=False)
-    for panel in axes.values():
-        panel.set_xlim(first, last)
-        for edge in [*start[near], last]:
-            panel.axvline(edge, color="black", linewidth=0.5, alpha=0.6)
-        if panel is not frames:
-            panel.axvspan(start[window], start[window] + length, color="C1", alpha=0.12)
+    _draw_edges(axes, edges, (start[window], start[window] + length))
     figure.suptitle(f"{os.path.basename(source)}, window {window}", parse_math=False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a name may be in any script
+        if rows is not None and events is not None and len(events):
+            _draw_events(axes, store, events, rows, mesh is not None)
         figure.savefig(png, dpi=110)
+
+
+def _panels(heights: dict[str, float]) -> tuple[Any, dict[str, Any]]:
+    """A figure, and the panels in it that have a height in inches."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "plot needs matplotlib, which is not installed; install dask-audio-pipeline[plot]"
+        ) from error
+    figure = Figure(figsize=(10, 1.5 + sum(heights.values())), layout="constrained")
+    ratios = {name: height for name, height in heights.items() if height}
+    subplots = figure.subplots(
+        len(ratios), sharex=True, squeeze=False, height_ratios=[*ratios.values()]
+    )
+    return figure, dict(zip(ratios, subplots[:, 0], strict=True))
+
+
+def _draw_edges(axes: dict[str, Any], edges: list[float], window: tuple[float, float]) -> None:
+    """Draw where windows begin and, but in the features, which of them is asked for."""
+    for name, panel in axes.items():
+        panel.set_xlim(edges[0], edges[-1])
+        for edge in edges:
+            panel.axvline(edge, color="black", linewidth=0.5, alpha=0.6)
+        if name != "features":
+            panel.axvspan(*window, color="C1", alpha=0.12)
 
 
 def _draw_features(
@@ -145,22 +169,58 @@ def _are_of_one_ratio(values: npt.NDArray[Any]) -> bool:
     return bool(1 < ratios[0] < 3 and np.allclose(ratios, ratios[0], rtol=0.01))
 
 
+def _labels(
+    store: Store, near: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[Any] | None, ClassRows | None, Heard | None]:
+    """Labels of windows; in rows, if they are of several classes; and events, if they are known."""
+    a, b = int(near[0]), int(near[-1]) + 1
+    labels, annotated, names = store.together(
+        lambda: (store.get("label", a, b), store.get("annotated", a, b), store.get("class"))
+    )
+    if labels is None or labels.ndim == 1:
+        return labels, None, None
+    events = None if annotated is None else find_events(store, a, b)
+    marked = np.zeros(0, np.int64) if events is None else events.label
+    texts = None if names is None else [*map(str, names)]
+    return labels, ClassRows.of(labels, annotated, texts, marked), events
+
+
 def _draw_labels(
-    panel: Any, edges: list[float], y: npt.NDArray[Any], names: npt.NDArray[Any] | None
+    panel: Any, store: Store, edges: list[float], y: npt.NDArray[Any], rows: ClassRows | None
 ) -> None:
     """A line of one label a window, or a row for each of several classes."""
     panel.set_ylabel("label")
-    if y.ndim == 1:
+    if rows is None:
         panel.step(edges, [*y, y[-1]], where="post", color="C1")
         return
-    rows = np.arange(y.shape[1] + 1)
-    top = max(1.0, float(y.max(initial=0)))
-    panel.pcolormesh(edges, rows, y.T.astype(float), vmin=0, vmax=top, cmap="Greys")
-    if len(rows) <= NAMED + 1:
-        texts = [str(name) for name in (rows[:-1] if names is None else names)]
-        size = min(9.0, 110 / len(texts))
-        panel.set_yticks(rows[:-1] + 0.5, texts, fontsize=size, parse_math=False)
-    panel.invert_yaxis()
+    times = store.coordinate("time") if y.ndim > 2 else np.zeros(0)
+    length = float(store.attrs()["window"])
+    rows.draw(panel, edges, _edges(times) if len(times) > 1 else np.array([0, length]))
+    if rows.unknown.any():
+        panel.set_title("hatched: not annotated", loc="right", fontsize=7)
+
+
+def _draw_events(
+    axes: dict[str, Any], store: Store, events: Heard, rows: ClassRows, is_picture: bool
+) -> None:
+    """Draw events in the features where these are of frequencies, and else in the rows."""
+    shown, frames = longest(events), axes["features"]
+    is_boxed = np.zeros(len(shown), np.bool_)
+    if is_picture and _has_frequencies(store):
+        is_boxed = in_range(shown, *frames.get_ylim())
+    rows.draw_colours(axes["label"])
+    draw_lines(axes["label"], shown.where(~is_boxed), rows)
+    if len(shown) < len(events):
+        text = f"the {len(shown)} longest of {len(events)} events"
+        axes["label"].set_title(text, loc="left", fontsize=7)
+    draw_boxes(frames, shown.where(is_boxed), rows, store.coordinate("class").tolist())
+
+
+def _has_frequencies(store: Store) -> bool:
+    """Whether the rows of the features are frequencies, in order."""
+    name = next((name for name, units in store.axes().items() if units == "Hz"), None)
+    timed = all(units in ("Hz", "s") for units in store.axes().values())
+    return name is not None and timed and _are_in_order(store.coordinate(name))
 
 
 def _waveform(

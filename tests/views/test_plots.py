@@ -16,20 +16,6 @@ from pipeline.views.plots import plot_window
 FEATURE = pl.Spectrogram(n_fft=32, frame_length=20)
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that were saved."""
-    figures: list[Figure] = []
-    save = Figure.savefig
-
-    def keep(self: Figure, *arguments: Any, **options: Any) -> None:
-        save(self, *arguments, **options)
-        figures.append(self)
-
-    monkeypatch.setattr(Figure, "savefig", keep)
-    return figures
-
-
 def write(path: Path, seconds: int) -> None:
     soundfile.write(path, np.random.default_rng(0).random(seconds * 1000) / 2, 1000)
 
