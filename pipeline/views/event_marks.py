@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pipeline.labels import Heard
 from pipeline.views.class_rows import LIGHT, ClassRows, clipped
 
-MOST = 1000  # events, at most, that are drawn: the longest
+MOST = 400  # events, at most, that are drawn: the longest
 LETTERS = 18  # of a name beside a box
 INSET, PAD = 1.8, 1.0  # of a name from the corner of its box, in points, and around it, in pixels
 LANES = 4  # in a row, for events of one class that overlap

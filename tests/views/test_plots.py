@@ -11,6 +11,7 @@ import soundfile
 from matplotlib.figure import Figure
 
 import pipeline as pl
+from pipeline.views.class_rows import ClassRows
 from pipeline.views.plots import plot_window
 
 FEATURE = pl.Spectrogram(n_fft=32, frame_length=20)
@@ -139,3 +140,14 @@ def test_damaged_features_are_not_drawn(
         plot_window(out, 2, tmp_path / "x.png")
     assert not drawn
     assert not (tmp_path / "x.png").exists()
+
+
+def test_a_row_of_several_classes_is_hatched_where_one_is_unknown_and_none_is_there() -> None:
+    labels = np.ones((2, 26), np.uint8)
+    labels[0, 25], labels[1, 24:] = 0, 0
+    annotated = labels > 0
+    panel = Figure().subplots()
+    ClassRows.of(labels, annotated, None, np.zeros(0, int)).draw(panel, [0, 1, 2], np.zeros(0))
+    hatched = [path.get_extents().bounds for c in panel.collections if c.get_hatch()
+               for path in c.get_paths()]  # fmt: skip
+    assert hatched == [(1, 24, 1, 1)]

@@ -282,3 +282,16 @@ def test_points_in_the_songs_of_flies_are_markers(
     plot_window(out, 85, tmp_path / "x.png")
     points = [x[0] for x, _, _ in marks(drawn[0].axes[0]) if len(x) == 1]
     np.testing.assert_allclose(points, [88.926, 88.9584, 88.9888])
+
+
+def test_of_more_events_than_can_be_told_apart_the_longest_are_drawn(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    write(tmp_path / "x.wav", 3)
+    rows = [f"{k / 200}\t{k / 200 + (0.02 if k % 5 else 0.01)}\towl" for k in range(500)]
+    (tmp_path / "x.txt").write_text("\n".join(rows))
+    pl.extract(tmp_path / "x.wav", tmp_path / "x.zarr", pl.Waveform(), tmp_path / "x.txt")
+    plot_window(tmp_path / "x.zarr", 1, tmp_path / "x.png")
+    panel = drawn[0].axes[0]
+    assert panel.get_title(loc="left") == "the 400 longest of 500 events"
+    np.testing.assert_allclose([x[1] - x[0] for x, _, _ in marks(panel)], [0.02] * 400)
