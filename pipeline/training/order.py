@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import isqrt
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Indices = npt.NDArray[np.int64]
+Uneven = Literal["pad", "drop", "keep"]
 Numbers = npt.NDArray[np.uint64]
 # Arrays without an axis, with which NumPy calculates faster than with numbers.
 MULTIPLIER, HALF = np.array(0x9E3779B97F4A7C15, np.uint64), np.array(32, np.uint64)
@@ -20,7 +22,8 @@ class Order:
     """The windows of an epoch in their order; ``order[a:b]`` are those at places a to b - 1.
 
     A rank gets every `world_size`-th place of all: if `a` and the size of a batch are multiples of
-    `world_size`, the rows ``rank::world_size`` of each batch.
+    `world_size`, the rows ``rank::world_size`` of each batch. Where the windows are no multiple of
+    it, the order begins again at its end (pad), or ends before (drop), so that ranks have as many.
     """
 
     n: int  # windows in all
@@ -32,18 +35,38 @@ class Order:
     windows: Indices | None = None  # those that come, if not all: `shard` in a row are a shard
     rank: int = 0
     world_size: int = 1
+    uneven: Uneven = "keep"
 
     def __len__(self) -> int:
         """Places in the order, whatever the rank."""
+        if self.uneven == "drop":
+            return self.count // self.world_size * self.world_size
+        return -(-self.count // self.world_size) * self.world_size if self._pads else self.count
+
+    @property
+    def count(self) -> int:
+        """How many windows come."""
         return self.n if self.windows is None else len(self.windows)
+
+    @property
+    def _pads(self) -> bool:
+        return self.uneven == "pad" and self.count > 0
+
+    def places(self, start: int, stop: int) -> Indices:
+        """The places of this rank among some."""
+        start += (self.rank - start) % self.world_size
+        return np.arange(start, stop, self.world_size, dtype=np.int64)
 
     def __getitem__(self, places: slice) -> Indices:
         start, stop, step = places.indices(len(self))
         assert step == 1
-        start += (self.rank - start) % self.world_size
-        found = np.arange(start, stop, self.world_size, dtype=np.int64)
+        return self.at(self.places(start, stop))
+
+    def at(self, places: Indices) -> Indices:
+        """The windows at some places."""
+        found = places % self.count if self._pads else places
         if self.shuffle and self.mix is None:
-            found = self._permuted(found, len(self), "windows")
+            found = self._permuted(found, self.count, "windows")
         elif self.shuffle and len(found):
             found = self._mixed(found)
         return found if self.windows is None else self.windows[found]
@@ -86,12 +109,12 @@ class Order:
 
     @property
     def _shards(self) -> int:
-        return -(-len(self) // self.shard)
+        return -(-self.count // self.shard)
 
     @property
     def _short(self) -> int:
         """How many windows the last shard lacks."""
-        return self._shards * self.shard - len(self)
+        return self._shards * self.shard - self.count
 
     @property
     def _mix(self) -> int:
