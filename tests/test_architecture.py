@@ -96,7 +96,8 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("stored_windows", "stored_events", "relabelling"),
     ),
     "training": (
-        *("order", "normalization", "stored_labels", "batches", "row_statistics", "streaming"),
+        *("order", "augmentation", "normalization", "stored_labels", "sources", "batches"),
+        *("row_statistics", "streaming"),
     ),
     "views": ("class_rows", "event_marks", "plots"),
     "demo": (),

@@ -1,4 +1,4 @@
 from .batches import Batches as Batches
-from .batches import read_features as read_features
 from .row_statistics import statistics as statistics
+from .sources import read_features as read_features
 from .streaming import stream as stream

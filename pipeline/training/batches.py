@@ -1,27 +1,33 @@
-"""Batches: what a training loop takes from a store."""
+"""Batches: what a training loop takes from windows that are stored, or computed on the way."""
 
+from __future__ import annotations
+
+import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import tee
-from math import inf, prod
+from itertools import chain, tee
+from math import inf
 from operator import index
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.checks import whole
+from pipeline.checks import one_of, whole
+from pipeline.features import array_digest
 from pipeline.process import Recycled, cores, keep_freed_memory
-from pipeline.store import Store, open_finished
+from pipeline.store import open_finished
+from pipeline.training.augmentation import Augment, augmented
 from pipeline.training.normalization import Normalization
-from pipeline.training.order import Indices, Order
-from pipeline.training.stored_labels import stored_labels
+from pipeline.training.order import Indices, Order, Uneven
+from pipeline.training.sources import Empty, Source, StoredSource, source_of
 
 Array = npt.NDArray[Any]
 Batch = tuple[Any, ...]  # X and y, which may be None; and what was annotated, if asked for
+PathLike = str | os.PathLike[str]
 PREFETCH_BYTES = 64 * 1024**2
 # Batches are read together up to so many bytes and windows, and so many times a thread ahead:
 # to read takes as long for a few small windows as for one, and a caller waits for the first.
@@ -30,7 +36,7 @@ AHEAD = 8
 
 
 class Batches:
-    """The batches of a store, ``(X, y)`` each.
+    """The batches of windows that are stored, or computed as they are asked for.
 
     Sized, indexable, and iterable as often as one likes: ``len(batches)``,
     ``batches[i]``, ``for X, y in batches``. While iterating, the next batches
@@ -38,15 +44,17 @@ class Batches:
 
     Parameters
     ----------
-    path : path
-        A store that `extract` has finished.
+    path : path, or sequence of paths
+        A store that `extract` has finished, or several of one feature and the
+        same classes, whose windows are numbered one store after the other.
     batch_size : int or None
-        Windows in a batch; None gives single windows, without that axis.
+        Windows in a batch, of each rank; None gives single windows, without
+        that axis.
     shuffle : bool
         A random order of all windows, the same for the same seed and epoch on
         every machine.
     seed : int
-        Of the order.
+        Of the order, and of what `augment` draws.
     drop_last : bool
         Leave out the last batch if it is not full.
     mix : int, optional
@@ -56,13 +64,27 @@ class Batches:
         order, but those of a shard come no further apart than the windows of
         `mix` shards. If not given, each window is read by itself, and all are
         shuffled.
-    normalize : bool
+    windows : array of int or bool, optional
+        Numbers of the windows that come, or whether each does; all if not
+        given.
+    rank, world_size : int
+        Of several processes that share the batches, which this is: of each
+        batch of all of them it gets every `world_size`-th window.
+    uneven : {"pad", "drop", "keep"}
+        Where the windows are no multiple of `world_size`: the order begins
+        again at its end, or ends before, so that all ranks get as many; or
+        some get one less.
+    normalize : bool or path
         Each value less the mean of its row, in units of that row's standard
-        deviation, as `statistics` has stored them; 1 in place of a deviation
-        of 0. X is float32 then, whatever the store's dtype.
+        deviation, as `statistics` has stored them, here or in the store at a
+        path; 1 in place of a deviation of 0. X is float32 then, whatever the
+        store's dtype.
     annotated : bool
         Each batch is ``(X, y, annotated)``: where somebody looked, and was
         sure, which y is worth learning from.
+    augment : callable, optional
+        Called with X and y of each window, and a `numpy.random.Generator` that
+        is known by seed, epoch and window, and gives X and y in their place.
     prefetch_bytes : int
         The most to read ahead while the caller works; at least one batch, or,
         with `mix`, the next shards to be mixed.
@@ -71,7 +93,7 @@ class Batches:
     ----------
     valid : numpy.ndarray of bool, shape (window,)
         False for windows whose audio could not be read: their X is the
-        feature's floor.
+        feature's floor. Of windows that are computed, as far as is known.
     annotated : numpy.ndarray of bool, shape (window, class), or None
         False where nobody looked, or was sure: y is 0 there. None where labels
         are of every window.
@@ -83,27 +105,34 @@ class Batches:
     FileNotFoundError
         If there is no store.
     ValueError
-        If it is not finished, or `batch_size` is not allowed, or `normalize`
-        asks for what `statistics` has not computed yet.
+        If it is not finished, or `batch_size` or another value is not allowed,
+        or several stores do not fit each other, or `normalize` asks for what
+        `statistics` has not computed yet.
 
     Notes
     -----
     X is an array (batch, frequency, time) and y one of (batch,), (batch, class)
-    or (batch, class, time), both the caller's own; y is None where the store
-    has no labels.
+    or (batch, class, time), both the caller's own; y is None where there are no
+    labels. The order of an epoch follows from seed and epoch alone: with the
+    same settings, a store, several and `stream` give the same bits.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: PathLike | Sequence[PathLike] | Source,
         batch_size: int | None = 64,
         shuffle: bool = False,
         seed: int = 0,
         drop_last: bool = False,
         *,
         mix: int | None = None,
-        normalize: bool = False,
+        windows: npt.ArrayLike | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        uneven: Uneven = "pad",
+        normalize: bool | PathLike = False,
         annotated: bool = False,
+        augment: Augment | None = None,
         prefetch_bytes: int = PREFETCH_BYTES,
     ) -> None:
         self.batch_size = check_batch_size(batch_size)
@@ -111,35 +140,100 @@ class Batches:
         self.seed = whole("seed", seed, 0, "from 0")
         what = "of shards above 0, and goes with shuffle"
         self.mix = None if mix is None else whole("mix", mix, 1 if shuffle else inf, what)
+        self.world_size = whole("world_size", world_size, 1, "of processes above 0")
+        self.rank = whole("rank", rank, 0, "from 0, below world_size", self.world_size - 1)
+        one_of("uneven", uneven, get_args(Uneven))
+        self.uneven: Uneven = uneven
         self.prefetch_bytes = whole("prefetch_bytes", prefetch_bytes, 0, "of bytes from 0")
-        self._store, self.path = open_finished(path), os.fspath(path)
-        self.valid = self._store.coordinate("valid")
-        self._with_annotated = annotated
-        labels = self._store.together(lambda: stored_labels(self._store))
-        self._label, self._annotated, self.classes = labels
-        self._normalization = Normalization.of(self._store) if normalize else None
+        self._source = source_of(path)
+        self.path, self.valid = self._source.path, self._source.valid
+        self.classes = self._source.classes
+        self._with_annotated, self._augment = annotated, augment
+        self._windows = None if windows is None else _checked_windows(windows, len(self.valid))
+        self._normalization = _normalization_of(self._source, normalize)
         self._memory = Recycled()
-        self.set_epoch(0)
+        self._epoch, self._start, self._samples = 0, 0, 0
+        self._order = self._order_of(0)
 
     @property
     def annotated(self) -> Array | None:  # numpydoc ignore=GL08
-        return None if self._annotated is None else self._annotated.values
+        return self._source.annotated
+
+    def _order_of(self, epoch: int) -> Order:
+        shard = 1 if self.mix is None else self._source.shard
+        return Order(
+            *(len(self.valid), self.shuffle, self.seed, epoch, self.mix, shard, self._windows),
+            *(self.rank, self.world_size, self.uneven),
+        )
 
     def set_epoch(self, epoch: int) -> None:
         """Take the order of an epoch: shuffled anew, and the same every time.
 
-        A loop that has begun keeps the order that it began with.
+        A loop that has begun keeps the order that it began with. The place that
+        `load_state_dict` has set is kept if it is one of this epoch.
         """
         epoch = whole("epoch", epoch, 0, "from 0")
-        shard = 1 if self.mix is None else self._store.shard
-        self._order = Order(len(self.valid), self.shuffle, self.seed, epoch, self.mix, shard)
+        if epoch != self._epoch:
+            self._epoch, self._start, self._samples = epoch, 0, 0
+            self._order = self._order_of(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place that the last loop is at, between two batches, as plain values.
+
+        It is that of all ranks, so any rank's will do for all of them, and for
+        any `world_size` if the batches of all ranks together are as large.
+        """
+        return {
+            **{"seed": self.seed, "epoch": self._epoch, "samples": self._samples},
+            "fingerprint": self._fingerprint(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Have the next loop go on at the place of `state_dict`, to the same bits as without.
+
+        A ValueError if it is a place in other windows, or in another order.
+        """
+        try:
+            seed, epoch, samples, of = (
+                state[name] for name in ("seed", "epoch", "samples", "fingerprint")
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the state is {state!r:.80}; pass what state_dict gave") from error
+        if (seed, of) != (self.seed, self._fingerprint()):
+            raise ValueError(
+                "the state is of other windows, or of another order; pass the same stores, seed, "
+                "shuffle, mix and windows as were used then"
+            )
+        self.set_epoch(epoch)
+        total = self._stop
+        self._start = self._samples = whole("samples", samples, 0, f"up to {total}", total)
+
+    def _fingerprint(self) -> str:
+        windows = None if self._windows is None else array_digest(self._windows)
+        order = self.shuffle, self.mix, self.uneven if self.world_size > 1 else None, windows
+        what = [self._source.identity(), *map(str, order[:2]), str(windows)]
+        return hashlib.sha256(" ".join(what).encode()).hexdigest()[:32]
+
+    @property
+    def _step(self) -> int:
+        """Places in the order that a batch of all ranks takes."""
+        return (self.batch_size or 1) * self.world_size
+
+    @property
+    def _stop(self) -> int:
+        """The place that the last batch ends before."""
+        return min(len(self) * self._step, len(self._order))
 
     def __len__(self) -> int:
-        size = self.batch_size or 1
-        return len(self._order) // size if self.drop_last else -(-len(self._order) // size)
+        n = len(self._order)
+        return n // self._step if self.drop_last else -(-n // self._step)
 
     def windows(self, i: int) -> Indices:
         """Numbers of the windows in batch `i`, in their order."""
+        return self._order.at(self._places(i))
+
+    def _places(self, i: int) -> Indices:
+        """The places in the order that are in batch `i`."""
         try:
             i = index(i)
         except TypeError as error:
@@ -148,49 +242,65 @@ class Batches:
             ) from error
         if not -len(self) <= i < len(self):
             raise IndexError(f"batch {i} of {len(self)}")
-        size = self.batch_size or 1
-        start = i % len(self) * size
-        return self._order[start : start + size]
+        start = i % len(self) * self._step
+        return self._order.places(start, min(start + self._step, len(self._order)))
 
     def __getitem__(self, i: int) -> Batch:
-        return next(split(self._read(self.windows(i)), self.batch_size))
+        batch = next(split(self._read(self._order, self._places(i)), self.batch_size))
+        self._source.tell()
+        return batch
 
-    def __iter__(self) -> Iterator[Batch]:
-        return self._iterate(self._order, min(len(self) * (self.batch_size or 1), len(self._order)))
+    def read(self, windows: npt.ArrayLike) -> Batch:
+        """A batch of any windows, by their numbers, in the order in which they are asked for."""
+        numbers = _checked_windows(windows, len(self.valid))
+        batch = self._of_windows(numbers, self._order)
+        self._source.tell()
+        return batch
 
-    def _iterate(self, order: Order, last: int) -> Iterator[Batch]:
-        """The batches of an order, as far as they are wanted, up to a place in it."""
+    def __iter__(self) -> Generator[Batch, None, None]:
+        start, self._start = self._start, 0
+        self._samples = start
+        return self._iterate(self._order, start, self._stop)
+
+    def _iterate(self, order: Order, start: int, stop: int) -> Generator[Batch, None, None]:
+        """The batches of an order, from one place in it to another."""
         keep_freed_memory()
-        size, threads = self.batch_size, cores()
+        size, step, threads = self.batch_size, self._step, self._source.threads or cores()
         with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
             try:
-                read = partial(self._ahead, pool, AHEAD * threads)
-                spans = _spans(last, self._windows_of_a_read())
-                plain = read(order[a:b] for a, b in spans)
-                for batch in plain if self.mix is None else self._mixed(read, order, spans):
-                    yield from split(batch, size)
+                read = partial(self._ahead, pool, AHEAD * threads, order)
+                spans = _spans(start, stop, self._windows_of_a_read() * self.world_size)
+                plain = read(order.places(a, b) for a, b in spans)
+                for batches in (
+                    plain if self.mix is None else self._mixed(read, order, spans, start, stop)
+                ):
+                    self._source.tell()
+                    for batch in split(batches, size):
+                        start = min(start + step, stop)
+                        if order.epoch == self._epoch:
+                            self._samples = start
+                        yield batch
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _windows_of_a_read(self) -> int:
         """Windows that are read together: those of as many small batches as is fast."""
         size = self.batch_size or 1
-        none = self._store.read(np.empty(0, np.int64))
-        n_bytes = size * none.itemsize * prod(none.shape[1:])
-        most = min(READ_BYTES, self.prefetch_bytes)
-        return size * max(1, min(most // n_bytes, READ_WINDOWS // size))
+        most = min(READ_BYTES, self.prefetch_bytes) // (size * self._source.window_bytes)
+        least = -(-self._source.together // size)
+        return size * max(1, least, min(most, READ_WINDOWS // size))
 
     def _ahead(
-        self, pool: ThreadPoolExecutor, most: int, wanted: Iterable[Indices]
+        self, pool: ThreadPoolExecutor, most: int, order: Order, wanted: Iterable[Indices]
     ) -> Iterator[Batch]:
-        """What is stored of windows; the next are read as the caller works."""
+        """What there is at places of an order; the next are read as the caller works."""
         waiting: deque[Future[Batch]] = deque()
         ahead = 1
-        for windows in wanted:
-            waiting.append(pool.submit(self._read, windows, self._memory.empty))
+        for places in wanted:
+            waiting.append(pool.submit(self._read, order, places, self._memory.empty))
             if len(waiting) > ahead:
                 batch = waiting.popleft().result()
-                ahead = max(1, min(self.prefetch_bytes // batch[0].nbytes, most))
+                ahead = max(1, min(self.prefetch_bytes // max(1, batch[0].nbytes), most))
                 yield batch
         while waiting:
             yield waiting.popleft().result()
@@ -200,90 +310,98 @@ class Batches:
         read: Callable[[Iterable[Indices]], Iterator[Batch]],
         order: Order,
         spans: Iterable[tuple[int, int]],
+        start: int,
+        stop: int,
     ) -> Iterator[Batch]:
-        """The same, where each mixture of shards is read at once."""
-        wanted, mixtures = tee(order[a:b] for a, b in order.mixtures())
-        whole = zip(mixtures, read(map(np.sort, wanted)), strict=True)
-        mixture = rows = np.empty(0, np.int64)
+        """The same, where each mixture of shards is read at once, in the order of its windows."""
+        ends = chain(order.mixtures(), [(order.count, stop)])  # what pads it comes last
+        parts = (order.places(max(a, start), min(b, stop)) for a, b in ends)
+        sorting = ((p, np.argsort(order.at(p), kind="stable")) for p in parts if len(p))
+        wanted, known = tee(sorting)
+        whole = zip(known, read(places[rows] for places, rows in wanted), strict=True)
+        batch, rows = (), np.empty(0, np.int64)
         for a, b in spans:
-            pieces, windows = [], []
-            while a < b:
+            pieces, missing = list[Batch](), len(order.places(a, b))
+            while missing:
                 if not len(rows):
-                    mixture, (X, *_) = next(whole)
-                    rows = np.searchsorted(np.sort(mixture), mixture)
-                pieces.append(X[rows[: b - a]])
-                windows.append(mixture[: b - a])
-                mixture, rows = mixture[b - a :], rows[b - a :]
-                a += len(pieces[-1])
-            yield np.concatenate(pieces), *self._labels(np.concatenate(windows))
+                    (_, sorted_rows), batch = next(whole)
+                    rows = np.argsort(sorted_rows, kind="stable")
+                pieces.append(_part(batch, rows[:missing]))
+                rows, missing = rows[missing:], missing - len(rows[:missing])
+            yield tuple(
+                None if items[0] is None else np.concatenate(items)
+                for items in zip(*pieces, strict=True)
+            )
 
-    def _read(self, windows: Indices, empty: Callable[..., Array] = np.empty) -> Batch:
-        X = read_features(self._store, windows, empty)
+    def _read(self, order: Order, places: Indices, empty: Empty = np.empty) -> Batch:
+        return self._of_windows(order.at(places), order, empty)
+
+    def _of_windows(self, windows: Indices, order: Order, empty: Empty = np.empty) -> Batch:
+        X = self._source.read(windows, empty)
         if self._normalization is not None:
             X = self._normalization.apply(X, empty)
-        return X, *self._labels(windows)
-
-    def _labels(self, windows: Indices) -> tuple[Array | None, ...]:
-        y = None if self._label is None else self._label[windows]
+        y = self._source.labels(windows)
+        if self._augment is not None:
+            X, y = augmented(self._augment, X, y, windows, (order.seed, order.epoch))
         if not self._with_annotated:
-            return (y,)
-        if self._annotated is not None:
-            return y, self._annotated[windows]
-        return y, None if y is None else np.ones(y.shape, np.bool_)
+            return X, y
+        known = self._source.known(windows)
+        if known is None and y is not None:
+            known = np.ones(y.shape, np.bool_)
+        return X, y, known
 
 
-def read_features(
-    store: Store, windows: Indices, empty: Callable[..., Array] = np.empty
-) -> npt.NDArray[np.floating[Any]]:
-    """The features of windows of a finished store, or an OSError that names what is damaged."""
+def _checked_windows(windows: npt.ArrayLike, n: int) -> Indices:
+    """Numbers of windows, or those that a mask marks."""
+    found = np.asarray(windows)
+    if found.dtype == np.bool_ and found.shape == (n,):
+        return np.flatnonzero(found)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        raise ValueError(
+            f"windows is an array of shape {found.shape} and dtype {found.dtype}; pass numbers of "
+            f"windows, or a truth value for each of the {n}"
+        )
+    wrong = (found < 0) | (found >= n)
+    if wrong.any():
+        raise ValueError(f"windows has {found[wrong][0]}; there are windows 0 to {n - 1}")
+    return found.astype(np.int64)
+
+
+def _normalization_of(source: Source, normalize: bool | PathLike) -> Normalization | None:
+    """How the windows of a source are normalized, if they are."""
+    if normalize is False:
+        return None
+    if normalize is not True:
+        found = Normalization.of(open_finished(normalize))
+    elif isinstance(source, StoredSource):
+        found = Normalization.of(source.store)
+    else:
+        raise ValueError(
+            "normalize is true, but the windows are not those of one store; pass the path of a "
+            "store whose mean and std are to be taken"
+        )
+    shape = source.read(np.empty(0, np.int64)).shape[1:]
     try:
-        stored = store.read(windows, empty)
-    except (OSError, ValueError) as error:
-        _check_same_job(store, error)
-        raise _complaint(store, _damaged(store, windows), f"is damaged: {error}") from error
-    missing = store.encoding.is_missing(stored)
-    if missing.any():
-        raise _complaint(store, int(windows[missing][0]), "is missing")
-    return store.encoding.decode(stored)
+        fits = np.broadcast_shapes(found.mean.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"normalize is {normalize!r}, whose mean has shape {found.mean.shape}, but a window "
+            f"has shape {shape}; pass a store of the same feature"
+        )
+    return found
 
 
-def _check_same_job(store: Store, error: Exception) -> None:
-    """Say so if the store is no longer that which was opened: then nothing is damaged."""
-    try:
-        if store.job is not None:
-            store.job.check()
-    except OSError:
-        raise OSError(
-            f"{store.path} was removed, or another job has taken its place, since it was opened; "
-            f"open it again"
-        ) from error
-
-
-def _damaged(store: Store, windows: Indices) -> int:
-    """The first of the windows that cannot be read; the first of all if they can, this time."""
-    for window in windows:
-        try:
-            store.read(window[None])
-        except (OSError, ValueError):
-            return int(window)
-    return int(windows[0])
-
-
-def _complaint(store: Store, window: int, what: str) -> OSError:
-    file = store.locate(store.file_of(window))
-    return OSError(
-        f"{store.path}: window {window}, in {file}, {what}; verify --repair and extract again "
-        f"compute it anew"
-    )
-
-
-def _spans(stop: int, length: int) -> Iterator[tuple[int, int]]:
-    return ((start, min(start + length, stop)) for start in range(0, stop, length))
+def _spans(start: int, stop: int, length: int) -> Iterator[tuple[int, int]]:
+    return ((a, min(a + length, stop)) for a in range(start, stop, length))
 
 
 def split(batch: Batch, batch_size: int | None) -> Iterator[Batch]:
     """Batches out of several at once, or single windows; copies, so that none keeps the others."""
     n, size = len(batch[0]), batch_size or 1
+    if not n and batch_size is None:
+        return
     if n <= size:
         yield batch if batch_size else _part(batch, 0)
         return
@@ -292,7 +410,7 @@ def split(batch: Batch, batch_size: int | None) -> Iterator[Batch]:
         yield tuple(item if item is None else item.copy() for item in _part(batch, part))
 
 
-def _part(batch: Batch, part: slice | int) -> Batch:
+def _part(batch: Batch, part: slice | int | Indices) -> Batch:
     return tuple(None if item is None else item[part] for item in batch)
 
 

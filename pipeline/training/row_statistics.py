@@ -15,9 +15,9 @@ from pipeline.kernels import Moments, moments_of, windows_of_a_tile
 from pipeline.locks import locked
 from pipeline.process import Recycled, cores, keep_freed_memory, one_blas_thread
 from pipeline.store import STATISTICS, Attachment, Store, Variable, attach, open_finished
-from pipeline.training.batches import read_features
 from pipeline.training.normalization import row_axes, stored_statistics
 from pipeline.training.order import Indices
+from pipeline.training.sources import read_features
 
 READ_BYTES = 1 << 23  # at a time, which the cache holds until they are added up
 AHEAD = 4  # shards a thread, of which little is kept

@@ -1,27 +1,40 @@
 """Streaming: batches computed as a training loop asks for them."""
 
+from __future__ import annotations
+
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable
+from math import prod
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.checks import whole
-from pipeline.features import Feature, Spectrogram, margins_of
+from pipeline.features import Feature, Spectrogram, identify, margins_of, shape_of
 from pipeline.inputs import Inputs
-from pipeline.labels import LabelsLike
-from pipeline.process import cores, keep_freed_memory, one_blas_thread
+from pipeline.labels import LabelsLike, LabelSource
+from pipeline.layout import choose_layout
+from pipeline.process import one_blas_thread
+from pipeline.record import digest_lines, fingerprint
 from pipeline.recordings import PathLike, why_unreadable
 from pipeline.settings import Settings
 from pipeline.store import Encoding
-from pipeline.training.batches import Batch, check_batch_size, split
-from pipeline.windows import compute_windows
+from pipeline.training.batches import Batch, Batches, check_batch_size
+from pipeline.training.order import Indices
+from pipeline.training.sources import Empty
+from pipeline.windows import compute_at
 
-Computed = tuple[npt.NDArray[Any], dict[int, str]]
-STEP = 16  # windows, at least, that are worth a thread's while
+Array = npt.NDArray[Any]
+# What `stream` takes of the parameters of `Batches`.
+OF_BATCHES = (
+    *("shuffle", "seed", "drop_last", "mix", "windows", "rank", "world_size", "uneven"),
+    *("normalize", "annotated", "augment", "prefetch_bytes"),
+)
+HELD_BYTES = 1 << 28  # of labels that are held, at most
+LABEL_BLOCK = 4096  # windows whose labels are made together
 
 
 def stream(
@@ -31,9 +44,8 @@ def stream(
     batch_size: int | None = 64,
     *,
     threads: int | None = None,
-    annotated: bool = False,
     **settings: Any,
-) -> Iterator[Batch]:
+) -> Stream:
     """Batches of features, computed on all cores while the caller works.
 
     Parameters
@@ -44,92 +56,176 @@ def stream(
         Windows in a batch; None gives single windows, without that axis.
     threads : int, optional
         How many compute; one a core if not given.
-    annotated : bool
-        As for `Batches`: each batch is ``(X, y, annotated)``.
+    shuffle, seed, drop_last, mix, windows, rank, world_size, uneven, normalize, annotated, augment
+        As for `Batches`, also among `settings`.
 
     Returns
     -------
-    iterator of (X, y)
-        In the order of the windows, as `Batches` gives them.
+    Batches
+        In the order of the windows, or shuffled: the same order and the same
+        bits as `Batches` of a store that `extract` makes of the same. Also an
+        iterator: ``next`` goes through it once.
 
     Raises
     ------
     ValueError, OSError
         At once, if the inputs or the settings will not do. With
         ``on_error="stop"`` an OSError where audio cannot be read; otherwise a
-        RuntimeWarning, and X is the feature's floor there.
+        RuntimeWarning, and X is the feature's floor.
     """
-    batch_size = check_batch_size(batch_size)
     if threads is not None:
         threads = whole("threads", threads, 1, "above 0, or None")
+    own = {name: settings.pop(name) for name in OF_BATCHES if name in settings}
+    check_batch_size(batch_size)
     checked = Settings.from_mapping(settings)
     inputs = Inputs.find(sources, features, labels, checked)
     for path, reason in inputs.recordings.unreadable:
-        _complain(f"{path}: {reason}", checked)
-    return _batches(inputs, checked, batch_size, threads or cores(), annotated)
+        _complain(f"{path}: {reason}", checked, stacklevel=3)
+    return Stream(ComputedSource(inputs, checked, threads), batch_size, **own)
 
 
-def _batches(
-    inputs: Inputs, settings: Settings, batch_size: int | None, threads: int, annotated: bool
-) -> Iterator[Batch]:
-    size = batch_size or 1
-    step = -(-max(size, STEP) // size) * size  # whole batches
-    starts = iter(range(0, len(inputs.grid), step))
-    warned: set[int] = set()  # numbers of recordings
-    waiting: deque[tuple[int, Future[Computed]]] = deque()
-    keep_freed_memory()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="stream")
-    try:
-        while True:
-            while len(waiting) <= threads and (start := next(starts, None)) is not None:
-                future = pool.submit(_compute, inputs, start, start + step, settings.dtype, warned)
-                waiting.append((start, future))
-            if not waiting:
-                return
-            start, future = waiting.popleft()
-            X, problems = future.result()
-            for number, problem in problems.items():
-                if number not in warned:
-                    warned.add(number)
-                    _complain(problem, settings)
-            y = _labels(inputs, start, start + len(X), annotated)
-            yield from split((X, *y), batch_size)
-    finally:
-        pool.shutdown(cancel_futures=True)
+class Stream(Batches):
+    """Batches that are computed as they are asked for; also an iterator over them."""
+
+    _next: Generator[Batch, None, None] | None = None
+
+    def __next__(self) -> Batch:
+        if self._next is None:
+            self._next = iter(self)
+        return next(self._next)
+
+    def close(self) -> None:
+        """Stop computing what `next` would give."""
+        if self._next is not None:
+            self._next.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_next"}
 
 
-def _labels(
-    inputs: Inputs, start: int, stop: int, annotated: bool
-) -> tuple[npt.NDArray[Any] | None, ...]:
-    """y, and what of it was annotated if that is asked for; the caller's own."""
-    if inputs.labels is None:
-        return (None, None) if annotated else (None,)
-    block = inputs.labels.block(start, stop)
-    y = block["label"].copy()
-    if not annotated:
-        return (y,)
-    return y, block.get("annotated", np.ones(y.shape, np.bool_))
+class _MadeLabels:
+    """Labels of windows in any order: made once, if they are not too large, or when asked for."""
+
+    def __init__(self, labels: LabelSource) -> None:
+        self._labels, self._made, self._lock = labels, dict[str, Array](), Lock()
+        self._none = labels.block(0, 0)
+        n_bytes = sum(item.itemsize * prod(item.shape[1:]) for item in self._none.values())
+        self._held = n_bytes * labels.shape[0] <= HELD_BYTES
+
+    def of(self, name: str, windows: Indices) -> Array | None:
+        """What is known by a name of windows."""
+        if name not in self._none:
+            return None
+        if self._held:
+            with self._lock:
+                if not self._made:
+                    self._made = self._make(0, self._labels.shape[0])
+            return np.asarray(self._made[name][windows])
+        none = self._none[name]
+        result = np.empty((len(windows), *none.shape[1:]), none.dtype)
+        starts = np.flatnonzero(np.diff(windows, prepend=-2) != 1)
+        for a, b in zip(starts, [*starts[1:], len(windows)], strict=True):
+            result[a:b] = self._labels.block(int(windows[a]), int(windows[a]) + b - a)[name]
+        return result
+
+    def _make(self, start: int, stop: int) -> dict[str, Array]:
+        edges = range(start, stop, LABEL_BLOCK)
+        blocks = [self._labels.block(a, min(a + LABEL_BLOCK, stop)) for a in edges]
+        return {name: np.concatenate([block[name] for block in blocks]) for name in self._none}
+
+    def __getstate__(self) -> LabelSource:
+        return self._labels
+
+    def __setstate__(self, labels: LabelSource) -> None:
+        self.__init__(labels)  # type: ignore[misc]
 
 
-def _compute(inputs: Inputs, start: int, stop: int, dtype: str, warned: set[int]) -> Computed:
-    """Features of windows, and what is wrong with each recording that was not warned of."""
-    grid, used = inputs.grid[start:stop].detached()
-    recordings = inputs.recordings[used]
-    encoding = Encoding.of(dtype, inputs.feature)
-    with one_blas_thread():
-        X, valid = compute_windows(recordings, grid, inputs.feature, dtype, encoding.encode)
-    bad = np.flatnonzero(~valid)
-    numbers, first = np.unique(grid.locate()[0][bad], return_index=True)
-    margins = margins_of(inputs.feature, grid.samplerate)
-    problems = {
-        used.start + int(number): why_unreadable(recordings, grid, int(t), *margins)
-        for number, t in zip(numbers, bad[first], strict=True)
-        if used.start + int(number) not in warned
-    }
-    return encoding.decode(X), problems
+class ComputedSource:
+    """Windows of recordings, whose features are computed when they are read."""
+
+    together = 16
+
+    def __init__(self, inputs: Inputs, settings: Settings, threads: int | None) -> None:
+        self._inputs, self._settings, self.threads = inputs, settings, threads
+        self._encoding = Encoding.of(settings.dtype, inputs.feature)
+        self._problems: deque[tuple[int, str]] = deque()
+        self._warned: set[int] = set()  # numbers of recordings
+        labels = inputs.labels
+        self._labels = None if labels is None else _MadeLabels(labels)
+        self.classes = None if labels is None or labels.classes is None else [*labels.classes]
+        self.valid = np.ones(len(inputs.grid), np.bool_)
+        self.path = ", ".join(map(str, inputs.recordings.paths[:1]))
+        # As of a store of the same windows, so that both mix them alike.
+        self.shard = choose_layout(
+            len(inputs.grid),
+            shape_of(inputs.feature),
+            settings.dtype,
+            int(inputs.recordings.bytes_a_sample * inputs.held_samples),
+            region_is_file=False,
+            compression=settings.compression,
+        ).shard
+
+    def read(self, windows: Indices, empty: Empty = np.empty) -> Array:
+        """Features of windows; those whose audio cannot be read are told of by `tell`."""
+        inputs = self._inputs
+        with one_blas_thread():
+            X, valid = compute_at(
+                inputs.recordings, inputs.grid, inputs.feature, windows, self._settings.dtype,
+                self._encoding.encode, empty((len(windows), *shape_of(inputs.feature)),
+                self._settings.dtype),
+            )  # fmt: skip
+        if not valid.all():
+            self._note(windows[~valid])
+        return self._encoding.decode(X)
+
+    def _note(self, bad: Indices) -> None:
+        """Remember what is wrong with each recording that was not warned of."""
+        inputs = self._inputs
+        self.valid[bad] = False
+        margins = margins_of(inputs.feature, inputs.grid.samplerate)
+        numbers, first = np.unique(inputs.grid.locate(bad)[0], return_index=True)
+        for number, t in zip(numbers.tolist(), bad[first].tolist(), strict=True):
+            if number not in self._warned:
+                why = why_unreadable(inputs.recordings, inputs.grid, int(t), *margins)
+                self._problems.append((number, why))
+
+    def labels(self, windows: Indices) -> Array | None:
+        """Y of windows."""
+        return None if self._labels is None else self._labels.of("label", windows)
+
+    def known(self, windows: Indices) -> Array | None:
+        """Which of y was annotated, if not all."""
+        return None if self._labels is None else self._labels.of("annotated", windows)
+
+    @property
+    def annotated(self) -> Array | None:
+        """That of all windows."""
+        return self.known(np.arange(len(self.valid)))
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of the features of a window."""
+        return np.dtype(self._settings.dtype).itemsize * prod(shape_of(self._inputs.feature))
+
+    def tell(self) -> None:
+        """Warn of recordings that cannot be read, or raise, as the settings say."""
+        while self._problems:
+            number, problem = self._problems.popleft()
+            if number not in self._warned:
+                self._warned.add(number)
+                _complain(problem, self._settings, stacklevel=4)  # who asked for a batch
+
+    def identity(self) -> str:
+        """That of a job with the same inputs and settings, but for how it is stored."""
+        inputs = self._inputs
+        rows = digest_lines([*file] for file in inputs.recordings.files())
+        labels = None if inputs.labels is None else inputs.labels.identity()
+        feature = identify(inputs.feature).as_dict()
+        grid = inputs.grid.window_samples, inputs.grid.hop_samples, inputs.grid.tail
+        return fingerprint({"inputs": rows, "labels": labels, "feature": feature, "grid": grid})
 
 
-def _complain(problem: str, settings: Settings) -> None:
+def _complain(problem: str, settings: Settings, stacklevel: int) -> None:
     if settings.on_error == "stop":
         raise OSError(f"{problem}; give on_error='mask' to go on without it")
-    warnings.warn(f"{problem}; masked", RuntimeWarning, stacklevel=3)
+    warnings.warn(f"{problem}; masked", RuntimeWarning, stacklevel=stacklevel)

@@ -116,7 +116,7 @@ def test_a_loop_keeps_the_order_that_it_began_with(
         return False
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(made(0)._store), "shard", 16)
+        patch.setattr(type(made(0)._source.store), "shard", 16)
         batches, epoch = made(0), 0
         orders = [np.concatenate([*map(b.windows, range(len(b)))]) for b in map(made, range(4))]
         loops: list[tuple[Any, list[int], int]] = [(iter(batches), [], 0)]
@@ -204,7 +204,7 @@ def test_the_next_batch_is_read_while_the_caller_works(
     batches = pl.Batches(store, 16)
     reads = 0
     second = threading.Event()
-    true_read = type(batches._store).read
+    true_read = type(batches._source.store).read
 
     def counting(self: Any, *arguments: Any) -> Array:
         nonlocal reads
@@ -213,7 +213,7 @@ def test_the_next_batch_is_read_while_the_caller_works(
             second.set()
         return true_read(self, *arguments)
 
-    monkeypatch.setattr(type(batches._store), "read", counting)
+    monkeypatch.setattr(type(batches._source.store), "read", counting)
     iterator = iter(batches)
     next(iterator)
     assert second.wait(10)  # without another call to next
@@ -327,7 +327,7 @@ def test_shards_are_mixed_and_read_whole_once(
     store: Path, features: Array, batch_size: int | None, mix: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches = pl.Batches(store, batch_size, shuffle=True, seed=5, mix=mix)
-    kind, reads = type(batches._store), []
+    kind, reads = type(batches._source.store), []
     monkeypatch.setattr(kind, "shard", 16)
     whole = kind.read
     monkeypatch.setattr(
@@ -375,7 +375,7 @@ class Prompt(ThreadPoolExecutor):
 def reads(store: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many windows were read by each read."""
     found: list[int] = []
-    kind = type(pl.Batches(store)._store)
+    kind = type(pl.Batches(store)._source.store)
     whole = kind.read
 
     def read(self: Any, windows: Array, *more: Any) -> Array:

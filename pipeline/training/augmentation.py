@@ -1,0 +1,33 @@
+"""Augmentation: windows changed at random, the same way whenever the same epoch is gone through."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.training.order import Indices
+
+Array = npt.NDArray[Any]
+Augment = Callable[[Array, Any, np.random.Generator], tuple[Array, Any]]
+
+
+def augmented(
+    augment: Augment, features: Array, y: Array | None, windows: Indices, of: tuple[int, int]
+) -> tuple[Array, Array | None]:
+    """What is made of windows in an epoch, which `of` says by its seed and number."""
+    labels = [None] * len(features) if y is None else y
+    made = [
+        augment(x, label, generator_of(*of, window))
+        for x, label, window in zip(features, labels, windows.tolist(), strict=True)
+    ]
+    if not made:
+        return features, y
+    found, changed = zip(*made, strict=True)
+    return np.stack(found), None if y is None else np.stack([np.asarray(item) for item in changed])
+
+
+def generator_of(seed: int, epoch: int, window: int) -> np.random.Generator:
+    """Random numbers that are known by seed, epoch and window, whatever was drawn before."""
+    sequence = np.random.SeedSequence((seed, epoch, window))
+    return np.random.Generator(np.random.Philox(sequence))
