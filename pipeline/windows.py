@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import dask.array as da
@@ -260,7 +261,7 @@ def compute_at(
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
     valid = np.ones(len(windows), np.bool_)
     starts = np.flatnonzero(np.diff(windows, prepend=-2) != 1)
-    for a, b in zip(starts, [*starts[1:], len(windows)], strict=True):
+    for a, b in pairwise([*starts, len(windows)]):
         part, used = grid[int(windows[a]) : int(windows[a]) + b - a].detached()
         out[a:b], valid[a:b] = compute_windows(recordings[used], part, feature, dtype, encode)
     return out, valid

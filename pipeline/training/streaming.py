@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterable
+from itertools import pairwise
 from math import prod
 from threading import Lock
 from typing import Any
@@ -124,7 +125,7 @@ class _MadeLabels:
         none = self._none[name]
         result = np.empty((len(windows), *none.shape[1:]), none.dtype)
         starts = np.flatnonzero(np.diff(windows, prepend=-2) != 1)
-        for a, b in zip(starts, [*starts[1:], len(windows)], strict=True):
+        for a, b in pairwise([*starts, len(windows)]):
             result[a:b] = self._labels.block(int(windows[a]), int(windows[a]) + b - a)[name]
         return result
 
