@@ -92,11 +92,13 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "job": (
         *("identity", "plan", "label_variables", "projection", "begun", "preflight", "setup"),
-        *("regions", "retry", "report", "execution", "extraction", "verification", "status"),
-        *("stored_windows", "stored_events", "relabelling"),
+        *("regions", "retry", "report", "execution", "extraction", "verification", "split_counts"),
+        *("status", "stored_windows", "stored_events", "relabelling"),
     ),
     "training": (
-        *("order", "normalization", "stored_labels", "batches", "row_statistics", "streaming"),
+        *("order", "weighting", "normalization", "stored_labels"),
+        *("recording_groups", "splitting", "stored_split"),
+        *("batches", "row_statistics", "streaming"),
     ),
     "views": ("class_rows", "event_marks", "plots"),
     "demo": (),
