@@ -19,6 +19,7 @@ from .recordings import Recordings as Recordings
 from .recordings import scan as scan
 from .settings import Settings as Settings
 from .training import Batches as Batches
+from .training import split as split
 from .training import statistics as statistics
 from .training import stream as stream
 from .windows import map_windows as map_windows

@@ -250,8 +250,8 @@ def verify(out: str, repair: bool, as_json: bool) -> int:
             click.echo(f"not stored yet: {left} of {values['regions']} regions")
     if found and repair:
         click.echo(
-            "marked to be done again: run the command of extract again, and then statistics and "
-            "label, where they were run",
+            "marked to be done again: run the command of extract again, and then label, split and "
+            "statistics, where they were run",
             err=True,
         )
     return FAILED if found else 0
@@ -259,7 +259,36 @@ def verify(out: str, repair: bool, as_json: bool) -> int:
 
 @commands.command()
 @click.argument("out")
-def statistics(out: str) -> None:
+@click.option(
+    "--parts",
+    required=True,
+    metavar="NAME=F,...",
+    help="The parts, and which fraction of the groups each has: train=.8,valid=.1,test=.1.",
+)
+@click.option(
+    "--by",
+    default="recording",
+    show_default=True,
+    metavar="recording|site|day",
+    help="What is never cut: recordings (of one file name), all of a folder, or all of a day.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other parts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def split(out: str, parts: str, by: Any, seed: int, as_json: bool) -> None:
+    """Split the windows in parts, such as train and test, and store that.
+
+    A group keeps its part when others are added; so fractions are met on average. 'divided' are
+    recordings that go on where one of another part ends.
+    """
+    from pipeline.training import store_split
+
+    say_values(store_split(out, parts, by, seed), as_json)
+
+
+@commands.command()
+@click.argument("out")
+@click.option("--split", metavar="NAME", help="Of the windows in this part of the split only.")
+def statistics(out: str, split: str | None) -> None:
     """Compute mean and standard deviation of each row, and store them.
 
     Over the valid windows of a finished store, for Batches(normalize=True). A row is a place on
@@ -268,8 +297,9 @@ def statistics(out: str) -> None:
     from pipeline.training import statistics as find_statistics
 
     with looking_bar(bar_format=WINDOWS_BAR) as progress:
-        found = find_statistics(out, progress=progress)
+        found = find_statistics(out, split=split, progress=progress)
     rows = "1 row" if found.mean.size == 1 else f"{found.mean.size:,} rows"
+    rows += f" in {split}" if split else ""
     click.echo(f"mean and std of {rows}: {'stored' if found.computed else 'already there'}")
 
 

@@ -92,12 +92,13 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "job": (
         *("identity", "plan", "label_variables", "projection", "begun", "preflight", "setup"),
-        *("regions", "retry", "report", "execution", "extraction", "verification", "status"),
-        *("stored_windows", "stored_events", "relabelling"),
+        *("regions", "retry", "report", "execution", "extraction", "verification", "split_counts"),
+        *("status", "stored_windows", "stored_events", "relabelling"),
     ),
     "training": (
-        *("order", "augmentation", "normalization", "stored_labels", "sources", "batches"),
-        *("row_statistics", "streaming"),
+        *("order", "weighting", "augmentation", "normalization", "stored_labels", "sources"),
+        *("recording_groups", "splitting", "stored_split"),
+        *("batches", "row_statistics", "streaming"),
     ),
     "views": ("class_rows", "event_marks", "plots"),
     "demo": (),

@@ -113,7 +113,7 @@ def run(
         if execution.drops_attached:
             notice(
                 f"{plan.out} is made without what was added to it when it was finished; run "
-                f"statistics, and label, again where they were run"
+                f"label, split and statistics again where they were run"
             )
         execution.run(started(cluster, notice, performance_report), overwrite)
         return execution.report()

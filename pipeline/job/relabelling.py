@@ -76,5 +76,9 @@ def _attachment(store: Store, labels: LabelSource, labelling: Labelling) -> Atta
         variables,
         [name for name in LABEL_NAMES if name not in variables],
         {"labels": told_of(labels, labelling)},
-        coordinates_of(variables, dated=store.get("datetime", 0, 0) is not None),
+        coordinates_of(
+            variables,
+            dated=store.get("datetime", 0, 0) is not None,
+            split=store.get("split", 0, 0) is not None,
+        ),
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.job.split_counts import describe_split
 from pipeline.layout import Layout
 from pipeline.locks import Holder, holders
 from pipeline.record import Record, State
@@ -144,7 +145,8 @@ def _of_labels(store: Store) -> dict[str, Any]:
     names = None if classes is None else [str(name) for name in classes]
     events = json.loads(attrs["labels"])["events"] if "labels" in attrs else None
     told = {} if events is None else {"events": events}
-    return {"labels": _count_labels(store, names), "classes": names, **told}
+    labels = {"labels": _count_labels(store, names), "classes": names, **told}
+    return labels | describe_split(store, names)
 
 
 def _count_labels(store: Store, classes: list[str] | None) -> dict[str, Any] | None:

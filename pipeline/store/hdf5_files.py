@@ -118,7 +118,8 @@ def _create_dataset(file: h5py.File, name: str, variable: Variable) -> None:
         chunks=chunks,
         fletcher32=bool(chunks) and not text,
     )
-    dataset.attrs.update(variable.attrs)
+    for key, value in variable.attrs.items():  # lists are of the variable's own dtype, as CF has it
+        dataset.attrs[key] = np.array(value, variable.dtype) if isinstance(value, list) else value
     if variable.values is not None:
         dataset[...] = variable.values
     for start, part in variable.parts() if variable.parts else ():

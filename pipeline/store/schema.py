@@ -19,7 +19,7 @@ STATISTICS = "mean", "std"  # attached to a store that is finished
 # Variables that any store may have, beside the axes of its features.
 NAMES = (
     *("features", "label", "annotated", "class", "recording", "start", "n_samples", "valid"),
-    *("source", "datetime", "utc_offset"),
+    *("source", "datetime", "utc_offset", "split"),
     *STATISTICS,
 )
 
@@ -160,9 +160,10 @@ def coordinate_values(grid: WindowGrid) -> dict[str, Array]:
     }
 
 
-def coordinates_of(labels: Iterable[str], dated: bool) -> str:
+def coordinates_of(labels: Iterable[str], dated: bool, split: bool = False) -> str:
     """Names of the variables that go along the windows, as netCDF has them; `class` does not."""
-    others = [*(name for name in labels if name != "class"), *["datetime"] * dated]
+    labels = [name for name in labels if name != "class"]
+    others = [*labels, *["datetime"] * dated, *["split"] * split]
     return " ".join(["recording", "start", "n_samples", "valid", *others])
 
 

@@ -13,13 +13,16 @@ Augment = Callable[[Array, Any, np.random.Generator], tuple[Array, Any]]
 
 
 def augmented(
-    augment: Augment, features: Array, y: Array | None, windows: Indices, of: tuple[int, int]
+    augment: Augment, features: Array, y: Array | None, of: tuple[int, int], keys: Indices
 ) -> tuple[Array, Array | None]:
-    """What is made of windows in an epoch, which `of` says by its seed and number."""
+    """What is made of windows in an epoch, which `of` says by its seed and number.
+
+    `keys` are numbers that each window is known by there, shape (window, number).
+    """
     labels = [None] * len(features) if y is None else y
     made = [
-        augment(x, label, generator_of(*of, window))
-        for x, label, window in zip(features, labels, windows.tolist(), strict=True)
+        augment(x, label, generator_of(*of, *key))
+        for x, label, key in zip(features, labels, keys.tolist(), strict=True)
     ]
     if not made:
         return features, y
@@ -27,7 +30,7 @@ def augmented(
     return np.stack(found), None if y is None else np.stack([np.asarray(item) for item in changed])
 
 
-def generator_of(seed: int, epoch: int, window: int) -> np.random.Generator:
+def generator_of(*key: int) -> np.random.Generator:
     """Random numbers that are known by seed, epoch and window, whatever was drawn before."""
-    sequence = np.random.SeedSequence((seed, epoch, window))
+    sequence = np.random.SeedSequence(key)
     return np.random.Generator(np.random.Philox(sequence))

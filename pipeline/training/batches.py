@@ -11,23 +11,26 @@ from functools import partial
 from itertools import chain, tee
 from math import inf
 from operator import index
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.checks import one_of, whole
+from pipeline.checks import one_of, reject_unknown, whole
 from pipeline.features import array_digest
 from pipeline.process import Recycled, cores, keep_freed_memory
 from pipeline.store import open_finished
 from pipeline.training.augmentation import Augment, augmented
 from pipeline.training.normalization import Normalization
 from pipeline.training.order import Indices, Order, Uneven
-from pipeline.training.sources import Empty, Source, StoredSource, source_of
+from pipeline.training.sources import Empty, Labelled, Source, StoredSource, source_of
+from pipeline.training.weighting import ClassWeights, Weighted, WindowWeights
 
 Array = npt.NDArray[Any]
 Batch = tuple[Any, ...]  # X and y, which may be None; and what was annotated, if asked for
 PathLike = str | os.PathLike[str]
+AnyOrder = Order | Weighted
+Weights = Literal["balanced"] | Mapping[str, float] | npt.ArrayLike
 PREFETCH_BYTES = 64 * 1024**2
 # Batches are read together up to so many bytes and windows, and so many times a thread ahead:
 # to read takes as long for a few small windows as for one, and a caller waits for the first.
@@ -67,6 +70,11 @@ class Batches:
     windows : array of int or bool, optional
         Numbers of the windows that come, or whether each does; all if not
         given.
+    weights : "balanced", mapping of class to number, or array of number, optional
+        Windows are drawn with replacement, as many as there are, whatever
+        `shuffle` says: first a class, all alike or by its weight, then any of
+        its windows. Windows without a label are one more class, "none". Or
+        each window by a weight of its own.
     rank, world_size : int
         Of several processes that share the batches, which this is: of each
         batch of all of them it gets every `world_size`-th window.
@@ -127,6 +135,7 @@ class Batches:
         *,
         mix: int | None = None,
         windows: npt.ArrayLike | None = None,
+        weights: Weights | None = None,
         rank: int = 0,
         world_size: int = 1,
         uneven: Uneven = "pad",
@@ -150,6 +159,7 @@ class Batches:
         self.classes = self._source.classes
         self._with_annotated, self._augment = annotated, augment
         self._windows = None if windows is None else _checked_windows(windows, len(self.valid))
+        self._drawn = None if weights is None else self._draw_by(weights)
         self._normalization = _normalization_of(self._source, normalize)
         self._memory = Recycled()
         self._epoch, self._start, self._samples = 0, 0, 0
@@ -159,11 +169,31 @@ class Batches:
     def annotated(self) -> Array | None:  # numpydoc ignore=GL08
         return self._source.annotated
 
-    def _order_of(self, epoch: int) -> Order:
+    def _draw_by(self, weights: Weights) -> ClassWeights | WindowWeights:
+        if self.mix is not None:
+            raise ValueError("weights goes without mix; leave one of them out")
+        n = len(self.valid)
+        if not isinstance(weights, str | Mapping):
+            return WindowWeights.of(weights, n, self._windows)
+        y = self._source.labels(np.empty(0, np.int64))
+        if y is None:
+            raise ValueError("weights are those of classes, but there are no labels; pass labels")
+        names = self.classes
+        if isinstance(weights, Mapping) and y.ndim == 1 and names is not None:  # numbers of names
+            reject_unknown(weights, names, "class")
+            weights = {str(names.index(name)): weight for name, weight in weights.items()}
+        rows = Labelled(self._source)
+        return ClassWeights.of(rows, n, self._windows, names, weights)  # type: ignore[arg-type]
+
+    def _order_of(self, epoch: int) -> AnyOrder:
+        ranks = self.rank, self.world_size, self.uneven
+        if self._drawn is not None:
+            count = len(self.valid) if self._windows is None else len(self._windows)
+            return Weighted(self._drawn, count, self.seed, epoch, *ranks)
         shard = 1 if self.mix is None else self._source.shard
         return Order(
             *(len(self.valid), self.shuffle, self.seed, epoch, self.mix, shard, self._windows),
-            *(self.rank, self.world_size, self.uneven),
+            *ranks,
         )
 
     def set_epoch(self, epoch: int) -> None:
@@ -210,8 +240,9 @@ class Batches:
 
     def _fingerprint(self) -> str:
         windows = None if self._windows is None else array_digest(self._windows)
-        order = self.shuffle, self.mix, self.uneven if self.world_size > 1 else None, windows
-        what = [self._source.identity(), *map(str, order[:2]), str(windows)]
+        drawn = None if self._drawn is None else self._drawn.digest()
+        order = self.shuffle, self.mix, windows, drawn
+        what = [self._source.identity(), *map(str, order)]
         return hashlib.sha256(" ".join(what).encode()).hexdigest()[:32]
 
     @property
@@ -262,7 +293,7 @@ class Batches:
         self._samples = start
         return self._iterate(self._order, start, self._stop)
 
-    def _iterate(self, order: Order, start: int, stop: int) -> Generator[Batch, None, None]:
+    def _iterate(self, order: AnyOrder, start: int, stop: int) -> Generator[Batch, None, None]:
         """The batches of an order, from one place in it to another."""
         keep_freed_memory()
         size, step, threads = self.batch_size, self._step, self._source.threads or cores()
@@ -271,9 +302,9 @@ class Batches:
                 read = partial(self._ahead, pool, AHEAD * threads, order)
                 spans = _spans(start, stop, self._windows_of_a_read() * self.world_size)
                 plain = read(order.places(a, b) for a, b in spans)
-                for batches in (
-                    plain if self.mix is None else self._mixed(read, order, spans, start, stop)
-                ):
+                if isinstance(order, Order) and order.mix is not None:
+                    plain = self._mixed(read, order, spans, start, stop)
+                for batches in plain:
                     self._source.tell()
                     for batch in split(batches, size):
                         start = min(start + step, stop)
@@ -291,7 +322,7 @@ class Batches:
         return size * max(1, least, min(most, READ_WINDOWS // size))
 
     def _ahead(
-        self, pool: ThreadPoolExecutor, most: int, order: Order, wanted: Iterable[Indices]
+        self, pool: ThreadPoolExecutor, most: int, order: AnyOrder, wanted: Iterable[Indices]
     ) -> Iterator[Batch]:
         """What there is at places of an order; the next are read as the caller works."""
         waiting: deque[Future[Batch]] = deque()
@@ -333,16 +364,25 @@ class Batches:
                 for items in zip(*pieces, strict=True)
             )
 
-    def _read(self, order: Order, places: Indices, empty: Empty = np.empty) -> Batch:
-        return self._of_windows(order.at(places), order, empty)
+    def _read(self, order: AnyOrder, places: Indices, empty: Empty = np.empty) -> Batch:
+        # What is drawn several times is changed otherwise each time.
+        keys = places if isinstance(order, Weighted) else None
+        return self._of_windows(order.at(places), order, empty, keys)
 
-    def _of_windows(self, windows: Indices, order: Order, empty: Empty = np.empty) -> Batch:
+    def _of_windows(
+        self,
+        windows: Indices,
+        order: AnyOrder,
+        empty: Empty = np.empty,
+        places: Indices | None = None,
+    ) -> Batch:
         X = self._source.read(windows, empty)
         if self._normalization is not None:
             X = self._normalization.apply(X, empty)
         y = self._source.labels(windows)
         if self._augment is not None:
-            X, y = augmented(self._augment, X, y, windows, (order.seed, order.epoch))
+            keys = windows[:, None] if places is None else np.stack([windows, places], axis=1)
+            X, y = augmented(self._augment, X, y, (order.seed, order.epoch), keys)
         if not self._with_annotated:
             return X, y
         known = self._source.known(windows)

@@ -1,5 +1,6 @@
 """Statistics: mean and standard deviation of the rows of a finished store, kept in it."""
 
+import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,7 @@ from pipeline.store import STATISTICS, Attachment, Store, Variable, attach, open
 from pipeline.training.normalization import row_axes, stored_statistics
 from pipeline.training.order import Indices
 from pipeline.training.sources import read_features
+from pipeline.training.stored_split import is_of_split, statistics_split
 
 READ_BYTES = 1 << 23  # at a time, which the cache holds until they are added up
 AHEAD = 4  # shards a thread, of which little is kept
@@ -42,7 +44,10 @@ class Statistics:
 
 
 def statistics(
-    path: str | os.PathLike[str], *, progress: Callable[[int, int], None] = lambda *_: None
+    path: str | os.PathLike[str],
+    *,
+    split: str | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Statistics:
     """Compute mean and standard deviation of each row of a store, and keep them in it.
 
@@ -53,6 +58,9 @@ def statistics(
     ----------
     path : path
         A store that `extract` has finished.
+    split : str, optional
+        Of the windows in this part of the store's split only, such as "train": a network that is
+        tested on others must not know of these.
     progress : callable
         Called with how many windows were read, and how many there are.
 
@@ -67,18 +75,21 @@ def statistics(
     FileNotFoundError
         If there is no store.
     ValueError
-        If it is not finished, or a packed copy, or has no valid window, or another job has it.
+        If it is not finished, or a packed copy, or has no such part, or no valid window, or
+        another job has it.
     OSError
         If it is damaged, or cannot be written to; it is as it was then.
 
     Notes
     -----
+    Those of other windows that are there are replaced.
+
     They are stored as variables ``mean`` and ``std``, both at once or not at all. A job that goes
     on, as after ``verify --repair``, makes the store without them: run this again then.
     """
     store = open_finished(path)
-    if (found := stored_statistics(store)) is not None:
-        return Statistics(*found, computed=False)
+    if (found := _found(store, split)) is not None:
+        return found
     if store.packed:
         raise ValueError(
             f"{path} is a packed copy, to which nothing is added; compute the statistics of the "
@@ -87,13 +98,23 @@ def statistics(
     with locked(store.path) as lock:
         store.sweep()  # what one that was killed has left
         store = open_finished(path)  # another may have been at it until now
-        if (found := stored_statistics(store)) is not None:
-            return Statistics(*found, computed=False)
-        moments = _moments_of_store(store, progress)
+        if (found := _found(store, split)) is not None:
+            return found
+        moments = _moments_of_store(store, progress, split)
         mean, std = (values.reshape(_shape(store)) for values in moments.mean_and_std())
         lock.check()
-        attach(store, Attachment(_variables(store, mean, std)))
+        told = {"statistics": json.dumps({"split": split})}
+        some = split is not None or "statistics" in store.attrs()
+        attach(store, Attachment(_variables(store, mean, std), attrs=told if some else {}))
         return Statistics(mean, std, computed=True)
+
+
+def _found(store: Store, split: str | None) -> Statistics | None:
+    """The statistics that a store has, if they are of this part."""
+    found = stored_statistics(store)
+    if found is None or statistics_split(store) != split:
+        return None
+    return Statistics(*found, computed=False)
 
 
 def _variables(store: Store, *values: npt.NDArray[np.float64]) -> dict[str, Variable]:
@@ -110,9 +131,13 @@ def _shape(store: Store) -> tuple[int, ...]:
     return tuple(len(store.coordinate(name)) for name in row_axes(store)[0])
 
 
-def _moments_of_store(store: Store, progress: Callable[[int, int], None]) -> Moments:
+def _moments_of_store(
+    store: Store, progress: Callable[[int, int], None], split: str | None
+) -> Moments:
     """Those of all shards, each computed by itself, joined in their order."""
     valid, shard = store.coordinate("valid"), store.shard
+    if split is not None:
+        valid = valid & is_of_split(store, split)
     windows = (np.flatnonzero(valid[a : a + shard]) + a for a in range(0, len(valid), shard))
     moments: Moments | None = None
     keep_freed_memory()
@@ -121,9 +146,10 @@ def _moments_of_store(store: Store, progress: Callable[[int, int], None]) -> Mom
             moments = moments.joined(found) if moments else found
             progress(last + 1, len(valid))
     if moments is None:
+        where = "" if split is None else f" in {split}"
         raise ValueError(
-            f"{store.path} has no valid window, and so no statistics; see audio-pipeline status "
-            f"{store.path} for what could not be read"
+            f"{store.path} has no valid window{where}, and so no statistics; see "
+            f"audio-pipeline status {store.path} for what could not be read"
         )
     return moments
 

@@ -185,6 +185,18 @@ class JoinedSource:
         return result
 
 
+class Labelled:
+    """The labels of a source, by the numbers of windows."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __getitem__(self, windows: Indices) -> Array:
+        labels = self._source.labels(windows)
+        assert labels is not None
+        return labels
+
+
 def source_of(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Source) -> Source:
     """The windows of a store, of several, or those that are passed."""
     if isinstance(path, str | os.PathLike):

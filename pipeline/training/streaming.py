@@ -31,7 +31,7 @@ from pipeline.windows import compute_at
 Array = npt.NDArray[Any]
 # What `stream` takes of the parameters of `Batches`.
 OF_BATCHES = (
-    *("shuffle", "seed", "drop_last", "mix", "windows", "rank", "world_size", "uneven"),
+    *("shuffle", "seed", "drop_last", "mix", "windows", "weights", "rank", "world_size", "uneven"),
     *("normalize", "annotated", "augment", "prefetch_bytes"),
 )
 HELD_BYTES = 1 << 28  # of labels that are held, at most
@@ -57,7 +57,8 @@ def stream(
         Windows in a batch; None gives single windows, without that axis.
     threads : int, optional
         How many compute; one a core if not given.
-    shuffle, seed, drop_last, mix, windows, rank, world_size, uneven, normalize, annotated, augment
+    shuffle, seed, drop_last, mix, windows, weights, rank, world_size, uneven, normalize, annotated,
+    augment, prefetch_bytes
         As for `Batches`, also among `settings`.
 
     Returns

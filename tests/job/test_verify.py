@@ -138,8 +138,8 @@ def found_and_mended(
     assert repaired.code == 1
     assert repaired.out == found.out
     assert repaired.err == (
-        "marked to be done again: run the command of extract again, and then statistics and label, "
-        "where they were run\n"
+        "marked to be done again: run the command of extract again, and then label, split and "
+        "statistics, where they were run\n"
     )
     if computes is None:
         made.extract()

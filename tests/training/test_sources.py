@@ -276,3 +276,55 @@ def test_augmentation_is_the_same_whenever_a_window_comes(folder: Path) -> None:
     assert not np.array_equal(batches[i][0][j], expected[0][0][0])  # each epoch has its own
     other = pl.Batches(folder / "both.zarr", 6, augment=noisy, seed=1)
     assert not np.array_equal(other[0][0], pl.Batches(folder / "both.zarr", 6, augment=noisy)[0][0])
+
+
+@pytest.mark.parametrize("weights", ["balanced", {"fox": 1, "owl": 3, "none": 1}, np.arange(N) % 2])
+def test_windows_are_drawn_alike_from_all_sources(folder: Path, weights: Any) -> None:
+    def shifted(X: Array, y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        return X + np.float32(rng.random()), y
+
+    found = all_sources(folder, 8, seed=2, weights=weights, augment=shifted)
+    expected = [*found["zarr"]]
+    drawn = np.concatenate([*map(found["zarr"].windows, range(8))])
+    assert len(np.unique(drawn)) < len(drawn) == N
+    y = np.concatenate([y for _, y in expected])
+    if isinstance(weights, np.ndarray):
+        assert (drawn % 2 == 1).all()
+    else:  # of 62 windows two have an owl, and one has a fox
+        assert y.any(axis=1).sum() > 30
+    for batches in found.values():
+        assert_same([*batches], expected)
+        state = batches.state_dict()
+        batches.load_state_dict({**state, "samples": 24})
+        assert_same([*batches], expected[3:])
+    ranks = [
+        pl.Batches(folder / "both.zarr", 4, seed=2, weights=weights, rank=rank, world_size=2)
+        for rank in range(2)
+    ]
+    together = [np.stack([b.windows(i) for b in ranks], axis=1).ravel() for i in range(8)]
+    assert np.concatenate(together).tolist() == drawn.tolist()
+    with pytest.raises(ValueError, match="state is of other windows, or of another order"):
+        pl.Batches(folder / "both.zarr", 4, seed=2).load_state_dict(state)
+    i, j = np.flatnonzero(drawn == np.bincount(drawn).argmax())[:2]
+    X = np.concatenate([X for X, _ in expected])
+    assert not np.array_equal(X[i], X[j])  # the same window, changed otherwise
+
+
+def test_weights_that_will_not_do_are_refused(folder: Path) -> None:
+    for weights, message in (
+        ("rare", "weights is 'rare'; it must be 'balanced', a weight for each class by name, or"),
+        ({"wolf": 1}, "'wolf' is not a known class"),
+        ([1, 2], r"weights is an array of shape \(2,\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pl.Batches(folder / "both.zarr", weights=weights)
+    with pytest.raises(ValueError, match="weights goes without mix; leave one of them out"):
+        pl.Batches(folder / "both.zarr", shuffle=True, mix=2, weights="balanced")
+    y = np.arange(N) % 2
+    named = pl.stream([folder / "one", folder / "two"], FEATURE, np.array(["a", "b"])[y], 31)
+    assert named.classes == ["a", "b"]
+    drawn = pl.stream(
+        [folder / "one", folder / "two"], FEATURE, np.array(["a", "b"])[y], 31,
+        weights={"a": 0, "b": 1},
+    )  # fmt: skip
+    assert (np.concatenate([y for _, y in drawn]) == 1).all()
