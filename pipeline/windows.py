@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from typing import Any
 
 import dask.array as da
@@ -248,20 +247,3 @@ def _bound(feature: Feature, grid: WindowGrid, dtype: npt.DTypeLike = np.float32
 
 def _lengths(grid: WindowGrid, block: int) -> tuple[int, ...]:
     return tuple(min(block, len(grid) - t) for t in range(0, len(grid), block)) or (0,)
-
-
-def compute_at(
-    recordings: Recordings,
-    grid: WindowGrid,
-    feature: Feature,
-    windows: npt.NDArray[np.int64],
-    dtype: npt.DTypeLike,
-    encode: Encode,
-    out: Array,
-) -> tuple[Array, npt.NDArray[np.bool_]]:
-    valid = np.ones(len(windows), np.bool_)
-    starts = np.flatnonzero(np.diff(windows, prepend=-2) != 1)
-    for a, b in pairwise([*starts, len(windows)]):
-        part, used = grid[int(windows[a]) : int(windows[a]) + b - a].detached()
-        out[a:b], valid[a:b] = compute_windows(recordings[used], part, feature, dtype, encode)
-    return out, valid

@@ -20,13 +20,13 @@ from pipeline.labels import LabelsLike, LabelSource
 from pipeline.layout import choose_layout
 from pipeline.process import one_blas_thread
 from pipeline.record import digest_lines, fingerprint
-from pipeline.recordings import PathLike, why_unreadable
+from pipeline.recordings import OpenFiles, PathLike, why_unreadable
+from pipeline.scattered import compute_at
 from pipeline.settings import Settings
 from pipeline.store import Encoding
 from pipeline.training.batches import Batch, Batches, check_batch_size
 from pipeline.training.order import Indices
 from pipeline.training.sources import Empty
-from pipeline.windows import compute_at
 
 Array = npt.NDArray[Any]
 # What `stream` takes of the parameters of `Batches`.
@@ -150,6 +150,7 @@ class ComputedSource:
     def __init__(self, inputs: Inputs, settings: Settings, threads: int | None) -> None:
         self._inputs, self._settings, self.threads = inputs, settings, threads
         self._encoding = Encoding.of(settings.dtype, inputs.feature)
+        self._files = OpenFiles(inputs.recordings)
         self._problems: deque[tuple[int, str]] = deque()
         self._warned: set[int] = set()  # numbers of recordings
         labels = inputs.labels
@@ -171,11 +172,11 @@ class ComputedSource:
         """Features of windows; those whose audio cannot be read are told of by `tell`."""
         inputs = self._inputs
         with one_blas_thread():
+            out = empty((len(windows), *shape_of(inputs.feature)), self._settings.dtype)
             X, valid = compute_at(
-                inputs.recordings, inputs.grid, inputs.feature, windows, self._settings.dtype,
-                self._encoding.encode, empty((len(windows), *shape_of(inputs.feature)),
-                self._settings.dtype),
-            )  # fmt: skip
+                *(self._files, inputs.grid, inputs.feature, windows, self._settings.dtype),
+                *(self._encoding.encode, out),
+            )
         if not valid.all():
             self._note(windows[~valid])
         return self._encoding.decode(X)
