@@ -138,12 +138,13 @@ class WindowGrid:
         n_samples = np.minimum(self._n_samples[run] - start, self.window_samples)
         return self._recording[run], start, n_samples
 
-    def inside(self, before: int, after: int) -> Indices:
-        """Which samples of each window and its context are in the recording: (window, 2).
+    def inside(self, before: int, after: int, t: Indices | None = None) -> Indices:
+        """Which samples of windows `t`, or all, and their context are in the recording.
 
-        The first and the one after the last, counted from `before` samples in front of the window.
+        The first and the one after the last, counted from `before` samples in front of the
+        window, of shape (window, 2).
         """
-        t = np.arange(len(self))
+        t = np.arange(len(self)) if t is None else t
         run = np.searchsorted(self._stop, t, side="right")
         start = self._start[run] + (t - self._first[run]) * self.hop_samples - before
         length = before + self.window_samples + after

@@ -196,13 +196,14 @@ def compute_windows(
     feature: Feature,
     dtype: npt.DTypeLike = np.float32,
     encode: Encode = assign,
+    out: Array | None = None,
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Read windows and compute their features; also which of the windows could be read.
 
-    A feature that takes `hop_samples` is called with windows of one recording at a time, which
-    share the samples of their context.
+    They are written to `out`, if it is given. A feature that takes `hop_samples` is called with
+    windows of one recording at a time, which share the samples of their context.
     """
-    values = np.empty((len(grid), *feature.shape), dtype)
+    values = np.empty((len(grid), *feature.shape), dtype) if out is None else out
     valid = np.ones(len(grid), np.bool_)
     margins = margins_of(feature, grid.samplerate)
     sharing = takes(feature, "hop_samples")

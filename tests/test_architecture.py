@@ -45,7 +45,7 @@ ORDER: dict[str, tuple[str, ...]] = {
             "remote_sources",
             "sources",
         ),
-        *("recording", "recordings", "scanning", "blocks"),
+        *("recording", "recordings", "scanning", "open_files", "blocks"),
     ),
     "kernels": (
         *("taper", "frames", "padding", "placement", "power", "mel", "scale"),
@@ -77,6 +77,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         ),
     ),
     "windows": (),
+    "scattered": (),
     "settings": (),
     "inputs": (),
     "record": ("log", "lines", "entries", "state", "record"),

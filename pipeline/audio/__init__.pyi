@@ -4,6 +4,7 @@ from .header import Header as Header
 from .header import Samples as Samples
 from .header import check_channel as check_channel
 from .header import check_samplerate as check_samplerate
+from .readers import OGG_SUFFIXES as OGG_SUFFIXES
 from .readers import Reader as Reader
 from .readers import as_os_error as as_os_error
 from .readers import open_reader as open_reader

@@ -24,6 +24,7 @@ from pipeline.paths import AnyPath
 
 # What libraries raise for damaged files; anything else is a fault of our own.
 DAMAGE = (ValueError, KeyError, EOFError, RuntimeError, SyntaxError, TokenError, BadZipFile)
+OGG_SUFFIXES = (".oga", ".ogg", ".opus")
 ARRAYS = (".npy", *HDF5_SUFFIXES)
 _kept = threading.local()  # its last reader that stays open
 
@@ -51,7 +52,7 @@ class Reader(Protocol):
 def suffixes() -> frozenset[str]:
     """Endings, in lower case, of the files that a folder is searched for."""
     known = {f".{name.lower()}" for name in soundfile.available_formats()}
-    other = {".aif", ".aifc", ".oga", ".opus", ".rf64", ".snd", *ARRAYS}
+    other = {".aif", ".aifc", ".rf64", ".snd", *OGG_SUFFIXES, *ARRAYS}
     return frozenset(known | other) - {".raw", ".mat4", ".mat5"}
 
 

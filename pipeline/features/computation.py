@@ -26,13 +26,15 @@ def compute_features(
     audio: Singles,
     n_samples: Counts,
     dtype: npt.DTypeLike = np.float32,
-    first: int = 0,
+    first: int | Counts = 0,
     encode: Encode = assign,
     inside: Counts | None = None,
     hop_samples: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Features of windows, each with its own number of samples; `first` is their first number.
+    """Features of windows, each with its own number of samples.
+
+    `first` is the number of the first, or those of all.
 
     Of windows with context, `inside` says which samples are in the recording; of windows of one
     recording, `hop_samples` how far each is from the one before. Windows with a sample that is
@@ -45,13 +47,19 @@ def compute_features(
     readable = _readable(audio)
     for rows in _stretches(readable):
         options = {"n_samples": n_samples[rows], "inside": inside[rows], "hop_samples": hop_samples}
-        where = f"windows {first + rows.start} to {first + rows.stop - 1}"
-        _call(feature, audio[rows], options, result[rows], where, encode)
+        _call(feature, audio[rows], options, result[rows], _where(first, rows), encode)
     if not readable.all():
         floor = np.empty((1, *feature.shape), dtype)
         encode(np.full(floor.shape, float(getattr(feature, "floor", 0.0))), floor)
         result[~readable] = floor
     return result
+
+
+def _where(first: int | Counts, rows: slice) -> str:
+    if isinstance(first, np.ndarray):
+        numbers = first[rows]
+        return f"{len(numbers)} windows from {numbers.min()} to {numbers.max()}"
+    return f"windows {first + rows.start} to {first + rows.stop - 1}"
 
 
 def _readable(audio: Singles) -> npt.NDArray[np.bool_]:

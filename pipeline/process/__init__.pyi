@@ -1,4 +1,5 @@
 from .limits import memory_limit as memory_limit
+from .limits import most_open_files as most_open_files
 from .limits import resident_bytes as resident_bytes
 from .numerics import ANY as ANY
 from .numerics import numerics_class as numerics_class

@@ -1,5 +1,6 @@
 """Limits: how much memory this process may use, and what sets that limit."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import NamedTuple
 import psutil
 
 GROUPS = Path("/sys/fs/cgroup")
+OTHERWISE_OPEN = 512  # files, by the C library of Windows
 FILES = ("memory.max", "memory.high", "memory.limit_in_bytes")  # two of version 2, one of 1
 
 
@@ -22,6 +24,16 @@ def memory_limit() -> MemoryLimit:
     """The lowest limit of the machine, the control groups and ``ulimit``."""
     machine = MemoryLimit(psutil.virtual_memory().total, "the machine has")
     return min([machine, *_of_groups(), *_of_ulimit()])
+
+
+def most_open_files() -> int:
+    """How many files the system lets this process have open at once."""
+    try:
+        import resource
+    except ImportError:  # another system
+        return OTHERWISE_OPEN
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def resident_bytes() -> int:

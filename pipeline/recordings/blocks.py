@@ -1,12 +1,15 @@
 """Blocks: windows of recordings, read into one array."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 
 from pipeline.audio import Samples
-from pipeline.grid import WindowGrid
-from pipeline.recordings.recording import Recording
+from pipeline.grid import Indices, WindowGrid
+from pipeline.recordings.open_files import OpenFiles
+from pipeline.recordings.recording import OpenRecording, Recording
 from pipeline.recordings.recordings import Recordings
 
 
@@ -52,6 +55,61 @@ def read_shared(
     if not np.isfinite(samples).all():
         return None
     return np.lib.stride_tricks.sliding_window_view(samples, length)[::hop]
+
+
+def read_scattered(files: OpenFiles, numbers: Indices, firsts: Indices, length: int) -> Samples:
+    """Rows of so many samples, each from a recording and a first sample of it, in any order.
+
+    What comes is as from `read_windows`. Each file is read forwards, and what touches in it at
+    once.
+    """
+    block = np.zeros((len(numbers), length), np.float32)
+    order = np.lexsort((firsts, numbers))
+    edges = np.flatnonzero(np.diff(numbers[order], prepend=-1, append=-1)).tolist()
+    for low, high in pairwise(edges):
+        rows = order[low:high].tolist()
+        number = int(numbers[rows[0]])
+        with files.open(number) as audio:
+            if audio is None:
+                block[rows] = np.nan
+                continue
+            bad = _read_rows(audio, firsts, rows, block)
+        if bad:
+            files.forget(number)
+        for row in bad:
+            one = block[row : row + 1]
+            _read_again(audio.recording, int(firsts[row]), length, one)
+            if not np.isfinite(one).all():
+                one[...] = np.nan
+    return block
+
+
+def _read_rows(audio: OpenRecording, firsts: Indices, rows: list[int], block: Samples) -> list[int]:
+    """Read rows of one recording, in the order of their first samples; which are not finite."""
+    length, end, bad = block.shape[1], audio.recording.n_samples, []
+    for some in _touching(rows, firsts, length):
+        base = max(0, int(firsts[some[0]]))
+        samples = audio.read(base, min(end, int(firsts[some[-1]]) + length))
+        finite = np.isfinite(samples).all()
+        for row in some:
+            first = int(firsts[row])
+            low = max(0, first)
+            piece = samples[low - base : first + length - base]
+            block[row, low - first : low - first + len(piece)] = piece
+            if not (finite or np.isfinite(piece).all()):
+                bad.append(row)
+    return bad
+
+
+def _touching(rows: list[int], firsts: Indices, length: int) -> Iterator[list[int]]:
+    """Rows each of which begins where the one before it ends, or earlier."""
+    some = rows[:1]
+    for row in rows[1:]:
+        if firsts[row] > firsts[some[-1]] + length:
+            yield some
+            some = []
+        some.append(row)
+    yield some
 
 
 def _read_run(recording: Recording, first: int, hop: int, rows: Samples) -> None:

@@ -60,13 +60,22 @@ class Recording:
     @contextmanager
     def open(self) -> Iterator[OpenRecording]:
         """Open the file; OSError if it cannot be opened, or has changed since it was scanned."""
+        self.check_unchanged()
+        audio = self.opened()
+        try:
+            yield audio
+        finally:
+            audio.close()
+
+    def opened(self) -> OpenRecording:
+        """The file, open until it is closed; OSError if it cannot be opened."""
+        with self._named_in_errors():
+            return OpenRecording(self, open_reader(as_path(self.location)))
+
+    def check_unchanged(self) -> None:
+        """OSError if the file has changed since it was scanned."""
         with self._named_in_errors():
             self._check_unchanged()
-            reader = open_reader(as_path(self.location))
-        try:
-            yield OpenRecording(self, reader)
-        finally:
-            reader.close()
 
     def check_bytes(self) -> None:
         """Read all bytes of the file, once a process; OSError if it has changed, or they fail.
@@ -148,6 +157,10 @@ class OpenRecording:
 
     def __init__(self, recording: Recording, reader: Reader) -> None:
         self.recording, self._reader = recording, reader
+
+    def close(self) -> None:
+        """Close the file, or leave it open for its thread."""
+        self._reader.close()
 
     def read(self, start: int, stop: int) -> Samples:
         """Mono samples start to stop - 1, at the rate of the recording; NaN where there is damage.

@@ -10,7 +10,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.audio import Channel, Header
+from pipeline.audio import OGG_SUFFIXES, Channel, Header
 from pipeline.grid import Indices
 from pipeline.paths import is_remote
 from pipeline.recordings.file_names import DECODED_AT_ONCE, Paths
@@ -103,6 +103,13 @@ class Recordings(Sequence[Recording]):
     def remote(self) -> bool:
         """Whether any of them is on a server; there may be millions to look at."""
         return any(map(is_remote, self._paths))
+
+    @cached_property
+    def random_access(self) -> bool:
+        """Whether all can be read anywhere at little cost, as nothing before need be decoded."""
+        return bool(self._columns["seekable"].all()) and not any(
+            path.lower().endswith(OGG_SUFFIXES) for path in self._paths
+        )
 
     @property
     def samplerate(self) -> int:
