@@ -146,10 +146,11 @@ def _moments_of_store(
             moments = moments.joined(found) if moments else found
             progress(last + 1, len(valid))
     if moments is None:
-        where = "" if split is None else f" in {split}"
+        where, told = ("", "status") if split is None else (f" in {split}", "info")
+        what = "what could not be read" if split is None else "the windows of each part"
         raise ValueError(
             f"{store.path} has no valid window{where}, and so no statistics; see "
-            f"audio-pipeline status {store.path} for what could not be read"
+            f"audio-pipeline {told} {store.path} for {what}"
         )
     return moments
 

@@ -90,9 +90,8 @@ def _attachment(store: Store, made: Split, told: str, gone: list[str]) -> Attach
     variable = Variable(("window",), shape, np.dtype(np.int8), attrs, parts=made.blocks)
     labels = [name for name in LABELS if store.get(name, 0, 0) is not None]
     dated = store.get("datetime", 0, 0) is not None
-    return Attachment(
-        {"split": variable}, gone, {"split": told}, coordinates_of(labels, dated, split=True)
-    )
+    root = {"split": told} | ({"statistics": json.dumps({"split": None})} if gone else {})
+    return Attachment({"split": variable}, gone, root, coordinates_of(labels, dated, split=True))
 
 
 def is_of_split(store: Store, name: str) -> npt.NDArray[np.bool_]:
