@@ -98,6 +98,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "training": (
         *("order", "weighting", "augmentation", "normalization", "stored_labels", "sources"),
+        "reading",
         *("recording_groups", "splitting", "stored_split"),
         *("batches", "row_statistics", "streaming"),
     ),

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain, tee
 from math import inf
 from operator import index
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.checks import one_of, reject_unknown, whole
+from pipeline.checks import one_of, whole
 from pipeline.features import array_digest
 from pipeline.process import Recycled, cores, keep_freed_memory
 from pipeline.store import open_finished
 from pipeline.training.augmentation import Augment, augmented
 from pipeline.training.normalization import Normalization
 from pipeline.training.order import Indices, Order, Uneven
+from pipeline.training.reading import Batch, mixed, read_ahead, spans, split
 from pipeline.training.sources import Empty, Labelled, Source, StoredSource, source_of
-from pipeline.training.weighting import ClassWeights, Weighted, WindowWeights
+from pipeline.training.weighting import ClassWeights, Weighted, Weights, WindowWeights, weights_of
 
 Array = npt.NDArray[Any]
-Batch = tuple[Any, ...]  # X and y, which may be None; and what was annotated, if asked for
 PathLike = str | os.PathLike[str]
 AnyOrder = Order | Weighted
-Weights = Literal["balanced"] | Mapping[str, float] | npt.ArrayLike
 PREFETCH_BYTES = 64 * 1024**2
 # Batches are read together up to so many bytes and windows, and so many times a thread ahead:
 # to read takes as long for a few small windows as for one, and a caller waits for the first.
@@ -159,7 +156,7 @@ class Batches:
         self.classes = self._source.classes
         self._with_annotated, self._augment = annotated, augment
         self._windows = None if windows is None else _checked_windows(windows, len(self.valid))
-        self._drawn = None if weights is None else self._draw_by(weights)
+        self._drawn = self._weights_of(weights)
         self._normalization = _normalization_of(self._source, normalize)
         self._memory = Recycled()
         self._epoch, self._start, self._samples = 0, 0, 0
@@ -169,21 +166,13 @@ class Batches:
     def annotated(self) -> Array | None:  # numpydoc ignore=GL08
         return self._source.annotated
 
-    def _draw_by(self, weights: Weights) -> ClassWeights | WindowWeights:
+    def _weights_of(self, weights: Weights | None) -> ClassWeights | WindowWeights | None:
+        if weights is None:
+            return None
         if self.mix is not None:
             raise ValueError("weights goes without mix; leave one of them out")
-        n = len(self.valid)
-        if not isinstance(weights, str | Mapping):
-            return WindowWeights.of(weights, n, self._windows)
-        y = self._source.labels(np.empty(0, np.int64))
-        if y is None:
-            raise ValueError("weights are those of classes, but there are no labels; pass labels")
-        names = self.classes
-        if isinstance(weights, Mapping) and y.ndim == 1 and names is not None:  # numbers of names
-            reject_unknown(weights, names, "class")
-            weights = {str(names.index(name)): weight for name, weight in weights.items()}
-        rows = Labelled(self._source)
-        return ClassWeights.of(rows, n, self._windows, names, weights)  # type: ignore[arg-type]
+        labels = Labelled(self._source)
+        return weights_of(weights, labels, len(self.valid), self._windows, self.classes)
 
     def _order_of(self, epoch: int) -> AnyOrder:
         ranks = self.rank, self.world_size, self.uneven
@@ -299,12 +288,13 @@ class Batches:
         size, step, threads = self.batch_size, self._step, self._source.threads or cores()
         with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
             try:
-                read = partial(self._ahead, pool, AHEAD * threads, order)
-                spans = _spans(start, stop, self._windows_of_a_read() * self.world_size)
-                plain = read(order.places(a, b) for a, b in spans)
+                one = partial(self._read, order, empty=self._memory.empty)
+                read = partial(read_ahead, pool, one, AHEAD * threads, self.prefetch_bytes)
+                parts = spans(start, stop, self._windows_of_a_read() * self.world_size)
+                found = read(order.places(a, b) for a, b in parts)
                 if isinstance(order, Order) and order.mix is not None:
-                    plain = self._mixed(read, order, spans, start, stop)
-                for batches in plain:
+                    found = mixed(read, order, parts, start, stop)
+                for batches in found:
                     self._source.tell()
                     for batch in split(batches, size):
                         start = min(start + step, stop)
@@ -320,49 +310,6 @@ class Batches:
         most = min(READ_BYTES, self.prefetch_bytes) // (size * self._source.window_bytes)
         least = -(-self._source.together // size)
         return size * max(1, least, min(most, READ_WINDOWS // size))
-
-    def _ahead(
-        self, pool: ThreadPoolExecutor, most: int, order: AnyOrder, wanted: Iterable[Indices]
-    ) -> Iterator[Batch]:
-        """What there is at places of an order; the next are read as the caller works."""
-        waiting: deque[Future[Batch]] = deque()
-        ahead = 1
-        for places in wanted:
-            waiting.append(pool.submit(self._read, order, places, self._memory.empty))
-            if len(waiting) > ahead:
-                batch = waiting.popleft().result()
-                ahead = max(1, min(self.prefetch_bytes // max(1, batch[0].nbytes), most))
-                yield batch
-        while waiting:
-            yield waiting.popleft().result()
-
-    def _mixed(
-        self,
-        read: Callable[[Iterable[Indices]], Iterator[Batch]],
-        order: Order,
-        spans: Iterable[tuple[int, int]],
-        start: int,
-        stop: int,
-    ) -> Iterator[Batch]:
-        """The same, where each mixture of shards is read at once, in the order of its windows."""
-        ends = chain(order.mixtures(), [(order.count, stop)])  # what pads it comes last
-        parts = (order.places(max(a, start), min(b, stop)) for a, b in ends)
-        sorting = ((p, np.argsort(order.at(p), kind="stable")) for p in parts if len(p))
-        wanted, known = tee(sorting)
-        whole = zip(known, read(places[rows] for places, rows in wanted), strict=True)
-        batch, rows = (), np.empty(0, np.int64)
-        for a, b in spans:
-            pieces, missing = list[Batch](), len(order.places(a, b))
-            while missing:
-                if not len(rows):
-                    (_, sorted_rows), batch = next(whole)
-                    rows = np.argsort(sorted_rows, kind="stable")
-                pieces.append(_part(batch, rows[:missing]))
-                rows, missing = rows[missing:], missing - len(rows[:missing])
-            yield tuple(
-                None if items[0] is None else np.concatenate(items)
-                for items in zip(*pieces, strict=True)
-            )
 
     def _read(self, order: AnyOrder, places: Indices, empty: Empty = np.empty) -> Batch:
         # What is drawn several times is changed otherwise each time.
@@ -431,27 +378,6 @@ def _normalization_of(source: Source, normalize: bool | PathLike) -> Normalizati
             f"has shape {shape}; pass a store of the same feature"
         )
     return found
-
-
-def _spans(start: int, stop: int, length: int) -> Iterator[tuple[int, int]]:
-    return ((a, min(a + length, stop)) for a in range(start, stop, length))
-
-
-def split(batch: Batch, batch_size: int | None) -> Iterator[Batch]:
-    """Batches out of several at once, or single windows; copies, so that none keeps the others."""
-    n, size = len(batch[0]), batch_size or 1
-    if not n and batch_size is None:
-        return
-    if n <= size:
-        yield batch if batch_size else _part(batch, 0)
-        return
-    for a in range(0, n, size):
-        part = slice(a, a + size) if batch_size else a
-        yield tuple(item if item is None else item.copy() for item in _part(batch, part))
-
-
-def _part(batch: Batch, part: slice | int | Indices) -> Batch:
-    return tuple(None if item is None else item[part] for item in batch)
 
 
 def check_batch_size(batch_size: int | None) -> int | None:

@@ -193,7 +193,8 @@ class Labelled:
 
     def __getitem__(self, windows: Indices) -> Array:
         labels = self._source.labels(windows)
-        assert labels is not None
+        if labels is None:
+            raise ValueError("there are no labels, which weights of classes need; pass labels")
         return labels
 
 

@@ -24,8 +24,9 @@ from pipeline.recordings import OpenFiles, PathLike, why_unreadable
 from pipeline.scattered import compute_at
 from pipeline.settings import Settings
 from pipeline.store import Encoding
-from pipeline.training.batches import Batch, Batches, check_batch_size
+from pipeline.training.batches import Batches, check_batch_size
 from pipeline.training.order import Indices
+from pipeline.training.reading import Batch
 from pipeline.training.sources import Empty
 
 Array = npt.NDArray[Any]

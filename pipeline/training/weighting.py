@@ -36,6 +36,9 @@ SHIFTS = [np.array(n, np.uint64) for n in (30, 27, 31)]
 HALF, LOW = np.array(32, np.uint64), np.array(0xFFFFFFFF, np.uint64)
 
 
+Weights = Literal["balanced"] | Mapping[str, float] | npt.ArrayLike
+
+
 class Rows(Protocol):
     """Labels of windows, as an array or a store has them."""
 
@@ -139,6 +142,23 @@ class WindowWeights:
         value = _below(one, self.ends[-1:])
         found = np.searchsorted(self.ends, value, side="right")
         return found if self.windows is None else self.windows[found]
+
+
+def weights_of(
+    weights: Weights,
+    labels: Rows,
+    n_windows: int,
+    windows: Indices | None,
+    classes: Sequence[str] | None,
+) -> ClassWeights | WindowWeights:
+    """What is drawn by weights: classes of labelled windows, or windows by one weight each."""
+    if not isinstance(weights, str | Mapping):
+        return WindowWeights.of(weights, n_windows, windows)
+    named = labels[np.empty(0, np.int64)].ndim == 1 and classes is not None
+    if named and classes is not None and isinstance(weights, Mapping):  # labels are its places
+        reject_unknown(weights, classes, "class")
+        weights = {str(classes.index(name)): weight for name, weight in weights.items()}
+    return ClassWeights.of(labels, n_windows, windows, classes, weights)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
