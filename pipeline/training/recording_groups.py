@@ -61,7 +61,8 @@ class StoredRecordings:
         return [of(i) if n else None for i, n in enumerate(self.n_windows.tolist())]
 
     def _recording(self, i: int) -> str:
-        return _normal(self.paths[i].rpartition("/")[2].rpartition(".")[0] or self.paths[i])
+        name = self.paths[i].rpartition("/")[2]
+        return _normal(name.rpartition(".")[0] or name)
 
     def _site(self, i: int) -> str:
         folder = self.paths[i].rpartition("/")[0].rstrip("/").rpartition("/")[2]

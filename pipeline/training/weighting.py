@@ -248,7 +248,7 @@ def _members(
         for name, here in _alike(rows) if rows.ndim == 1 else _heard(rows, names):
             if len(here):
                 pieces.setdefault(name, []).append(some[here].astype(dtype))
-    found = {name: np.concatenate(parts) for name, parts in pieces.items()}
+    found = {name: np.concatenate(pieces.pop(name)) for name in [*pieces]}
     return names or sorted(found, key=lambda name: (len(name), name)), found
 
 
