@@ -96,7 +96,10 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("stored_windows", "stored_events", "relabelling"),
     ),
     "training": (
-        *("order", "normalization", "stored_labels", "batches", "row_statistics", "streaming"),
+        *("order", "normalization", "stored_labels"),
+        *("adaptors.contract", "adaptors.torch", "adaptors.keras", "adaptors.jax"),
+        *("adaptors.grain", "adaptors.tensorflow"),
+        *("batches", "row_statistics", "streaming"),
     ),
     "views": ("class_rows", "event_marks", "plots"),
     "demo": (),
@@ -141,6 +144,11 @@ DOORS = {
     "tqdm": {"terminal"},
     "matplotlib": {"views.event_marks", "views.plots"},
     "onnxruntime": {"models.session"},
+    "torch": {"training.adaptors.torch"},
+    "keras": {"training.adaptors.keras"},
+    "jax": {"training.adaptors.jax"},
+    "grain": {"training.adaptors.grain"},
+    "tensorflow": {"training.adaptors.tensorflow"},
     "scipy": {
         *("kernels.taper", "kernels.frames", "kernels.power", "kernels.mel", "kernels.cepstrum"),
         *("kernels.gaincontrol", "kernels.welch"),
