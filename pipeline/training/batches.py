@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 from collections.abc import Generator, Mapping, Sequence
@@ -9,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import inf
 from operator import index
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,12 @@ from pipeline.training.order import Indices, Order, Uneven
 from pipeline.training.reading import Batch, mixed, read_ahead, spans, split
 from pipeline.training.sources import Empty, Labelled, Source, StoredSource, source_of
 from pipeline.training.weighting import ClassWeights, Weighted, Weights, WindowWeights, weights_of
+
+if TYPE_CHECKING:
+    from pipeline.training.adaptors.grain import GrainBatches
+    from pipeline.training.adaptors.jax import JaxBatches
+    from pipeline.training.adaptors.keras import KerasBatches
+    from pipeline.training.adaptors.torch import TorchBatches, TorchWindows
 
 Array = npt.NDArray[Any]
 PathLike = str | os.PathLike[str]
@@ -146,8 +153,7 @@ class Batches:
         self.seed = whole("seed", seed, 0, "from 0")
         what = "of shards above 0, and goes with shuffle"
         self.mix = None if mix is None else whole("mix", mix, 1 if shuffle else inf, what)
-        self.world_size = whole("world_size", world_size, 1, "of processes above 0")
-        self.rank = whole("rank", rank, 0, "from 0, below world_size", self.world_size - 1)
+        self.rank, self.world_size = _checked_rank(rank, world_size)
         one_of("uneven", uneven, get_args(Uneven))
         self.uneven: Uneven = uneven
         self.prefetch_bytes = whole("prefetch_bytes", prefetch_bytes, 0, "of bytes from 0")
@@ -226,6 +232,56 @@ class Batches:
         self.set_epoch(epoch)
         total = self._stop
         self._start = self._samples = whole("samples", samples, 0, f"up to {total}", total)
+
+    def state_at(self, i: int) -> dict[str, Any]:
+        """The place before batch `i` of this epoch, as `state_dict` has it."""
+        return {**self.state_dict(), "samples": min(i * self._step, self._stop)}
+
+    @property
+    def selected(self) -> Indices:
+        """Numbers of the windows that come, in their order without shuffle."""
+        return np.arange(len(self.valid)) if self._windows is None else self._windows
+
+    def of_rank(self, rank: int, world_size: int) -> Self:
+        """The same batches, of one of several processes."""
+        made = copy.copy(self)
+        made.rank, made.world_size = _checked_rank(rank, world_size)
+        made._memory, made._order = Recycled(), made._order_of(made._epoch)
+        return made
+
+    def to_torch(self, map_style: bool = False) -> TorchBatches | TorchWindows:
+        """A data set of tensors for PyTorch's DataLoader, whose workers and ranks share them.
+
+        Pass it with ``batch_size=None``: it gives whole batches. With `map_style`, one of single
+        windows, of which a list of numbers is one read, for samplers of one's own.
+        """
+        from pipeline.training.adaptors.torch import to_torch
+
+        return to_torch(self, map_style)
+
+    def to_keras(self, **options: Any) -> KerasBatches:
+        """A `keras.utils.PyDataset` of the batches, which takes the options."""
+        from pipeline.training.adaptors.keras import to_keras
+
+        return to_keras(self, **options)
+
+    def to_jax(self, device: Any = None, ahead: int = 2) -> JaxBatches:
+        """The batches as arrays of JAX, of which so many are put on a device ahead."""
+        from pipeline.training.adaptors.jax import to_jax
+
+        return to_jax(self, device, ahead)
+
+    def to_grain(self) -> GrainBatches:
+        """The batches, as a source that Grain reads at random."""
+        from pipeline.training.adaptors.grain import to_grain
+
+        return to_grain(self)
+
+    def to_tensorflow(self) -> Any:
+        """A `tf.data.Dataset` of the batches."""
+        from pipeline.training.adaptors.tensorflow import to_tensorflow
+
+        return to_tensorflow(self)
 
     def _fingerprint(self) -> str:
         windows = None if self._windows is None else array_digest(self._windows)
@@ -336,6 +392,11 @@ class Batches:
         if known is None and y is not None:
             known = np.ones(y.shape, np.bool_)
         return X, y, known
+
+
+def _checked_rank(rank: int, world_size: int) -> tuple[int, int]:
+    size = whole("world_size", world_size, 1, "of processes above 0")
+    return whole("rank", rank, 0, "from 0, below world_size", size - 1), size
 
 
 def _checked_windows(windows: npt.ArrayLike, n: int) -> Indices:
