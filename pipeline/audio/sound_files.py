@@ -5,6 +5,7 @@ import os
 import re
 import threading
 from contextlib import suppress
+from functools import cached_property
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,6 +19,8 @@ BUFFER = 1 << 16  # bytes, or samples, read at a time
 SIXTEEN_BITS = np.float32(1 / (1 << 15))  # full scale is 1
 WAV = ("WAV", "WAVEX")
 BLOCK_CUT = "*** Warning : short read ("
+WITHOUT_BLOCKS = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+IN_BLOCKS = ("PAF", "SDS")  # whatever the subtype
 BLOCK_LOGGED = r"Samples/Block *: (\d+)"
 LONGEST_BLOCK = 320  # of those that do not log it
 GSM_BLOCK, GSM_BYTES = 320, 65  # samples, and bytes, of those in WAV
@@ -44,6 +47,16 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
             raise
         finally:
             self.check_remote()
+
+    # libsndfile is asked once: to ask takes the thread out of its turn at Python.
+
+    @cached_property
+    def format(self) -> str:
+        return str(super().format)
+
+    @cached_property
+    def subtype(self) -> str:
+        return str(super().subtype)
 
     def close(self) -> None:
         super().close()
@@ -128,6 +141,8 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
     def _whole_blocks(self) -> int:
         """Samples before a block that is cut, which libsndfile would fill up with older ones."""
         there = int(self.frames)
+        if self.subtype.startswith(WITHOUT_BLOCKS) and self.format not in IN_BLOCKS:
+            return there
         if self.format == "SDS" and (found := re.search(SDS_LOGGED, self.extra_info)):
             there = min(there, int(found[1]))
         # Of MS_ADPCM only whole blocks are counted, whatever is logged.
