@@ -1,8 +1,9 @@
 """Batches for Keras 3, whatever its backend.
 
-Traps: `fit` takes batches in an order of its own unless ``shuffle=False``. With several workers and
-JAX, Keras gives the first batch of a `predict` last. What comes third in a batch, here `annotated`,
-it takes as weights. A restored place in mid-epoch is no use to it: it begins with batch 0.
+Traps: `fit` takes batches in an order of its own unless ``shuffle=False``. It looks at one or two
+batches to build a model, and says then too that an epoch has ended. With several workers and JAX it
+gives the first batch last, so there is one, and what it asks for in a row is read ahead here. What
+comes third in a batch, here `annotated`, it takes as weights. It cannot begin in mid-epoch.
 """
 
 from __future__ import annotations
@@ -20,26 +21,26 @@ except ImportError as error:
     ) from error
 
 
-def to_keras(batches: NumberedBatches, **options: Any) -> KerasBatches:
-    """The batches as a `keras.utils.PyDataset`, which takes the options."""
-    return KerasBatches(batches, **options)
+def to_keras(batches: NumberedBatches) -> KerasBatches:
+    """The batches as a `keras.utils.PyDataset`."""
+    return KerasBatches(batches)
 
 
 class KerasBatches(keras.utils.PyDataset):
     """Batches in their order, of the next epoch when one has ended."""
 
-    def __init__(self, batches: NumberedBatches, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, batches: NumberedBatches) -> None:
+        super().__init__()
         self._batches = batches
         self._loop: Iterator[tuple[Any, ...]] | None = None
-        self._next = 0
+        self._next = 0  # the batch that the loop gives next
+        self._given = 0  # how many batches of this epoch
 
     def __len__(self) -> int:
         return len(self._batches)
 
     def __getitem__(self, index: int) -> Any:
-        if self.workers > 1:
-            return known(self._batches[index])
+        self._given += 1
         if index == 0:
             self._batches.load_state_dict(self._batches.state_at(0))
             self._loop, self._next = iter(self._batches), 0
@@ -49,5 +50,7 @@ class KerasBatches(keras.utils.PyDataset):
         return known(next(self._loop))
 
     def on_epoch_end(self) -> None:
-        """Take the order of the next epoch."""
-        self._batches.set_epoch(self._batches.state_dict()["epoch"] + 1)
+        """Take the order of the next epoch, if all of this has come."""
+        if self._given >= len(self):
+            self._batches.set_epoch(self._batches.state_dict()["epoch"] + 1)
+        self._given = 0
