@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from math import inf
 from operator import index
 from typing import TYPE_CHECKING, Any, Self, get_args
@@ -210,7 +210,7 @@ class Batches:
         """
         return {
             **{"seed": self.seed, "epoch": self._epoch, "samples": self._samples},
-            "fingerprint": self._fingerprint(),
+            "fingerprint": self._fingerprint,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -224,7 +224,7 @@ class Batches:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"the state is {state!r:.80}; pass what state_dict gave") from error
-        if (seed, of) != (self.seed, self._fingerprint()):
+        if (seed, of) != (self.seed, self._fingerprint):
             raise ValueError(
                 "the state is of other windows, or of another order; pass the same stores, seed, "
                 "shuffle, mix and windows as were used then"
@@ -259,11 +259,11 @@ class Batches:
 
         return to_torch(self, map_style)
 
-    def to_keras(self, **options: Any) -> KerasBatches:
-        """A `keras.utils.PyDataset` of the batches, which takes the options."""
+    def to_keras(self) -> KerasBatches:
+        """A `keras.utils.PyDataset` of the batches; pass `fit` ``shuffle=False`` to keep theirs."""
         from pipeline.training.adaptors.keras import to_keras
 
-        return to_keras(self, **options)
+        return to_keras(self)
 
     def to_jax(self, device: Any = None, ahead: int = 2) -> JaxBatches:
         """The batches as arrays of JAX, of which so many are put on a device ahead."""
@@ -283,6 +283,7 @@ class Batches:
 
         return to_tensorflow(self)
 
+    @cached_property
     def _fingerprint(self) -> str:
         windows = None if self._windows is None else array_digest(self._windows)
         drawn = None if self._drawn is None else self._drawn.digest()
