@@ -17,40 +17,25 @@ Numbers = npt.NDArray[np.uint64]
 MULTIPLIER, HALF = np.array(0x9E3779B97F4A7C15, np.uint64), np.array(32, np.uint64)
 
 
-@dataclass(frozen=True, eq=False)
-class Order:
-    """The windows of an epoch in their order; ``order[a:b]`` are those at places a to b - 1.
+class Ranked:
+    """Windows of an epoch, shared by ranks; ``[a:b]`` are those at places a to b - 1.
 
     A rank gets every `world_size`-th place of all: if `a` and the size of a batch are multiples of
     `world_size`, the rows ``rank::world_size`` of each batch. Where the windows are no multiple of
     it, the order begins again at its end (pad), or ends before (drop), so that ranks have as many.
     """
 
-    n: int  # windows in all
-    shuffle: bool = False
-    seed: int = 0
-    epoch: int = 0
-    mix: int | None = None  # shards that are shuffled among each other; all windows if None
-    shard: int = 1  # windows in a shard
-    windows: Indices | None = None  # those that come, if not all: `shard` in a row are a shard
-    rank: int = 0
-    world_size: int = 1
-    uneven: Uneven = "keep"
+    count: int  # windows that come
+    rank: int
+    world_size: int
+    uneven: Uneven
 
     def __len__(self) -> int:
         """Places in the order, whatever the rank."""
-        if self.uneven == "drop":
-            return self.count // self.world_size * self.world_size
-        return -(-self.count // self.world_size) * self.world_size if self._pads else self.count
-
-    @property
-    def count(self) -> int:
-        """How many windows come."""
-        return self.n if self.windows is None else len(self.windows)
-
-    @property
-    def _pads(self) -> bool:
-        return self.uneven == "pad" and self.count > 0
+        whole = self.count // self.world_size * self.world_size
+        if self.uneven == "keep" or whole == self.count:
+            return self.count
+        return whole if self.uneven == "drop" else whole + self.world_size
 
     def places(self, start: int, stop: int) -> Indices:
         """The places of this rank among some."""
@@ -64,7 +49,36 @@ class Order:
 
     def at(self, places: Indices) -> Indices:
         """The windows at some places."""
-        found = places % self.count if self._pads else places
+        raise NotImplementedError
+
+    def _wrapped(self, places: Indices) -> Indices:
+        """Places of which those that pad the order are the first of it."""
+        return places % self.count if self.uneven == "pad" and self.count else places
+
+
+@dataclass(frozen=True, eq=False)
+class Order(Ranked):
+    """The windows of an epoch in their order."""
+
+    n: int  # windows in all
+    shuffle: bool = False
+    seed: int = 0
+    epoch: int = 0
+    mix: int | None = None  # shards that are shuffled among each other; all windows if None
+    shard: int = 1  # windows in a shard
+    windows: Indices | None = None  # those that come, if not all: `shard` in a row are a shard
+    rank: int = 0
+    world_size: int = 1
+    uneven: Uneven = "keep"
+
+    @property
+    def count(self) -> int:  # type: ignore[override]
+        """How many windows come."""
+        return self.n if self.windows is None else len(self.windows)
+
+    def at(self, places: Indices) -> Indices:
+        """The windows at some places."""
+        found = self._wrapped(places)
         if self.shuffle and self.mix is None:
             found = self._permuted(found, self.count, "windows")
         elif self.shuffle and len(found):

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from pipeline.checks import number, reject_unknown
 from pipeline.features import array_digest
-from pipeline.training.order import Indices
+from pipeline.training.order import Indices, Ranked, Uneven
 
 Numbers = npt.NDArray[np.uint64]
 CHUNK = 65536  # windows whose labels are looked at together
@@ -162,11 +162,8 @@ def weights_of(
 
 
 @dataclass(frozen=True, eq=False)
-class Weighted:
-    """The windows of an epoch as they are drawn, by weights, with replacement.
-
-    ``weighted[a:b]`` are those at places a to b - 1; ranks have them as those of `Order`.
-    """
+class Weighted(Ranked):
+    """The windows of an epoch as they are drawn, by weights, with replacement."""
 
     weights: ClassWeights | WindowWeights
     count: int  # windows that are drawn in an epoch
@@ -174,28 +171,11 @@ class Weighted:
     epoch: int = 0
     rank: int = 0
     world_size: int = 1
-    uneven: Literal["pad", "drop", "keep"] = "keep"
-
-    def __len__(self) -> int:
-        """Places in the epoch, whatever the rank."""
-        whole = self.count // self.world_size * self.world_size
-        if self.uneven == "keep" or whole == self.count:
-            return self.count
-        return whole if self.uneven == "drop" else whole + self.world_size
-
-    def places(self, start: int, stop: int) -> Indices:
-        """The places of this rank among some."""
-        start += (self.rank - start) % self.world_size
-        return np.arange(start, stop, self.world_size, dtype=np.int64)
-
-    def __getitem__(self, places: slice) -> Indices:
-        start, stop, step = places.indices(len(self))
-        assert step == 1
-        return self.at(self.places(start, stop))
+    uneven: Uneven = "keep"
 
     def at(self, places: Indices) -> Indices:
         """The windows at some places."""
-        found = places % self.count if self.uneven == "pad" and self.count else places
+        found = self._wrapped(places)
         one, other = (_hashes(found, key) for key in self._keys)
         return self.weights.draw(one, other)
 
