@@ -6,9 +6,10 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
-from pipeline.features import Feature, axes_of, bind, margins_of, takes
+from pipeline.features import Feature, axes_of, bind, margins_of, shape_of, takes
 from pipeline.grid import WindowGrid
 from pipeline.labels import LabelsLike, LabelSource, find_labels
+from pipeline.layout import Layout, choose_layout
 from pipeline.recordings import (
     PathLike,
     Recordings,
@@ -73,6 +74,17 @@ class Inputs:
             labels, recordings, grid, _times_of(feature), settings.labelling, starts.clock
         )
         return cls(recordings, grid, feature, found, starts)
+
+    def layout(self, settings: Settings, *, region_is_file: bool) -> Layout:
+        """How a store of these would be cut into regions, shards and chunks."""
+        return choose_layout(
+            len(self.grid),
+            shape_of(self.feature),
+            settings.dtype,
+            int(self.recordings.bytes_a_sample * self.held_samples),
+            region_is_file=region_is_file,
+            compression=settings.compression,
+        )
 
     def timeline(self) -> dict[str, Any] | None:
         """What is known of when the recordings are, as plain values."""

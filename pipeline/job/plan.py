@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio import Header
-from pipeline.features import Feature, FeatureIdentity, identify, shape_of
+from pipeline.features import Feature, FeatureIdentity, identify
 from pipeline.grid import WindowGrid
 from pipeline.inputs import Inputs
 from pipeline.job.identity import identity_of
 from pipeline.labels import Labels, LabelsLike
-from pipeline.layout import Layout, choose_layout
+from pipeline.layout import Layout
 from pipeline.paths import is_remote
 from pipeline.process import numerics_class
 from pipeline.record import Record, fingerprint
@@ -60,14 +60,7 @@ class Plan:
             )
         inputs = _find_inputs(store, sources, feature, labels, settings, progress)
         check_axes(inputs.feature)
-        layout = choose_layout(
-            len(inputs.grid),
-            shape_of(inputs.feature),
-            settings.dtype,
-            int(inputs.recordings.bytes_a_sample * inputs.held_samples),
-            region_is_file=not is_zarr,
-            compression=settings.compression,
-        )
+        layout = inputs.layout(settings, region_is_file=not is_zarr)
         return cls(inputs, identify(inputs.feature), settings, layout, os.fspath(out))
 
     @property

@@ -17,7 +17,6 @@ from pipeline.checks import whole
 from pipeline.features import Feature, Spectrogram, identify, margins_of, shape_of
 from pipeline.inputs import Inputs
 from pipeline.labels import LabelsLike, LabelSource
-from pipeline.layout import choose_layout
 from pipeline.process import one_blas_thread
 from pipeline.record import digest_lines, fingerprint
 from pipeline.recordings import OpenFiles, PathLike, why_unreadable
@@ -160,14 +159,7 @@ class ComputedSource:
         self.valid = np.ones(len(inputs.grid), np.bool_)
         self.path = ", ".join(map(str, inputs.recordings.paths[:1]))
         # As of a store of the same windows, so that both mix them alike.
-        self.shard = choose_layout(
-            len(inputs.grid),
-            shape_of(inputs.feature),
-            settings.dtype,
-            int(inputs.recordings.bytes_a_sample * inputs.held_samples),
-            region_is_file=False,
-            compression=settings.compression,
-        ).shard
+        self.shard = inputs.layout(settings, region_is_file=False).shard
 
     def read(self, windows: Indices, empty: Empty = np.empty) -> Array:
         """Features of windows; those whose audio cannot be read are told of by `tell`."""
