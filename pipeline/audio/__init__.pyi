@@ -13,3 +13,4 @@ from .readers import suffixes as suffixes
 from .resampling import MARGIN as MARGIN
 from .resampling import resample_part as resample_part
 from .riff import time_texts as time_texts
+from .sound_readers import PlainReader as PlainReader

@@ -13,11 +13,13 @@ import soundfile
 
 from pipeline.audio.header import Samples
 from pipeline.audio.mpeg import find_start, whole_frames
+from pipeline.audio.riff import ENDINGS
 from pipeline.paths import AnyPath, RemoteFile, RemotePath
 
 BUFFER = 1 << 16  # bytes, or samples, read at a time
 SIXTEEN_BITS = np.float32(1 / (1 << 15))  # full scale is 1
 WAV = ("WAV", "WAVEX")
+PLAIN = (*WAV, "RF64")
 BLOCK_CUT = "*** Warning : short read ("
 WITHOUT_BLOCKS = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 IN_BLOCKS = ("PAF", "SDS")  # whatever the subtype
@@ -40,6 +42,7 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
         self, file: Any, remote: RemoteFile | None = None, pipe: int | None = None
     ) -> None:
         self._remote, self._process, self._pipe = remote, os.getpid(), pipe
+        self.descriptor = file if isinstance(file, int) and pipe is None else None
         try:
             super().__init__(file, closefd=pipe is None)
         except BaseException:
@@ -86,6 +89,19 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
         """Raise the error that reading a remote file failed with: to libsndfile it is the end."""
         if self._remote and (error := self._remote.error):
             raise error
+
+    def plain_from(self) -> int | None:
+        """The byte of the first sample, if samples of 16 bits follow it as a processor has them."""
+        sixteen = self.format in PLAIN and self.subtype == "PCM_16" and self.frames > 0
+        if self.descriptor is None or not sixteen or not hasattr(os, "preadv"):  # Windows
+            return None
+        first, second = (self._byte_of(sample) for sample in (0, 1))
+        return first if self.endian != "BIG" and second - first == 2 * self.channels else None
+
+    def _byte_of(self, sample: int) -> int:
+        self.seek_to(sample)
+        assert self.descriptor is not None
+        return os.lseek(self.descriptor, 0, os.SEEK_CUR)
 
     def decode(self, samples: Samples) -> bool:
         """Fill `samples`, and say whether that went well; if not, they are NaN."""
@@ -179,8 +195,9 @@ def open_sequential(path: AnyPath) -> SequentialFile:
             return _open_piped(file, remote)
         file, remote = open_bytes(path)
     if remote is None:
-        file.close()
-        opened = SequentialFile(path)
+        with file:
+            named = path.suffix.lower() in ENDINGS
+            opened = SequentialFile(_own_descriptor(file) if named else path)
     else:
         file.seek(0)
         opened = SequentialFile(file, remote)
@@ -188,6 +205,12 @@ def open_sequential(path: AnyPath) -> SequentialFile:
         opened.close()
         raise OSError("the first of its MPEG frames is damaged or missing")
     return opened
+
+
+def _own_descriptor(file: BinaryIO) -> int:
+    """A descriptor of a file, at its beginning, that whoever gets it closes."""
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    return os.dup(file.fileno())
 
 
 def open_bytes(path: AnyPath) -> tuple[BinaryIO, RemoteFile | None]:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -261,7 +262,13 @@ PathT = TypeVar("PathT", Path, RemotePath)
 def as_path(path: str | os.PathLike[str]) -> AnyPath:
     """A path of this machine, or a remote one where it is a URL."""
     path = os.fspath(path)
-    return RemotePath(path) if is_remote(path) else Path(path)
+    return RemotePath(path) if is_remote(path) else _local_path(path)
+
+
+@lru_cache(maxsize=1024)
+def _local_path(path: str) -> Path:
+    """To parse a path takes longer than to ask a disk for its status."""
+    return Path(path)
 
 
 def _status(path: RemotePath, meta: ObjectMeta) -> RemoteStatus:

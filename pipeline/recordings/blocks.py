@@ -86,7 +86,22 @@ def read_scattered(files: OpenFiles, numbers: Indices, firsts: Indices, length: 
 
 def _read_rows(audio: OpenRecording, firsts: Indices, rows: list[int], block: Samples) -> list[int]:
     """Read rows of one recording, in the order of their first samples; which are not finite."""
-    length, end, bad = block.shape[1], audio.recording.n_samples, []
+    last = audio.recording.n_samples - block.shape[1]
+    whole = [row for row in rows if 0 <= firsts[row] <= last]
+    samples = audio.read_apart(firsts[whole].tolist(), block.shape[1])
+    if samples is None:
+        return _read_touching(audio, firsts, rows, block)
+    block[whole] = samples
+    bad = np.flatnonzero(np.isnan(samples[:, -1])).tolist()
+    cut = [row for row in rows if not 0 <= firsts[row] <= last]
+    return [whole[i] for i in bad] + _read_touching(audio, firsts, cut, block)
+
+
+def _read_touching(
+    audio: OpenRecording, firsts: Indices, rows: list[int], block: Samples
+) -> list[int]:
+    """As `_read_rows`, and what touches is read at once."""
+    length, end, bad = block.shape[1], audio.recording.n_samples, list[int]()
     for some in _touching(rows, firsts, length):
         base = max(0, int(firsts[some[0]]))
         samples = audio.read(base, min(end, int(firsts[some[-1]]) + length))
@@ -109,7 +124,8 @@ def _touching(rows: list[int], firsts: Indices, length: int) -> Iterator[list[in
             yield some
             some = []
         some.append(row)
-    yield some
+    if some:
+        yield some
 
 
 def _read_run(recording: Recording, first: int, hop: int, rows: Samples) -> None:
