@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import multiprocessing
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +87,40 @@ def test_all_sources_give_the_same_bits(
         assert batches.classes == ["fox", "owl"], name
         assert batches.valid.all()
     assert_same([*pickle.loads(pickle.dumps(found["stream"]))], expected)
+
+
+def digests(batches: pl.Batches) -> list[str]:
+    whole = [b"".join(item.tobytes() for item in batch) for batch in batches]
+    return [hashlib.sha256(data).hexdigest() for data in whole]
+
+
+def send_digests(batches: pl.Batches, end: Any) -> None:
+    end.send(digests(batches))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_another_process_gives_the_same_bits(folder: Path, method: Any) -> None:
+    context = multiprocessing.get_context(method)
+    found = all_sources(folder, 7, shuffle=True, annotated=True)
+    expected = digests(found["zarr"])
+    for name, batches in found.items():
+        begun = iter(batches)
+        next(begun)  # so that files are open
+        end, other = context.Pipe()
+        process = context.Process(target=send_digests, args=(batches, other))
+        process.start()
+        assert end.poll(60), name
+        assert end.recv() == expected, name
+        process.join()
+        assert len([*begun]) == len(expected) - 1
+
+
+def test_several_threads_iterate_at_once(folder: Path) -> None:
+    for batches in all_sources(folder, 7, shuffle=True, annotated=True).values():
+        with ThreadPoolExecutor(4) as pool:
+            every = [*pool.map(digests, [batches] * 4)]
+        assert every == [digests(batches)] * 4
 
 
 def test_mixtures_are_those_of_a_zarr_store(folder: Path) -> None:
