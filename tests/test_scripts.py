@@ -34,6 +34,6 @@ def test_what_the_tests_run_in_is_not_installed_again_while_they_run(tmp_path: P
         return [line.split()[-1] for line in log.read_text().splitlines()]
 
     assert installed("plot", "plot", "remote") == [".[plot]", ".[remote]"]
-    assert installed("test", "plot", "ssh", "test")[2:] == [".[test]"]
+    assert installed("all", "plot", "ssh", "test", "torch", "all")[2:] == [".[all]"]
     (tmp_path / "pyproject.toml").write_text("[project]")
     assert installed("plot")[3:] == [".[plot]"]
