@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from pipeline.checks import one_of, whole
 from pipeline.features import array_digest
-from pipeline.process import Recycled, cores, keep_freed_memory
+from pipeline.process import Recycled, aligned, cores, keep_freed_memory
 from pipeline.store import open_finished
 from pipeline.training.augmentation import Augment, augmented
 from pipeline.training.normalization import Normalization
@@ -368,7 +368,7 @@ class Batches:
         least = -(-self._source.together // size)
         return size * max(1, least, min(most, READ_WINDOWS // size))
 
-    def _read(self, order: AnyOrder, places: Indices, empty: Empty = np.empty) -> Batch:
+    def _read(self, order: AnyOrder, places: Indices, empty: Empty = aligned) -> Batch:
         # What is drawn several times is changed otherwise each time.
         keys = places if isinstance(order, Weighted) else None
         return self._of_windows(order.at(places), order, empty, keys)
@@ -377,7 +377,7 @@ class Batches:
         self,
         windows: Indices,
         order: AnyOrder,
-        empty: Empty = np.empty,
+        empty: Empty = aligned,
         places: Indices | None = None,
     ) -> Batch:
         X = self._source.read(windows, empty)

@@ -243,7 +243,7 @@ def read_features(
     missing = store.encoding.is_missing(stored)
     if missing.any():
         raise _complaint(store, int(windows[missing][0]), "is missing")
-    return store.encoding.decode(stored)
+    return store.encoding.decode(stored, empty)
 
 
 def _check_same_job(store: Store, error: Exception) -> None:
