@@ -23,7 +23,7 @@ from pipeline.training.augmentation import Augment, augmented
 from pipeline.training.normalization import Normalization
 from pipeline.training.order import Indices, Order, Uneven
 from pipeline.training.reading import Batch, mixed, read_ahead, spans, split
-from pipeline.training.sources import Empty, Labelled, Source, StoredSource, source_of
+from pipeline.training.sources import Empty, Labelled, Source, StoredSource, paths_of, source_of
 from pipeline.training.weighting import ClassWeights, Weighted, Weights, WindowWeights, weights_of
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Batches:
         one_of("uneven", uneven, get_args(Uneven))
         self.uneven: Uneven = uneven
         self.prefetch_bytes = whole("prefetch_bytes", prefetch_bytes, 0, "of bytes from 0")
-        self._source = source_of(path)
+        self._source, self.stores = source_of(path), paths_of(path)
         self.path, self.valid = self._source.path, self._source.valid
         self.classes = self._source.classes
         self._with_annotated, self._augment = annotated, augment
