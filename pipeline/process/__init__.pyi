@@ -5,6 +5,7 @@ from .numerics import ANY as ANY
 from .numerics import numerics_class as numerics_class
 from .numerics import other_numerics as other_numerics
 from .resources import Recycled as Recycled
+from .resources import aligned as aligned
 from .resources import boot as boot
 from .resources import cores as cores
 from .resources import keep_freed_memory as keep_freed_memory

@@ -22,6 +22,7 @@ from threadpoolctl import ThreadpoolController
 # Parameters of glibc's mallopt(3), and the highest values that it would choose by itself.
 M_TRIM_THRESHOLD, TRIM = -1, 64 * 1024**2
 M_MMAP_THRESHOLD, MMAP = -3, 32 * 1024**2
+ALIGNMENT = 64  # bytes, as XLA wants it to take an array of NumPy without a copy
 
 
 @cache
@@ -119,6 +120,15 @@ def keep_freed_memory() -> None:
         library.mallopt(M_TRIM_THRESHOLD, TRIM)
 
 
+def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """As `numpy.empty`, beginning at a multiple of `ALIGNMENT`."""
+    if np.dtype(dtype).hasobject:  # which bytes cannot hold
+        return np.empty(shape, dtype)
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    return np.ndarray(shape, dtype, memory, -memory.ctypes.data % ALIGNMENT)
+
+
 class _Watched(np.ndarray[Any, Any]):
     """An array that lives as long as any view of it, for a finalizer to watch."""
 
@@ -133,7 +143,7 @@ class Recycled:
         self._free: list[mmap.mmap] = []
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """As `numpy.empty`."""
+        """As `numpy.empty`, beginning at a page of memory."""
         size = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
         memory = None
         with suppress(IndexError):

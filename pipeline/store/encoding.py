@@ -1,7 +1,7 @@
 """Encoding: how features, float32, become the numbers that are stored."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -70,11 +70,15 @@ class Encoding:
         low, high = least + (self.missing == least), greatest - (self.missing == greatest)
         np.clip(codes, low, high, out=out, casting="unsafe")
 
-    def decode(self, stored: Array) -> Array:
-        """The values of what is stored: floats as they are, else float32, NaN where missing."""
+    def decode(self, stored: Array, empty: Callable[..., Array] = np.empty) -> Array:
+        """The values of what is stored: floats as they are, else float32, NaN where missing.
+
+        `empty` makes the array.
+        """
         if self.scale is None:
             return stored
-        values = (stored * np.float64(self.scale) + self.offset).astype(np.float32)
+        values = empty(stored.shape, np.float32)
+        np.add(stored * np.float64(self.scale), self.offset, out=values, casting="same_kind")
         values[stored == self.missing] = np.nan
         return values
 

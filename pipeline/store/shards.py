@@ -100,10 +100,11 @@ class Shards:
     def read(self, windows: npt.NDArray[np.int64], empty: Callable[..., Array] = np.empty) -> Array:
         """Encoded features of windows, in any order; missing where none were written."""
         rows = np.argsort(windows, kind="stable")
+        result = empty((len(windows), *self.shape), self._stored)
         if not np.diff(windows[rows]).all():
             different, places = np.unique(windows, return_inverse=True)
-            return self.read(different, empty)[places]
-        result = empty((len(windows), *self.shape), self._stored)
+            found = self.read(different, empty)
+            return np.take(found, places, axis=0, out=result, mode="clip")
         if not isinstance(self.folder, RemotePath):
             self._read(windows, rows, result)
             return result

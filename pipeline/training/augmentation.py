@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.process import aligned
 from pipeline.training.order import Indices
 
 Array = npt.NDArray[Any]
@@ -27,7 +28,10 @@ def augmented(
     if not made:
         return features, y
     found, changed = zip(*made, strict=True)
-    return np.stack(found), None if y is None else np.stack([np.asarray(item) for item in changed])
+    arrays = [np.asarray(item) for item in found]
+    X = aligned((len(arrays), *arrays[0].shape), np.result_type(*arrays))
+    np.stack(arrays, out=X)
+    return X, None if y is None else np.stack([np.asarray(item) for item in changed])
 
 
 def generator_of(*key: int) -> np.random.Generator:

@@ -17,13 +17,13 @@ import numpy.typing as npt
 
 from pipeline.checks import one_of, whole
 from pipeline.features import array_digest
-from pipeline.process import Recycled, cores, keep_freed_memory
+from pipeline.process import Recycled, aligned, cores, keep_freed_memory
 from pipeline.store import open_finished
 from pipeline.training.augmentation import Augment, augmented
 from pipeline.training.normalization import Normalization
 from pipeline.training.order import Indices, Order, Uneven
 from pipeline.training.reading import Batch, mixed, read_ahead, spans, split
-from pipeline.training.sources import Empty, Labelled, Source, StoredSource, source_of
+from pipeline.training.sources import Empty, Labelled, Source, StoredSource, paths_of, source_of
 from pipeline.training.weighting import ClassWeights, Weighted, Weights, WindowWeights, weights_of
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Batches:
         one_of("uneven", uneven, get_args(Uneven))
         self.uneven: Uneven = uneven
         self.prefetch_bytes = whole("prefetch_bytes", prefetch_bytes, 0, "of bytes from 0")
-        self._source = source_of(path)
+        self._source, self.stores = source_of(path), paths_of(path)
         self.path, self.valid = self._source.path, self._source.valid
         self.classes = self._source.classes
         self._with_annotated, self._augment = annotated, augment
@@ -368,7 +368,7 @@ class Batches:
         least = -(-self._source.together // size)
         return size * max(1, least, min(most, READ_WINDOWS // size))
 
-    def _read(self, order: AnyOrder, places: Indices, empty: Empty = np.empty) -> Batch:
+    def _read(self, order: AnyOrder, places: Indices, empty: Empty = aligned) -> Batch:
         # What is drawn several times is changed otherwise each time.
         keys = places if isinstance(order, Weighted) else None
         return self._of_windows(order.at(places), order, empty, keys)
@@ -377,7 +377,7 @@ class Batches:
         self,
         windows: Indices,
         order: AnyOrder,
-        empty: Empty = np.empty,
+        empty: Empty = aligned,
         places: Indices | None = None,
     ) -> Batch:
         X = self._source.read(windows, empty)

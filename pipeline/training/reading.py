@@ -9,7 +9,9 @@ from itertools import chain, tee
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from pipeline.process import aligned
 from pipeline.training.order import Indices, Order
 
 Batch = tuple[Any, ...]  # X and y, which may be None; and what was annotated, if asked for
@@ -61,8 +63,7 @@ def mixed(
             pieces.append(_part(batch, rows[:missing]))
             rows, missing = rows[missing:], missing - len(rows[:missing])
         yield tuple(
-            None if items[0] is None else np.concatenate(items)
-            for items in zip(*pieces, strict=True)
+            None if items[0] is None else _joined(items) for items in zip(*pieces, strict=True)
         )
 
 
@@ -81,7 +82,21 @@ def split(batch: Batch, batch_size: int | None) -> Iterator[Batch]:
         return
     for a in range(0, n, size):
         part = slice(a, a + size) if batch_size else a
-        yield tuple(item if item is None else item.copy() for item in _part(batch, part))
+        yield tuple(None if item is None else _copied(item) for item in _part(batch, part))
+
+
+def _copied(item: Any) -> Any:
+    """An array of its own, or the number that it is."""
+    if not item.shape:
+        return item.copy()
+    made = aligned(item.shape, item.dtype)
+    made[...] = item
+    return made
+
+
+def _joined(items: tuple[npt.NDArray[Any], ...]) -> npt.NDArray[Any]:
+    made = aligned((sum(map(len, items)), *items[0].shape[1:]), items[0].dtype)
+    return np.concatenate(items, out=made)
 
 
 def _part(batch: Batch, part: slice | int | Indices) -> Batch:

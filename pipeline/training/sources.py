@@ -198,6 +198,13 @@ class Labelled:
         return labels
 
 
+def paths_of(path: Any) -> list[str | os.PathLike[str]]:
+    """The path of a store, or those of several; none of a source that is no store."""
+    if isinstance(path, str | os.PathLike):
+        return [path]
+    return [*path] if isinstance(path, Sequence) else []
+
+
 def source_of(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Source) -> Source:
     """The windows of a store, of several, or those that are passed."""
     if isinstance(path, str | os.PathLike):
@@ -243,7 +250,7 @@ def read_features(
     missing = store.encoding.is_missing(stored)
     if missing.any():
         raise _complaint(store, int(windows[missing][0]), "is missing")
-    return store.encoding.decode(stored)
+    return store.encoding.decode(stored, empty)
 
 
 def _check_same_job(store: Store, error: Exception) -> None:

@@ -23,6 +23,7 @@ from pipeline.checks import number, whole
 from pipeline.store import Store, open_finished
 from pipeline.training.order import Indices
 from pipeline.training.recording_groups import By, StoredRecordings, check_by, chunks
+from pipeline.training.sources import paths_of
 
 NAME = re.compile(r"[A-Za-z0-9_.+@-]+")  # as CF has it of flag_meanings
 MOST = 127  # parts, as int8 counts them
@@ -128,8 +129,8 @@ def split(
 
     Parameters
     ----------
-    b_or_path : path or Batches
-        A store that `extract` has finished, or batches of one.
+    b_or_path : path, sequence of paths, or Batches
+        A store that `extract` has finished, or several, or the batches of such.
     parts : mapping of str to float
         Fraction of the groups that each part is to have; they sum to 1.
     by : {"recording", "site", "day"} or callable
@@ -143,7 +144,8 @@ def split(
     Returns
     -------
     dict of str to numpy.ndarray of int64
-        By part, the numbers of its windows, sorted.
+        By part, the numbers of its windows, sorted. Those of several stores are numbered one store
+        after the other, as `Batches` does.
 
     Raises
     ------
@@ -158,8 +160,9 @@ def split(
     Notes
     -----
     The part of a group hangs on nothing but its name, the seed, and the fractions in their order:
-    it stays when other recordings are added. So the fractions are met only on average, and of a
-    few groups badly: look at how many windows came to each part.
+    it stays when other recordings are added, and is the same in each of several stores. So the
+    fractions are met only on average, and of a few groups badly: look at how many windows came to
+    each part.
 
     Windows of a recording stay together, so those that overlap do. Files that follow each other
     without a gap are recordings of their own by "recording", and may come to several parts:
@@ -168,19 +171,22 @@ def split(
     """
     wanted = Parts.of(parts, seed)
     check_by(by)
-    made = Split.of(open_finished(_path_of(b_or_path)), wanted, by)
     found: dict[str, list[Indices]] = {name: [] for name in wanted.fractions}
-    for a, numbers in made.blocks():
-        for i, pieces in enumerate(found.values()):
-            pieces.append(np.flatnonzero(numbers == i).astype(np.int64) + a)
+    start = 0  # of the store's windows among all
+    for path in _paths_of(b_or_path):
+        for numbers in (part for _, part in Split.of(open_finished(path), wanted, by).blocks()):
+            for i, pieces in enumerate(found.values()):
+                pieces.append(np.flatnonzero(numbers == i).astype(np.int64) + start)
+            start += len(numbers)
     return {name: np.concatenate(pieces) for name, pieces in found.items()}
 
 
-def _path_of(b_or_path: Any) -> str | os.PathLike[str]:
-    """The path of a store, or that of batches."""
-    path = b_or_path
-    if not isinstance(path, str | os.PathLike):
-        path = getattr(path, "path", None)
-    if not isinstance(path, str | os.PathLike):
-        raise ValueError(f"{b_or_path!r} is to be split; pass the path of one store, or Batches")
-    return path
+def _paths_of(b_or_path: Any) -> list[str | os.PathLike[str]]:
+    """The paths of stores, or those that batches are of."""
+    paths = paths_of(getattr(b_or_path, "stores", b_or_path))
+    if not paths or not all(isinstance(path, str | os.PathLike) for path in paths):
+        raise ValueError(
+            f"{b_or_path!r} is to be split; pass the path of a store, or several, or Batches of "
+            f"such"
+        )
+    return paths

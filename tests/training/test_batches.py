@@ -173,6 +173,15 @@ def test_x_and_y_are_the_caller_s_own(store: Path, features: Array) -> None:
         assert np.array_equal(y, np.arange(16) if size else 0)  # type: ignore[arg-type]
 
 
+def test_x_begins_where_frameworks_take_it_without_a_copy(store: Path) -> None:
+    found = [pl.Batches(store, 4)[1]]
+    for size, mix in ((4, None), (100, None), (None, None), (7, 2)):
+        found += pl.Batches(store, size, shuffle=True, mix=mix)
+    found += pl.Batches(store, 100, weights=np.ones(len(pl.Batches(store).valid)))
+    found += pl.Batches(store, 3, augment=lambda X, y, rng: (X * np.float32(2), y))
+    assert all(X.ctypes.data % 64 == 0 for X, _ in found)
+
+
 def test_memory_is_used_again_but_none_that_the_caller_still_holds(
     store: Path, features: Array
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,15 @@ from pipeline.training.adaptors.jax import to_jax  # noqa: E402
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return numbered_store(tmp_path_factory.mktemp("jax"))
+
+
+@pytest.fixture(scope="module", params=["float32", "int16"])
+def any_store(request: pytest.FixtureRequest, store: Path) -> Path:
+    if request.param == "float32":
+        return store
+    out = store.with_name("coded.zarr")
+    assert pl.extract(store.with_name("x.wav"), out, pl.Waveform(), dtype=request.param).ok
+    return out
 
 
 def batches(store: Path, epoch: int = 0) -> pl.Batches:
@@ -65,6 +75,34 @@ def test_what_is_put_ahead_is_not_of_the_state(store: Path, ahead: int) -> None:
         assert order(again) == whole[place:]
         again.set_epoch(2)
         assert order(again) == order(batches(store, epoch=2))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"batch_size": 3},
+        {"batch_size": None},
+        {"batch_size": 100},
+        {"mix": 2, "batch_size": 7},
+        {"weights": np.arange(75)},
+        {"augment": lambda X, y, rng: (X * rng.random(dtype=np.float32), y)},
+    ],
+    ids=lambda settings: "-".join(map(str, settings)) or "default",
+)
+def test_jax_takes_features_without_a_copy_and_keeps_them(
+    any_store: Path, settings: dict[str, Any]
+) -> None:
+    made = pl.Batches(any_store, **{"batch_size": 8, "shuffle": True, **settings})
+    kept = []
+    for batch in chain(made, [made[1 % len(made)]]):
+        X = jax.device_put(batch[0], jax.devices("cpu")[0])
+        assert X.unsafe_buffer_pointer() == batch[0].ctypes.data
+        kept.append((X, batch[0].copy()))
+        del batch
+    for _ in range(2):
+        list(made)  # in memory that is used again
+    assert all(np.array_equal(X, expected) for X, expected in kept)
 
 
 def test_windows_without_labels_are_x_alone(tmp_path: Path) -> None:

@@ -217,6 +217,40 @@ def test_batches_and_packed_copies_are_split_like_their_store(folder: Path) -> N
         assert all(np.array_equal(again[name], whole[name]) for name in PARTS)
 
 
+@pytest.mark.parametrize("by", ["recording", "site", "day"])
+def test_several_stores_are_split_in_their_joint_numbering(folder: Path, by: Any) -> None:
+    outs = []
+    for site in ("east", "west"):
+        for hour in range(12, 16):  # of one name in both
+            write(folder / site / name_at(hour))
+        outs.append(extract(folder / site, folder.parent / f"{site}.zarr", **TIMES))
+    whole = part_of(out := extract([folder / "east", folder / "west"], folder.parent / "x.h5",
+                                   **TIMES), pl.split(out, PARTS, by))  # fmt: skip
+    n_windows = [len(open_finished(one).coordinate("valid")) for one in outs]
+    for several in (outs, tuple(map(str, outs)), pl.Batches(outs, 4, shuffle=True)):
+        found = pl.split(several, PARTS, by)
+        together = np.sort(np.concatenate([*found.values()]))
+        assert np.array_equal(together, np.arange(sum(n_windows)))
+        joined: dict[str, str] = {}
+        for one, start, n in zip(outs, (0, n_windows[0]), n_windows, strict=True):
+            of_one = {
+                name: some[(some >= start) & (some < start + n)] - start
+                for name, some in found.items()
+            }
+            joined |= part_of(one, of_one)
+        assert joined == whole
+
+
+def test_windows_of_several_stores_come_as_they_were_split(folder: Path) -> None:
+    outs = [
+        extract(folder / site, folder.parent / f"{site}.zarr", labels=np.full(8 * 4, i))
+        for i, site in enumerate(("east", "west"))
+    ]
+    for windows in pl.split(outs, {"train": 0.5, "valid": 0.5}).values():
+        (batch,) = pl.Batches(outs, 100, windows=windows)
+        assert np.array_equal(batch[1], windows >= 8 * 4)
+
+
 @pytest.mark.parametrize(
     ("parts", "how", "message"),
     [
@@ -243,10 +277,14 @@ def test_what_cannot_be_split_is_told(store: Any, parts: Any, how: Any, message:
 def test_what_is_no_store_is_told(
     store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValueError, match=r"3 is to be split; pass the path of one store, or Batc"):
-        pl.split(3, PARTS)
-    with pytest.raises(ValueError, match=r"\['a.zarr'\] is to be split; pass the path of one sto"):
-        pl.split(["a.zarr"], PARTS)
+    for none in (3, [], [3], [store.path, None]):
+        with pytest.raises(ValueError, match=r"is to be split; pass the path of a store, or sever"):
+            pl.split(none, PARTS)
+    computed = pl.stream(write(tmp_path / "b.wav"), FEATURE)
+    with pytest.raises(ValueError, match=r"Stream.* is to be split; pass the path of a store, or"):
+        pl.split(computed, PARTS)
+    with pytest.raises(FileNotFoundError, match="does not exist; extract makes it"):
+        pl.split([store.path, tmp_path / "none.zarr"], PARTS)
     with pytest.raises(FileNotFoundError, match="does not exist; extract makes it"):
         pl.split(tmp_path / "none.zarr", PARTS)
     write(tmp_path / "a.wav")
