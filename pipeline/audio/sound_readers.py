@@ -154,7 +154,7 @@ class _FlacReader(_SoundReader):
     """FLAC: seeks are exact where they succeed, and a read tells of damage.
 
     A damaged frame comes as zeros, and the error only after the whole read: so
-    reads are short, and one that fails yields nothing. The first frame is decoded
+    no read is long, and one that fails yields nothing. The first frame is decoded
     as the file is opened, which tells of no damage; a seek to it does. Where the
     header is damaged, seeks may fail among frames that are whole; these are
     decoded from the beginning.
@@ -167,8 +167,9 @@ class _FlacReader(_SoundReader):
         if start != self._place and not self._go_to(start):
             return samples
         there = max(0, min(stop, self._file.frames) - start)
-        for low in range(0, there, FLAC_PIECE):
-            piece = samples[low : min(low + FLAC_PIECE, there)]
+        step = max(1, BUFFER // self._file.channels)
+        for low in range(0, there, step):
+            piece = samples[low : min(low + step, there)]
             if not self._file.decode(piece):
                 self._read_up_to_damage(start + low, piece)
                 return samples
