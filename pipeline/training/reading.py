@@ -48,7 +48,7 @@ def mixed(
 
     The parts go from one place in the order to another, without gaps.
     """
-    ends = chain(order.mixtures(), [(order.count, stop)])  # what pads it comes last
+    ends = chain(order.mixtures(start), [(order.count, stop)])  # what pads it comes last
     places = (order.places(max(a, start), min(b, stop)) for a, b in ends)
     sorting = ((some, np.argsort(order.at(some), kind="stable")) for some in places if len(some))
     wanted, known = tee(sorting)
