@@ -22,7 +22,7 @@ from pipeline.store import open_finished
 from pipeline.training.augmentation import Augment, augmented
 from pipeline.training.normalization import Normalization
 from pipeline.training.order import Indices, Order, Uneven
-from pipeline.training.reading import Batch, mixed, read_ahead, spans, split
+from pipeline.training.reading import Batch, closed_at_exit, mixed, read_ahead, spans, split
 from pipeline.training.sources import Empty, Labelled, Source, StoredSource, paths_of, source_of
 from pipeline.training.weighting import ClassWeights, Weighted, Weights, WindowWeights, weights_of
 
@@ -337,7 +337,7 @@ class Batches:
     def __iter__(self) -> Generator[Batch, None, None]:
         start, self._start = self._start, 0
         self._samples = start
-        return self._iterate(self._order, start, self._stop)
+        return closed_at_exit(self._iterate(self._order, start, self._stop))
 
     def _iterate(self, order: AnyOrder, start: int, stop: int) -> Generator[Batch, None, None]:
         """The batches of an order, from one place in it to another."""
