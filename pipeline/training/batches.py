@@ -260,7 +260,12 @@ class Batches:
         return to_torch(self, map_style)
 
     def to_keras(self) -> KerasBatches:
-        """A `keras.utils.PyDataset` of the batches; pass `fit` ``shuffle=False`` to keep theirs."""
+        """A `keras.utils.PyDataset` of the batches; pass `fit` ``shuffle=False`` to keep theirs.
+
+        `fit` begins with the first batch of an epoch, as it asks for batches by number. To go on in
+        the middle, pass what is left, ``for X, y in batches``, to `train_on_batch`; then
+        `set_epoch` to the next, which is the `initial_epoch` of `fit`.
+        """
         from pipeline.training.adaptors.keras import to_keras
 
         return to_keras(self)
