@@ -22,7 +22,7 @@ from pipeline.store import open_finished
 from pipeline.training.augmentation import Augment, augmented
 from pipeline.training.normalization import Normalization
 from pipeline.training.order import Indices, Order, Uneven
-from pipeline.training.reading import Batch, mixed, read_ahead, spans, split
+from pipeline.training.reading import Batch, closed_at_exit, mixed, read_ahead, spans, split
 from pipeline.training.sources import Empty, Labelled, Source, StoredSource, paths_of, source_of
 from pipeline.training.weighting import ClassWeights, Weighted, Weights, WindowWeights, weights_of
 
@@ -260,7 +260,12 @@ class Batches:
         return to_torch(self, map_style)
 
     def to_keras(self) -> KerasBatches:
-        """A `keras.utils.PyDataset` of the batches; pass `fit` ``shuffle=False`` to keep theirs."""
+        """A `keras.utils.PyDataset` of the batches; pass `fit` ``shuffle=False`` to keep theirs.
+
+        `fit` begins with the first batch of an epoch, as it asks for batches by number. To go on in
+        the middle, pass what is left, ``for X, y in batches``, to `train_on_batch`; then
+        `set_epoch` to the next, which is the `initial_epoch` of `fit`.
+        """
         from pipeline.training.adaptors.keras import to_keras
 
         return to_keras(self)
@@ -337,7 +342,7 @@ class Batches:
     def __iter__(self) -> Generator[Batch, None, None]:
         start, self._start = self._start, 0
         self._samples = start
-        return self._iterate(self._order, start, self._stop)
+        return closed_at_exit(self._iterate(self._order, start, self._stop))
 
     def _iterate(self, order: AnyOrder, start: int, stop: int) -> Generator[Batch, None, None]:
         """The batches of an order, from one place in it to another."""

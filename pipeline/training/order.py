@@ -1,7 +1,7 @@
 """The order in which windows come: a value, the same wherever and whenever it is made."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import isqrt
@@ -85,12 +85,15 @@ class Order(Ranked):
             found = self._mixed(found)
         return found if self.windows is None else self.windows[found]
 
-    def mixtures(self) -> Iterator[tuple[int, int]]:
-        """At which place each mixture, the windows of `mix` shards, begins and ends."""
-        stop = 0
-        for number in range(-(-self._shards // self._mix)):
-            start, stop = stop, stop + self._length(number)
-            yield start, stop
+    def mixtures(self, place: int = 0) -> Iterator[tuple[int, int]]:
+        """Where each mixture, the windows of `mix` shards, begins and ends, from about a place on.
+
+        At most one of them ends before that place.
+        """
+        whole = self._mix * self.shard
+        for number in range(place // whole, -(-self._shards // self._mix)):
+            start = number * whole - self._short * (number > self._last // self._mix)
+            yield start, start + self._length(number)
 
     # Shards are put in random order and cut into mixtures of `mix`; then the windows of each
     # mixture are put in random order. The last shard may be short: it is drawn by itself, and
@@ -100,9 +103,14 @@ class Order(Ranked):
         whole = self._mix * self.shard
         after = (self._last // self._mix + 1) * whole - self._short
         mixture, row = np.divmod(places + self._short * (places >= after), whole)
-        for number in np.unique(mixture).tolist():
-            here = mixture == number
-            row[here] = self._permuted(row[here], self._length(number), "mixture", number)
+        numbers = np.unique(mixture)
+        lengths = np.array([self._length(number) for number in numbers.tolist()])
+        for length in np.unique(lengths).tolist():  # one, for all but two of the mixtures
+            alike = numbers[lengths == length]
+            here = np.flatnonzero(np.isin(mixture, alike))
+            keys = [self._keys(length, "mixture", number) for number in alike.tolist()]
+            each = np.array(keys).T[:, np.searchsorted(alike, mixture[here])]
+            row[here] = _shuffled(row[here], length, [*each])
         place, row = np.divmod(mixture * whole + row, self.shard)
         shard = np.full_like(place, self._shards - 1)
         others = place != self._last
@@ -136,17 +144,25 @@ class Order(Ranked):
 
     def _permuted(self, places: Indices, n: int, *what: object) -> Indices:
         """What a random permutation of the numbers below n has at these places."""
-        # A Feistel network on a table of a x b cells, the smallest for n (Black and Rogaway,
-        # "Ciphers with Arbitrary Finite Domains", 2002). A round shifts each column by a hash of
-        # its number, the next round each row, and so on: cells never meet. The few that end
-        # beyond n go through the network again until they do not.
-        a = isqrt(max(n - 1, 0)) + 1
-        table = np.array(a, np.uint64), np.array(-(-n // a), np.uint64)
-        keys = _keys(n, self.seed, self.epoch, *what)
-        found = _moved(places.astype(np.uint64), *table, keys)
-        while len(beyond := np.flatnonzero(found >= n)):
-            found[beyond] = _moved(found[beyond], *table, keys)
-        return found.view(np.int64)
+        return _shuffled(places, n, self._keys(n, *what))
+
+    def _keys(self, n: int, *what: object) -> tuple[Numbers, ...]:
+        return _keys(n, self.seed, self.epoch, *what)
+
+
+def _shuffled(places: Indices, n: int, keys: Sequence[Numbers]) -> Indices:
+    """What permutations of the numbers below n have at places, each by keys of its own or alike."""
+    # A Feistel network on a table of a x b cells, the smallest for n (Black and Rogaway,
+    # "Ciphers with Arbitrary Finite Domains", 2002). A round shifts each column by a hash of
+    # its number, the next round each row, and so on: cells never meet. The few that end
+    # beyond n go through the network again until they do not.
+    a = isqrt(max(n - 1, 0)) + 1
+    table = np.array(a, np.uint64), np.array(-(-n // a), np.uint64)
+    found = _moved(places.astype(np.uint64), *table, keys)
+    while len(beyond := np.flatnonzero(found >= n)):
+        theirs = [key[beyond] if key.ndim else key for key in keys]
+        found[beyond] = _moved(found[beyond], *table, theirs)
+    return found.view(np.int64)
 
 
 @lru_cache
@@ -157,7 +173,7 @@ def _keys(n: int, *what: object) -> tuple[Numbers, ...]:
     return tuple(np.array(key, np.uint64) for key in np.frombuffer(digest, "<u8"))
 
 
-def _moved(cells: Numbers, a: Numbers, b: Numbers, keys: tuple[Numbers, ...]) -> Numbers:
+def _moved(cells: Numbers, a: Numbers, b: Numbers, keys: Sequence[Numbers]) -> Numbers:
     row, column = np.divmod(cells, b)
     for key in keys:
         moved = column + key

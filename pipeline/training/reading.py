@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain, tee
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +19,7 @@ from pipeline.training.order import Indices, Order
 
 Batch = tuple[Any, ...]  # X and y, which may be None; and what was annotated, if asked for
 Read = Callable[[Indices], Batch]
+_loops = WeakSet[Generator[Batch, None, None]]()
 
 
 def read_ahead(
@@ -48,7 +52,7 @@ def mixed(
 
     The parts go from one place in the order to another, without gaps.
     """
-    ends = chain(order.mixtures(), [(order.count, stop)])  # what pads it comes last
+    ends = chain(order.mixtures(start), [(order.count, stop)])  # what pads it comes last
     places = (order.places(max(a, start), min(b, stop)) for a, b in ends)
     sorting = ((some, np.argsort(order.at(some), kind="stable")) for some in places if len(some))
     wanted, known = tee(sorting)
@@ -65,6 +69,19 @@ def mixed(
         yield tuple(
             None if items[0] is None else _joined(items) for items in zip(*pieces, strict=True)
         )
+
+
+def closed_at_exit(loop: Generator[Batch, None, None]) -> Generator[Batch, None, None]:
+    """A loop that ends with the program, before the modules go that its threads end by."""
+    _loops.add(loop)
+    return loop
+
+
+@atexit.register
+def _close_loops() -> None:
+    for loop in [*_loops]:
+        with suppress(ValueError):  # a thread is still within it
+            loop.close()
 
 
 def spans(start: int, stop: int, length: int) -> Iterator[tuple[int, int]]:

@@ -37,9 +37,8 @@ def test_it_is_sized_and_indexed_as_batches(store: Path) -> None:
             assert np.array_equal(item, expected)
 
 
-def test_fit_takes_every_window_once_an_epoch(store: Path) -> None:
-    data = to_keras(pl.Batches(store, 8, shuffle=True))
-    seen: list[list[int]] = []
+def noting(seen: list[list[int]]) -> Any:
+    """A model that notes the windows that come."""
 
     class Windows(keras.losses.Loss):  # type: ignore[misc, unused-ignore]
         """Notes the windows that come, by their labels."""
@@ -50,13 +49,35 @@ def test_fit_takes_every_window_once_an_epoch(store: Path) -> None:
 
     model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)])
     model.compile(loss=Windows(), run_eagerly=True)
-    model.fit(data, epochs=2, shuffle=False, verbose=0)
-    batches = pl.Batches(store, 8, shuffle=True)
-    expected = []
-    for epoch in range(2):
+    return model
+
+
+def order(store: Path, epochs: int) -> list[list[int]]:
+    batches, found = pl.Batches(store, 8, shuffle=True), []
+    for epoch in range(epochs):
         batches.set_epoch(epoch)
-        expected += [y.tolist() for _, y in batches]
-    assert seen[-20:] == expected
+        found += [y.tolist() for _, y in batches]
+    return found
+
+
+def test_fit_takes_every_window_once_an_epoch(store: Path) -> None:
+    seen: list[list[int]] = []
+    data = to_keras(pl.Batches(store, 8, shuffle=True))
+    noting(seen).fit(data, epochs=2, shuffle=False, verbose=0)
+    assert seen[-20:] == order(store, 2)
+
+
+def test_what_is_left_of_an_epoch_comes_before_fit(store: Path) -> None:
+    seen: list[list[int]] = []
+    first, batches = pl.Batches(store, 8, shuffle=True), pl.Batches(store, 8, shuffle=True)
+    first.set_epoch(1)
+    batches.load_state_dict(first.state_at(4))
+    model = noting(seen)
+    for X, y in batches:
+        model.train_on_batch(X, y)
+    batches.set_epoch(2)
+    model.fit(to_keras(batches), initial_epoch=2, epochs=4, shuffle=False, verbose=0)
+    assert seen[-6 - 20 :] == order(store, 4)[14:]
 
 
 def test_windows_without_labels_are_x_alone(tmp_path: Path) -> None:

@@ -221,6 +221,24 @@ def test_a_mixture_is_of_so_many_whole_shards(n: int, seed: int, mix: int, shard
         assert np.array_equal(windows, whole[whole < n])
 
 
+@given(st.integers(0, 1000), st.integers(1, 50), st.integers(1, 700), st.integers(0, 1000))
+def test_mixtures_may_begin_at_any_place(n: int, mix: int, shard: int, place: int) -> None:
+    order = Order(n, True, 0, 0, mix, shard)
+    mixtures, found = list(order.mixtures()), list(order.mixtures(place))
+    passed = len([stop for _, stop in mixtures if stop <= place])
+    assert found in (mixtures[passed:], mixtures[max(passed - 1, 0) :])
+
+
+@given(st.integers(1, 1000), numbers, st.integers(1, 50), st.integers(1, 700), st.data())
+def test_places_of_many_mixtures_are_those_of_each(
+    n: int, seed: int, mix: int, shard: int, data: st.DataObject
+) -> None:
+    order = Order(n, True, seed, 0, mix, shard)
+    places = np.array(data.draw(st.lists(st.integers(0, n - 1), max_size=30)), np.int64)
+    alone = [int(order.at(place[None])[0]) for place in places]
+    assert order.at(places).tolist() == alone
+
+
 def test_each_shard_comes_in_each_mixture_as_often() -> None:
     counts = np.zeros((4, 11))
     for seed in range(800):

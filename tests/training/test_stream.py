@@ -135,3 +135,29 @@ def test_whole_numbers_of_numpy_are_taken(tmp_path: Path) -> None:
 
     streamed = pl.stream(tmp_path / "x.wav", feature, batch_size=np.int64(3), threads=np.int8(1))  # type: ignore[arg-type]
     assert sizes(streamed) == [3, 1]
+
+
+# As a program does in which something keeps modules, such as a framework, until the last moment.
+LEFT_OPEN = """if True:
+    import sys
+    import kept
+    import concurrent.futures.thread
+    import pipeline as pl
+
+    batches = pl.stream("sources", batch_size=4)
+    kept.loops = iter(batches), iter(pl.Batches("x.zarr", 4))
+    for loop in kept.loops:
+        next(loop)
+    sys.kept = kept, concurrent.futures.thread
+"""
+
+
+def test_loops_that_are_left_open_end_with_the_program(sources: Path) -> None:
+    home = sources.parent
+    for path in (sources / "0.wav", sources / "2.wav", sources / "4.wav"):
+        path.unlink()
+    assert pl.extract(sources, home / "x.zarr").ok
+    (home / "kept.py").touch()
+    command = [sys.executable, "-c", LEFT_OPEN]
+    done = subprocess.run(command, cwd=home, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

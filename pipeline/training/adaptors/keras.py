@@ -3,7 +3,8 @@
 Traps: `fit` takes batches in an order of its own unless ``shuffle=False``. It looks at one or two
 batches to build a model, and says then too that an epoch has ended. With several workers and JAX it
 gives the first batch last, so there is one, and what it asks for in a row is read ahead here. What
-comes third in a batch, here `annotated`, it takes as weights. It cannot begin in mid-epoch.
+comes third in a batch, here `annotated`, it takes as weights. It cannot begin
+in mid-epoch: `train_on_batch` takes what is left of one.
 """
 
 from __future__ import annotations
