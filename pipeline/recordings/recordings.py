@@ -17,6 +17,7 @@ from pipeline.recordings.file_names import DECODED_AT_ONCE, Paths
 from pipeline.recordings.recording import Recording
 from pipeline.recordings.starts import Said
 
+SHORT_SECONDS = 10  # of which all takes up to four times as long to decode as a window does
 MIX = -1  # "mix", as the column of channels has it
 COLUMNS = np.dtype(
     [
@@ -104,12 +105,14 @@ class Recordings(Sequence[Recording]):
         """Whether any of them is on a server; there may be millions to look at."""
         return any(map(is_remote, self._paths))
 
-    @cached_property
-    def random_access(self) -> bool:
-        """Whether all can be read anywhere at little cost, as nothing before need be decoded."""
-        return bool(self._columns["seekable"].all()) and not any(
-            path.lower().endswith(OGG_SUFFIXES) for path in self._paths
-        )
+    def sequential(self) -> Indices:
+        """Numbers of those of which a part costs much, as what is before it must be decoded.
+
+        Of MP3 that is all, of Ogg some seconds; of short files it is little.
+        """
+        ogg = np.array([path.lower().endswith(OGG_SUFFIXES) for path in self._paths], np.bool_)
+        long = self.n_samples > SHORT_SECONDS * self._columns["samplerate"]
+        return np.flatnonzero(long & (ogg | ~self._columns["seekable"]))
 
     @property
     def samplerate(self) -> int:

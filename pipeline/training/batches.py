@@ -70,7 +70,8 @@ class Batches:
         shuffled among each other. A window may then come anywhere in the
         order, but those of a shard come no further apart than the windows of
         `mix` shards. If not given, each window is read by itself, and all are
-        shuffled.
+        shuffled; but `stream` takes 8 where a recording of more than 10 s is MP3
+        or Ogg, of which all before a window must be decoded, and warns of it.
     windows : array of int or bool, optional
         Numbers of the windows that come, or whether each does; all if not
         given.
@@ -152,12 +153,13 @@ class Batches:
         self.shuffle, self.drop_last = shuffle, drop_last
         self.seed = whole("seed", seed, 0, "from 0")
         what = "of shards above 0, and goes with shuffle"
-        self.mix = None if mix is None else whole("mix", mix, 1 if shuffle else inf, what)
+        mix = None if mix is None else whole("mix", mix, 1 if shuffle else inf, what)
         self.rank, self.world_size = _checked_rank(rank, world_size)
         one_of("uneven", uneven, get_args(Uneven))
         self.uneven: Uneven = uneven
         self.prefetch_bytes = whole("prefetch_bytes", prefetch_bytes, 0, "of bytes from 0")
         self._source, self.stores = source_of(path), paths_of(path)
+        self.mix = self._source.mix if shuffle and mix is None and weights is None else mix
         self.path, self.valid = self._source.path, self._source.valid
         self.classes = self._source.classes
         self._with_annotated, self._augment = annotated, augment

@@ -28,6 +28,7 @@ class Source(Protocol):
     valid: Mask
     threads: int | None  # that read at once; one a core if None
     together: int  # windows, at least, that are worth a thread's while
+    mix: int | None  # shards that are mixed, if it costs much to read windows one by one
 
     @property
     def shard(self) -> int:
@@ -62,6 +63,7 @@ class StoredSource:
 
     threads: int | None = None
     together = 1
+    mix: int | None = None
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.store, self.path = open_finished(path), os.fspath(path)
@@ -110,6 +112,7 @@ class JoinedSource:
 
     threads: int | None = None
     together = 1
+    mix: int | None = None
 
     def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         if not paths:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from itertools import pairwise
 from math import prod
 from threading import Lock
@@ -19,7 +19,7 @@ from pipeline.inputs import Inputs
 from pipeline.labels import LabelsLike, LabelSource
 from pipeline.process import one_blas_thread
 from pipeline.record import digest_lines, fingerprint
-from pipeline.recordings import OpenFiles, PathLike, why_unreadable
+from pipeline.recordings import OpenFiles, PathLike, Recordings, why_unreadable
 from pipeline.scattered import compute_at
 from pipeline.settings import Settings
 from pipeline.store import Encoding
@@ -34,6 +34,8 @@ OF_BATCHES = (
     *("shuffle", "seed", "drop_last", "mix", "windows", "weights", "rank", "world_size", "uneven"),
     *("normalize", "annotated", "augment", "prefetch_bytes"),
 )
+# Of what must be decoded on the way: some hundred MB of the default feature, from so many places.
+MIX = 8
 HELD_BYTES = 1 << 28  # of labels that are held, at most
 LABEL_BLOCK = 4096  # windows whose labels are made together
 
@@ -83,7 +85,9 @@ def stream(
     inputs = Inputs.find(sources, features, labels, checked)
     for path, reason in inputs.recordings.unreadable:
         _complain(f"{path}: {reason}", checked, stacklevel=3)
-    return Stream(ComputedSource(inputs, checked, threads), batch_size, **own)
+    made = Stream(ComputedSource(inputs, checked, threads), batch_size, **own)
+    _tell_of_sequential(inputs.recordings, made, own)
+    return made
 
 
 class Stream(Batches):
@@ -160,6 +164,7 @@ class ComputedSource:
         self.path = ", ".join(map(str, inputs.recordings.paths[:1]))
         # As of a store of the same windows, so that both mix them alike.
         self.shard = inputs.layout(settings, region_is_file=False).shard
+        self.mix = MIX if len(inputs.recordings.sequential()) else None
 
     def read(self, windows: Indices, empty: Empty = np.empty) -> Array:
         """Features of windows; those whose audio cannot be read are told of by `tell`."""
@@ -219,6 +224,25 @@ class ComputedSource:
         feature = identify(inputs.feature).as_dict()
         grid = inputs.grid.window_samples, inputs.grid.hop_samples, inputs.grid.tail
         return fingerprint({"inputs": rows, "labels": labels, "feature": feature, "grid": grid})
+
+
+def _tell_of_sequential(recordings: Recordings, made: Batches, own: Mapping[str, Any]) -> None:
+    """Warn where windows at random would have all that is before each of them decoded."""
+    numbers = recordings.sequential()
+    drawn = own.get("weights") is not None
+    if not len(numbers) or own.get("mix") is not None or not (made.shuffle or drawn):
+        return
+    others = f" and {len(numbers) - 1} others" if len(numbers) > 1 else ""
+    what = (
+        "and weights draws windows from anywhere, which takes long: convert to FLAC or WAV first"
+        if drawn
+        else f"so windows are shuffled by runs, as mix={made.mix} does: pass mix, or convert to "
+        f"FLAC or WAV to shuffle all"
+    )
+    path = recordings.paths[int(numbers[0])]
+    warnings.warn(
+        f"{path}{others} can only be decoded from the beginning, {what}", UserWarning, stacklevel=3
+    )
 
 
 def _complain(problem: str, settings: Settings, stacklevel: int) -> None:
