@@ -30,7 +30,7 @@ def run_demo(hours: float, folder: Path, progress: Callable[[Progress], None]) -
     folder.mkdir(parents=True, exist_ok=True)
     recording, store = folder / f"recording-{seconds}s.h5", folder / f"features-{seconds}s.zarr"
     if not recording.exists():
-        _synthesize(recording, seconds)
+        synthesize(recording, seconds)
     yield f"recording  {recording}: {seconds} s at {RATE} Hz, a label for each second"
     # A store that is there may be of another version.
     report = extract(recording, store, overwrite=True, progress=progress)
@@ -47,9 +47,9 @@ def run_demo(hours: float, folder: Path, progress: Callable[[Progress], None]) -
     yield f"picture    {picture}"
 
 
-def _synthesize(path: Path, seconds: int) -> None:
+def synthesize(path: Path, seconds: int, seed: int = 0) -> None:
     """Noise, with a chirping call in every third second or so, labelled 1."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     label = (rng.random(seconds) < 0.35).astype(np.int8)
     time = np.arange(RATE) / RATE
     call = 0.25 * np.sin(2 * np.pi * (900 + 1100 * time) * time) * np.hanning(RATE)
