@@ -69,9 +69,11 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     "Store": (
         ("--out", "OUT", "Where to write: a path ending in .zarr, .h5 or .hdf5, or "
          "s3://bucket/name.zarr."),
-        ("--dtype", "float32|float16|int16", "Type of the stored features. float16 takes half the "
-         "bytes, and rounds by 0.05 %; int16 holds the samples of the waveform. Default: "
-         "float32."),
+        ("--dtype", "float32|float16|uint8|int16", "Type of the stored features. float16 takes "
+         "half the bytes, and rounds by 0.05 %; int16 half and uint8 a quarter, in equal steps "
+         "between limits. Default: float32."),
+        ("--limits", "LOW HIGH", "The values that whole numbers hold; those beyond are stored as "
+         "the nearest, and counted. Default: those that the feature cannot leave."),
         ("--compression", "none|lz4|zstd", "Of a Zarr store. Default: none."),
         ("--flush", "", "Have each region on the disk before it is recorded as done, so that a "
          "loss of power costs nothing. Default: no."),
@@ -91,6 +93,7 @@ GROUPS: dict[str, tuple[Row, ...]] = {
 }  # fmt: skip
 REPEATED = ("--datetime",)
 KINDS = {
+    "--limits": (float, float),
     **dict.fromkeys(("--window", "--hop", "--min-overlap"), float),
     **dict.fromkeys(("--min-fraction-of-event", "--min-fraction-of-window"), float),
     **dict.fromkeys(("--samplerate", "--retries"), int),

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -13,6 +14,8 @@ from pipeline.labels import Labelling
 from pipeline.recordings import check_templates, check_timezone
 
 LEAST = math.ulp(0.0)  # of the numbers above 0
+LARGEST = 1e30  # of what float32 can be scaled by
+WHOLE = ("uint8", "int16")
 LABELLING = [item.name for item in dataclasses.fields(Labelling)]
 
 
@@ -33,9 +36,13 @@ class Settings:
         rate it is. If not given, all recordings must share one rate.
     tail : {"pad", "drop"}
         What becomes of the last window when a recording ends inside it.
-    dtype : {"float32", "float16", "int16"}
-        Of the stored features; int16 for a feature such as `Waveform`, whose
-        values its codes hold.
+    dtype : {"float32", "float16", "uint8", "int16"}
+        Of the stored features. Whole numbers are codes of values, in equal steps
+        from one of the limits to the other; values beyond are stored as the
+        nearest, and counted. Those of `Waveform` in int16 are its samples.
+    limits : sequence of two float, optional
+        The least and the greatest value that whole numbers hold; the feature's
+        own if not given.
     compression : {"none", "lz4", "zstd"}
         Of features in Zarr; those in HDF5 are not compressed.
     on_error : {"mask", "stop"}
@@ -73,7 +80,8 @@ class Settings:
     channel: Channel = 0
     samplerate: int | None = None
     tail: Tail = "pad"
-    dtype: Literal["float32", "float16", "int16"] = "float32"
+    dtype: Literal["float32", "float16", "uint8", "int16"] = "float32"
+    limits: Sequence[float] | None = None
     compression: Literal["none", "lz4", "zstd"] = "none"
     on_error: Literal["mask", "stop"] = "mask"
     on_lost: Literal["stop", "mask"] = "stop"
@@ -93,6 +101,7 @@ class Settings:
             "samplerate": check_samplerate(self.samplerate),
             "datetime": check_templates(self.datetime),
             "timezone": check_timezone(self.timezone),
+            "limits": None if self.limits is None else _check_limits(self.limits),
             "retries": whole("retries", self.retries, 0, "from 0"),
             "compression": "none" if self.compression is None else self.compression,
         }
@@ -103,6 +112,11 @@ class Settings:
         for name, hint in get_type_hints(type(self)).items():
             if get_origin(hint) is Literal:
                 one_of(name, getattr(self, name), get_args(hint))
+        if self.limits is not None and self.dtype not in WHOLE:
+            raise ValueError(
+                f"limits is {list(self.limits)}, but dtype is {self.dtype}, which needs none; pass "
+                f"dtype {' or '.join(WHOLE)}, or leave limits out"
+            )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
@@ -116,3 +130,14 @@ class Settings:
     def names(cls) -> list[str]:
         """Names of the settings, without those of labels."""
         return [item.name for item in dataclasses.fields(cls) if item.name != "labelling"]
+
+
+def _check_limits(limits: Any) -> tuple[float, float]:
+    what = "a finite number"
+    with suppress(TypeError, ValueError):
+        low, high = (number("limits", value, -LARGEST, what, LARGEST) for value in limits)
+        if low < high:
+            return low, high
+    raise ValueError(
+        f"limits is {limits!r:.80}; it must be two finite numbers, the lower one first"
+    )

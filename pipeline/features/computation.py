@@ -11,7 +11,7 @@ from pipeline.features.feature import Feature, takes
 from pipeline.kernels import Counts, Singles, groups
 
 Array = npt.NDArray[Any]
-Encode = Callable[[Array, Array], None]  # writes values into an array as they are stored
+Encode = Callable[[Array, Array], object]  # writes values into an array as they are stored
 ROUNDED_BYTES = 1 << 22  # of float32, which are still in the cache when they are rounded
 
 

@@ -233,11 +233,6 @@ def _check_values(feature: Feature, dtype: np.dtype[Any]) -> None:
     name = type(feature).__name__
     floor: Any = getattr(feature, "floor", 0.0)
     number = isinstance(floor, int | float | np.integer | np.floating)
-    if dtype.kind != "f" and dtype.name not in getattr(feature, "steps", {}):
-        raise ValueError(
-            f"{name} does not say which values the codes of {dtype} have; pass dtype float32 or "
-            f"float16"
-        )
     largest = float(np.finfo(dtype if dtype.kind == "f" else np.float32).max)
     if not number or not abs(floor) <= largest:
         raise ValueError(
@@ -254,3 +249,8 @@ def _check_values(feature: Feature, dtype: np.dtype[Any]) -> None:
 def feature_name(feature: Feature) -> str:
     """What a feature's values are: its ``long_name``, or the name of its class."""
     return str(getattr(feature, "long_name", type(feature).__name__))
+
+
+def limits_of(feature: Feature) -> tuple[float, float] | None:
+    """The least and the greatest value that a feature has; None if it does not say so."""
+    return getattr(feature, "limits", None)

@@ -22,7 +22,7 @@ from pipeline.locks import Holder, Lock
 from pipeline.process import ANY, numerics_class, other_numerics
 from pipeline.record import CommonFiles, Done, Failed, Record, State, power_lost
 from pipeline.share import Share
-from pipeline.store import Encoding, Store, check_small_files, common_files, is_whole
+from pipeline.store import Store, check_small_files, common_files, is_whole
 
 
 class Execution:
@@ -243,6 +243,7 @@ class Execution:
             share=None if whole else str(self._share),
             outlook=self._outlook,
             passed_over=recordings.passed_over if whole else (),
+            clipped=sum(n for r, n in self._state.clipped.items() if r in range(*self._bounds)),
         )
 
 
@@ -252,7 +253,7 @@ def _task(plan: Plan, store: Store, region: int) -> Task:
     return Task(
         region=region,
         shard=plan.layout.shard,
-        encoding=Encoding.of(plan.layout.dtype, plan.inputs.feature),
+        encoding=plan.encoding,
         store=store,
         fingerprint=plan.fingerprint,
         recordings=plan.inputs.recordings[used],

@@ -60,7 +60,7 @@ def extract(
         Called with a `Progress` at the start and after each region.
     **settings
         As of `Settings`: ``window``, ``hop``, ``channel``, ``samplerate``,
-        ``tail``, ``dtype``, ``compression``, ``on_error``, ``on_lost``,
+        ``tail``, ``dtype``, ``limits``, ``compression``, ``on_error``, ``on_lost``,
         ``retries``, ``numerics``, ``flush``.
 
     Returns

@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.features import FeatureIdentity, array_digest, without_defaults
+from pipeline.features import Feature, FeatureIdentity, array_digest, without_defaults
 from pipeline.inputs import Inputs
 from pipeline.layout import Layout
 from pipeline.record import digest_lines
 from pipeline.recordings import Recordings
 from pipeline.settings import Settings
-from pipeline.store import FORMAT
+from pipeline.store import FORMAT, Encoding
 
 # Settings that change nothing of what is stored.
 NOT_DECIDING = ("on_error", "on_lost", "retries", "numerics", "flush", "labelling")
@@ -35,6 +35,12 @@ def identity_of(
     }
 
 
+def codes_of(encoding: Encoding, feature: Feature, settings: Settings) -> dict[str, Any]:
+    """Which values the codes of whole numbers have, where a later version may choose others."""
+    of_dtype = settings.limits is None and settings.dtype in getattr(feature, "steps", {})
+    return {} if of_dtype or encoding.scale is None else {"codes": encoding.attributes}
+
+
 def _given_times(inputs: Inputs) -> dict[str, Any]:
     """A digest of times, where a manifest says them; others follow from files and settings."""
     if inputs.recordings.said.given is None:
@@ -45,7 +51,8 @@ def _given_times(inputs: Inputs) -> dict[str, Any]:
 def deciding(settings: Settings) -> dict[str, Any]:
     """The settings that change the stored bytes, all of them, as plain values."""
     values = {**dataclasses.asdict(settings), "hop": settings.hop or settings.window}
-    values["datetime"] = settings.datetime and [*settings.datetime]  # as it comes back from JSON
+    for name in ("datetime", "limits"):  # as they come back from JSON
+        values[name] = values[name] and [*values[name]]
     return {name: value for name, value in values.items() if name not in NOT_DECIDING}
 
 

@@ -15,7 +15,7 @@ from pipeline.audio import Header
 from pipeline.features import Feature, FeatureIdentity, identify
 from pipeline.grid import WindowGrid
 from pipeline.inputs import Inputs
-from pipeline.job.identity import identity_of
+from pipeline.job.identity import codes_of, identity_of
 from pipeline.labels import Labels, LabelsLike
 from pipeline.layout import Layout
 from pipeline.paths import is_remote
@@ -23,7 +23,7 @@ from pipeline.process import numerics_class
 from pipeline.record import Record, fingerprint
 from pipeline.recordings import NAT, PathLike, Recording, Recordings, Remembered, no_stamps, scan
 from pipeline.settings import Settings
-from pipeline.store import Store, check_axes, new_store
+from pipeline.store import Encoding, Store, check_axes, new_store
 
 Looked = Callable[[int, int], None]  # so many files of so many
 LOST = -1  # in place of the number of a recording among those that are there
@@ -36,6 +36,7 @@ class Plan:
     inputs: Inputs
     feature_identity: FeatureIdentity
     settings: Settings
+    encoding: Encoding
     layout: Layout
     out: str
 
@@ -60,8 +61,9 @@ class Plan:
             )
         inputs = _find_inputs(store, sources, feature, labels, settings, progress)
         check_axes(inputs.feature)
+        encoding = Encoding.of(settings.dtype, inputs.feature, settings.limits)
         layout = inputs.layout(settings, region_is_file=not is_zarr)
-        return cls(inputs, identify(inputs.feature), settings, layout, os.fspath(out))
+        return cls(inputs, identify(inputs.feature), settings, encoding, layout, os.fspath(out))
 
     @property
     def numerics(self) -> str | None:
@@ -71,7 +73,11 @@ class Plan:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What determines the stored bytes, as plain values."""
-        return identity_of(self.inputs, self.feature_identity, self.settings, self.layout)
+        inputs, settings = self.inputs, self.settings
+        return {
+            **identity_of(inputs, self.feature_identity, settings, self.layout),
+            **codes_of(self.encoding, inputs.feature, settings),
+        }
 
     @cached_property
     def fingerprint(self) -> str:

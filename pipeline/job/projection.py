@@ -107,6 +107,7 @@ def describe_plan(plan: Plan, threads: int, share: Share | None = None) -> dict[
         "regions": layout.n_regions,
         "shape": [layout.n_windows, *layout.shape],
         "dtype": layout.dtype,
+        **plan.encoding.described(),
         "compression": layout.compression,
         "bytes": feature_bytes(plan),
         "files": count_files(plan),

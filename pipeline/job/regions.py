@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from pipeline.recordings import Recordings, why_unreadable
 from pipeline.store import Encoding, Store
 from pipeline.windows import features_of
 
+Array = npt.NDArray[Any]
 TRACE = 4000  # characters
 # What the system says of a store that no region can be written to.
 HOPELESS = {
@@ -65,8 +67,9 @@ def run_region(task: Task) -> Done | Failure:
     if lack := _lack(task):
         return Failure(f"{socket.gethostname()} {lack}", fatal=True)
     valid = np.zeros(len(task.grid), np.bool_)
+    clipped = _Clipped(task.encoding)
     try:
-        files = _compute(task, valid)
+        files = _compute(task, valid, clipped)
         unreadable = tuple(_unreadable(task, valid))
     except OSError as error:
         if error.filename != os.fspath(task.store.path):
@@ -87,6 +90,7 @@ def run_region(task: Task) -> Done | Failure:
         seconds,
         numerics=numerics_class(),
         boot="" if task.flush else boot(),
+        clipped=clipped.count,
     )
 
 
@@ -134,7 +138,17 @@ def _storing(store: Store) -> Iterator[None]:
         raise OSError(number, text, os.fspath(store.path)) from error
 
 
-def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
+class _Clipped:
+    """Encodes, and counts the values that were beyond the limits."""
+
+    def __init__(self, encoding: Encoding) -> None:
+        self._encoding, self.count = encoding, 0
+
+    def encode(self, values: Array, out: Array) -> None:
+        self.count += self._encoding.encode(values, out)
+
+
+def _compute(task: Task, valid: npt.NDArray[np.bool_], clipped: _Clipped) -> list[StoredFile]:
     start, stop = task.grid.offset, task.grid.offset + len(task.grid)
 
     def note(first: int, could_be_read: npt.NDArray[np.bool_]) -> None:
@@ -146,7 +160,7 @@ def _compute(task: Task, valid: npt.NDArray[np.bool_]) -> list[StoredFile]:
         task.feature,
         block=task.shard,
         dtype=task.encoding.dtype,
-        encode=task.encoding.encode,
+        encode=clipped.encode,
         note=note,
     )
     # A store that was removed would be made again in part, and another's be mixed into.

@@ -51,6 +51,8 @@ class Report:
         What becomes of the store after a share.
     passed_over : tuple of (str, int)
         As of `Recordings`: no failure, for nobody asked for it by name.
+    clipped : int
+        Values that were beyond the limits of the codes that they are stored as.
     """
 
     out: str
@@ -65,6 +67,7 @@ class Report:
     share: str | None = None
     outlook: str | None = None
     passed_over: tuple[tuple[str, int], ...] = ()
+    clipped: int = 0
 
     @property
     def ok(self) -> bool:
@@ -87,6 +90,11 @@ class Report:
         if self.passed_over:
             counts = (f"{kind} ({count})" for kind, count in self.passed_over)
             lines.append(f"passed over: {', '.join(counts)}")
+        if self.clipped:
+            lines.append(
+                f"clipped: {self.clipped:,} values beyond the limits, which info tells; they are "
+                f"stored as the nearest"
+            )
         if self.stopped:
             lines.append(
                 f"stopped: {self.stopped}; what is done is kept: fix that, and run the same "

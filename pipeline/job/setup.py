@@ -66,14 +66,16 @@ def finish(plan: Plan, store: Store, record: Record, state: State) -> None:
         _fill_valid(plan, aside, state)
     common = _add_common_files(plan, store, record)
     classes = state.windows_by_class(plan.layout)
-    record.finish(Finished(FORMAT, plan.fingerprint, common.files, classes))
+    clipped = sum(state.clipped.values())
+    record.finish(Finished(FORMAT, plan.fingerprint, common.files, classes, clipped=clipped))
 
 
 def _variables(plan: Plan) -> dict[str, Variable]:
     inputs = plan.inputs
     labels = {} if inputs.labels is None else label_variables(inputs.labels)
     offset = inputs.starts.offset if inputs.starts.known else None
-    return describe(plan.layout, inputs.feature, inputs.recordings.paths, labels, offset)
+    paths = inputs.recordings.paths
+    return describe(plan.layout, inputs.feature, plan.encoding, paths, labels, offset)
 
 
 def _attrs(plan: Plan) -> dict[str, Any]:

@@ -48,6 +48,7 @@ def status_of(path: str | os.PathLike[str]) -> dict[str, Any]:
         "done": done,
         "pending": layout.n_regions - done - len(state.failed),
         "numerics": state.windows_by_class(layout),
+        "clipped": sum(state.clipped.values()),
         "damaged_lines": state.damaged_lines,
         "failed": [
             {
@@ -90,7 +91,9 @@ def info_of(path: str | os.PathLike[str]) -> dict[str, Any]:
         "path": os.fspath(path),
         "shape": lengths,
         "dimensions": ["window", *coordinates],
-        "dtype": json.loads(attrs["settings"])["dtype"],
+        "dtype": store.encoding.dtype,
+        **store.encoding.described(),
+        "clipped": recorded["clipped"],
         "coordinates": coordinates,
         **store.together(lambda: _of_labels(store)),
         "statistics": [name for name in STATISTICS if store.get(name) is not None],
@@ -114,7 +117,8 @@ def info_of(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _of_record(store: Store) -> dict[str, Any]:
     """What `info` says that only the record knows; what it says of small files is checked."""
     if store.packed:
-        unknown = dict.fromkeys(("regions", "unreadable", "numerics", "datetime"))
+        names = "regions", "unreadable", "numerics", "datetime", "clipped"
+        unknown = dict.fromkeys(names)
         return {"finished": True, **unknown}
     record = Record(store.record_folder)
     job = record.job()
@@ -123,7 +127,7 @@ def _of_record(store: Store) -> dict[str, Any]:
     finished = record.read_finished()
     if finished is not None:
         check_common_files(store, finished)
-        numerics = finished.numerics
+        numerics, clipped = finished.numerics, finished.clipped
     else:
         state = record.state(n_regions)
         if state.common_files is None:
@@ -131,11 +135,13 @@ def _of_record(store: Store) -> dict[str, Any]:
         check_small_files(store, state.settled_files(store.written_last))
         done = int(state.done.sum())
         numerics = state.windows_by_class(Layout.from_json(job["identity"]["layout"]))
+        clipped = sum(state.clipped.values())
     return {
         "finished": finished is not None,
         "regions": {"done": done, "of": n_regions},
         "unreadable": job["unreadable"],
         "numerics": numerics,
+        "clipped": clipped,
         "datetime": job.get("datetime"),  # of a store that was made before there were times
     }
 

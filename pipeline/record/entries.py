@@ -31,6 +31,7 @@ class Done:
     worker: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     numerics: str = ""  # the numerics class of the worker
     boot: str = ""  # since when its host runs; empty if the files were flushed to the disk
+    clipped: int = 0  # values that were beyond the limits of its codes
     time: float = field(default=0.0, compare=False)  # in seconds since 1970
 
 
@@ -85,6 +86,7 @@ class Finished:
     files: tuple[StoredFile, ...]  # the common ones
     numerics: dict[str, int]  # how many windows each numerics class has computed
     attached: tuple[StoredFile, ...] = ()  # the common ones once variables are attached
+    clipped: int = 0  # values that were beyond the limits of its codes
 
 
 def entry_of(values: Mapping[str, Any]) -> Entry:

@@ -26,6 +26,7 @@ class State:
 
     done: npt.NDArray[np.bool_]  # by region
     unreadable: dict[int, tuple[Unreadable, ...]] = field(default_factory=dict)  # by region
+    clipped: dict[int, int] = field(default_factory=dict)  # values beyond the limits, by region
     failed: dict[int, Failed] = field(default_factory=dict)  # by region
     common_files: Files | None = None  # None if they no longer hold
     classes: list[str] = field(default_factory=list)  # numerics classes of what was done
@@ -47,6 +48,7 @@ class State:
             self.done[list(entry.regions)] = False
             for region in entry.regions:
                 self.unreadable.pop(region, None)
+                self.clipped.pop(region, None)
         elif isinstance(entry, Failed):
             self._add_failed(entry)
         elif isinstance(entry, Done):
@@ -67,6 +69,9 @@ class State:
         self.unreadable.pop(region, None)
         if entry.unreadable:
             self.unreadable[region] = entry.unreadable
+        self.clipped.pop(region, None)
+        if entry.clipped:
+            self.clipped[region] = entry.clipped
         if entry.numerics not in self.classes:
             self.classes.append(entry.numerics)
         self._class_of[region] = self.classes.index(entry.numerics)

@@ -100,6 +100,8 @@ def _create_virtual(
     features.attrs.update(variable.attrs)
     if encoding.missing is not None:  # which netCDF wants to be of the variable's own dtype
         features.attrs["_FillValue"] = np.array(encoding.missing, variable.dtype)
+        for name in ("scale_factor", "add_offset"):  # of which it makes float32, too
+            features.attrs[name] = np.float32(variable.attrs[name])
     for name in UNITS:
         features.attrs[name] = getattr(layout, name)
 

@@ -76,6 +76,7 @@ class Attachment:
 def describe(
     layout: Layout,
     feature: Feature,
+    encoding: Encoding,
     sources: Sequence[str],
     labels: Mapping[str, Variable],
     utc_offset: Array | None = None,
@@ -95,7 +96,7 @@ def describe(
                 "long_name": feature_name(feature),
                 "units": str(getattr(feature, "units", "1")),
                 "coordinates": coordinates_of(labels, dated=utc_offset is not None),
-                **Encoding.of(layout.dtype, feature).attributes,
+                **encoding.attributes,
             },
         )
     }

@@ -150,7 +150,8 @@ def shards_of(folder: AnyPath, array: Any) -> Shards:
 def _are_checked(codecs: Sequence[Any]) -> bool:
     """Whether numbers are stored as their bytes, and these with their checksum."""
     first, last = codecs
-    little = isinstance(first, BytesCodec) and _word(first.endian) == "little"
+    # A number of one byte has no order of them.
+    little = isinstance(first, BytesCodec) and _word(first.endian) in ("little", "None")
     return little and isinstance(last, Crc32cCodec)
 
 

@@ -95,6 +95,9 @@ class Batches:
     annotated : bool
         Each batch is ``(X, y, annotated)``: where somebody looked, and was
         sure, which y is worth learning from.
+    decode : bool
+        Where whole numbers are stored, the values that they are codes of, as
+        float32; else the codes. `encoding` says which values they are of.
     augment : callable, optional
         Called with X and y of each window, and a `numpy.random.Generator` that
         is known by seed, epoch and window, and gives X and y in their place.
@@ -112,6 +115,9 @@ class Batches:
         are of every window.
     classes : list of str or None
         Names of the classes that labels are of.
+    encoding : dict
+        Of whole numbers ``scale_factor``, ``add_offset`` and ``_FillValue``: a
+        value is code times factor plus offset. Empty where values are stored.
 
     Raises
     ------
@@ -146,6 +152,7 @@ class Batches:
         uneven: Uneven = "pad",
         normalize: bool | PathLike = False,
         annotated: bool = False,
+        decode: bool = True,
         augment: Augment | None = None,
         prefetch_bytes: int = PREFETCH_BYTES,
     ) -> None:
@@ -162,9 +169,12 @@ class Batches:
         self.mix = self._source.mix if shuffle and mix is None and weights is None else mix
         self.path, self.valid = self._source.path, self._source.valid
         self.classes = self._source.classes
-        self._with_annotated, self._augment = annotated, augment
+        self.encoding = self._source.encoding.attributes
+        self._with_annotated, self._augment, self._decode = annotated, augment, decode
         self._windows = None if windows is None else _checked_windows(windows, len(self.valid))
         self._drawn = self._weights_of(weights)
+        if normalize is not False and not decode:
+            raise ValueError("normalize goes with values, not with their codes; leave out decode")
         self._normalization = _normalization_of(self._source, normalize)
         self._memory = Recycled()
         self._epoch, self._start, self._samples = 0, 0, 0
@@ -371,7 +381,10 @@ class Batches:
     def _windows_of_a_read(self) -> int:
         """Windows that are read together: those of as many small batches as is fast."""
         size = self.batch_size or 1
-        most = min(READ_BYTES, self.prefetch_bytes) // (size * self._source.window_bytes)
+        n_bytes = self._source.window_bytes
+        if self._decode and (encoding := self._source.encoding).coded:
+            n_bytes *= 4 // np.dtype(encoding.dtype).itemsize
+        most = min(READ_BYTES, self.prefetch_bytes) // (size * n_bytes)
         least = -(-self._source.together // size)
         return size * max(1, least, min(most, READ_WINDOWS // size))
 
@@ -387,7 +400,7 @@ class Batches:
         empty: Empty = aligned,
         places: Indices | None = None,
     ) -> Batch:
-        X = self._source.read(windows, empty)
+        X = self._source.read(windows, empty, self._decode)
         if self._normalization is not None:
             X = self._normalization.apply(X, empty)
         y = self._source.labels(windows)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.store import Store, open_finished
+from pipeline.store import Encoding, Store, open_finished
 from pipeline.training.order import Indices
 from pipeline.training.stored_labels import stored_labels
 
@@ -27,6 +27,7 @@ class Source(Protocol):
     classes: list[str] | None
     valid: Mask
     threads: int | None  # that read at once; one a core if None
+    encoding: Encoding
     together: int  # windows, at least, that are worth a thread's while
     mix: int | None  # shards that are mixed, if it costs much to read windows one by one
 
@@ -34,8 +35,8 @@ class Source(Protocol):
     def shard(self) -> int:
         """How many windows are fastest read together."""
 
-    def read(self, windows: Indices, empty: Empty = np.empty) -> Array:
-        """Features of windows, in the order asked for; an OSError if they cannot be read."""
+    def read(self, windows: Indices, empty: Empty = np.empty, decode: bool = True) -> Array:
+        """Features of windows, in the order asked for, or their codes; an OSError if damaged."""
 
     def labels(self, windows: Indices) -> Array | None:
         """Y of windows."""
@@ -49,7 +50,7 @@ class Source(Protocol):
 
     @property
     def window_bytes(self) -> int:
-        """Bytes of the features of a window, as they are read."""
+        """Bytes of the features of a window, as they are stored."""
 
     def tell(self) -> None:
         """Warn, in the caller's thread, of what was found while windows were read."""
@@ -67,6 +68,7 @@ class StoredSource:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.store, self.path = open_finished(path), os.fspath(path)
+        self.encoding = self.store.encoding
         self.valid = self.store.coordinate("valid")
         labels = self.store.together(lambda: stored_labels(self.store))
         self._label, self._annotated, self.classes = labels
@@ -76,9 +78,9 @@ class StoredSource:
         """How many windows are stored side by side."""
         return self.store.shard
 
-    def read(self, windows: Indices, empty: Empty = np.empty) -> Array:
-        """Features of windows."""
-        return read_features(self.store, windows, empty)
+    def read(self, windows: Indices, empty: Empty = np.empty, decode: bool = True) -> Array:
+        """Features of windows, or their codes."""
+        return read_features(self.store, windows, empty, decode)
 
     def labels(self, windows: Indices) -> Array | None:
         """Y of windows."""
@@ -122,21 +124,21 @@ class JoinedSource:
         for other in self._sources[1:]:
             _check_alike(first, other)
         self.path = ", ".join(source.path for source in self._sources)
-        self.classes, self.shard = first.classes, first.shard
+        self.classes, self.shard, self.encoding = first.classes, first.shard, first.encoding
         self.valid = np.concatenate([source.valid for source in self._sources])
         self._ends = np.cumsum([len(source.valid) for source in self._sources])
 
-    def read(self, windows: Indices, empty: Empty = np.empty) -> Array:
-        """Features of windows."""
+    def read(self, windows: Indices, empty: Empty = np.empty, decode: bool = True) -> Array:
+        """Features of windows, or their codes."""
         owner = self._owner(windows)
         if len(windows) and (owner == owner[0]).all():
             source = self._sources[int(owner[0])]
-            return source.read(windows - self._start(int(owner[0])), empty)
-        none = self._sources[0].read(windows[:0])
+            return source.read(windows - self._start(int(owner[0])), empty, decode)
+        none = self._sources[0].read(windows[:0], decode=decode)
         result = empty((len(windows), *none.shape[1:]), none.dtype)
         for number, rows in self._parts(owner):
             part = windows[rows] - self._start(number)
-            result[rows] = self._sources[number].read(part)
+            result[rows] = self._sources[number].read(part, decode=decode)
         return result
 
     def labels(self, windows: Indices) -> Array | None:
@@ -242,18 +244,19 @@ def _kind(values: Array | None) -> object:
 
 
 def read_features(
-    store: Store, windows: Indices, empty: Empty = np.empty
-) -> npt.NDArray[np.floating[Any]]:
-    """The features of windows of a finished store, or an OSError that names what is damaged."""
+    store: Store, windows: Indices, empty: Empty = np.empty, decode: bool = True
+) -> Array:
+    """The features of windows of a finished store, or their codes; an OSError names damage."""
+    decode = decode and store.encoding.coded
     try:
-        stored = store.read(windows, empty)
+        stored = store.read(windows, np.empty if decode else empty)
     except (OSError, ValueError) as error:
         _check_same_job(store, error)
         raise _complaint(store, _damaged(store, windows), f"is damaged: {error}") from error
     missing = store.encoding.is_missing(stored)
     if missing.any():
         raise _complaint(store, int(windows[missing][0]), "is missing")
-    return store.encoding.decode(stored, empty)
+    return store.encoding.decode(stored, empty) if decode else stored
 
 
 def _check_same_job(store: Store, error: Exception) -> None:

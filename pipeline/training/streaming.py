@@ -32,7 +32,7 @@ Array = npt.NDArray[Any]
 # What `stream` takes of the parameters of `Batches`.
 OF_BATCHES = (
     *("shuffle", "seed", "drop_last", "mix", "windows", "weights", "rank", "world_size", "uneven"),
-    *("normalize", "annotated", "augment", "prefetch_bytes"),
+    *("normalize", "annotated", "decode", "augment", "prefetch_bytes"),
 )
 # Of what must be decoded on the way: some hundred MB of the default feature, from so many places.
 MIX = 8
@@ -60,7 +60,7 @@ def stream(
     threads : int, optional
         How many compute; one a core if not given.
     shuffle, seed, drop_last, mix, windows, weights, rank, world_size, uneven, normalize, annotated,
-    augment, prefetch_bytes
+    decode, augment, prefetch_bytes
         As for `Batches`, also among `settings`.
 
     Returns
@@ -153,7 +153,7 @@ class ComputedSource:
 
     def __init__(self, inputs: Inputs, settings: Settings, threads: int | None) -> None:
         self._inputs, self._settings, self.threads = inputs, settings, threads
-        self._encoding = Encoding.of(settings.dtype, inputs.feature)
+        self.encoding = Encoding.of(settings.dtype, inputs.feature, settings.limits)
         self._files = OpenFiles(inputs.recordings)
         self._problems: deque[tuple[int, str]] = deque()
         self._warned: set[int] = set()  # numbers of recordings
@@ -166,18 +166,19 @@ class ComputedSource:
         self.shard = inputs.layout(settings, region_is_file=False).shard
         self.mix = MIX if len(inputs.recordings.sequential()) else None
 
-    def read(self, windows: Indices, empty: Empty = np.empty) -> Array:
-        """Features of windows; those whose audio cannot be read are told of by `tell`."""
-        inputs = self._inputs
+    def read(self, windows: Indices, empty: Empty = np.empty, decode: bool = True) -> Array:
+        """Features of windows, or their codes; `tell` tells of those that cannot be read."""
+        inputs, decode = self._inputs, decode and self.encoding.coded
         with one_blas_thread():
-            out = empty((len(windows), *shape_of(inputs.feature)), self._settings.dtype)
+            shape = len(windows), *shape_of(inputs.feature)
+            out = (np.empty if decode else empty)(shape, self._settings.dtype)
             X, valid = compute_at(
                 *(self._files, inputs.grid, inputs.feature, windows, self._settings.dtype),
-                *(self._encoding.encode, out),
+                *(self.encoding.encode, out),
             )
         if not valid.all():
             self._note(windows[~valid])
-        return self._encoding.decode(X)
+        return self.encoding.decode(X, empty) if decode else X
 
     def _note(self, bad: Indices) -> None:
         """Remember what is wrong with each recording that was not warned of."""
