@@ -264,10 +264,11 @@ class _PrerollReader(_SoundReader):
         """Read samples with no damage between `clean_from` and their end."""
         if not len(out):
             return
-        if not clean_from <= self._place <= start:
+        begin = max(clean_from, min(start - self._ahead, self._latest))
+        if not max(clean_from, begin - self._ahead) <= self._place <= start:
             if self._place >= 0:
                 self._reopen()
-            self._place = max(clean_from, min(start - self._ahead, self._latest))
+            self._place = begin
             if self._place > self._cut_off:
                 self._file.seek_to(self._place - self._cut_off)
         _skip(self._file, start - self._place)

@@ -233,7 +233,7 @@ def _tell_of_sequential(recordings: Recordings, made: Batches, own: Mapping[str,
     drawn = own.get("weights") is not None
     if not len(numbers) or own.get("mix") is not None or not (made.shuffle or drawn):
         return
-    others = f" and {len(numbers) - 1} others" if len(numbers) > 1 else ""
+    others = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
     what = (
         "and weights draws windows from anywhere, which takes long: convert to FLAC or WAV first"
         if drawn
@@ -242,7 +242,7 @@ def _tell_of_sequential(recordings: Recordings, made: Batches, own: Mapping[str,
     )
     path = recordings.paths[int(numbers[0])]
     warnings.warn(
-        f"{path}{others} can only be decoded from the beginning, {what}", UserWarning, stacklevel=3
+        f"{path}{others} must be decoded on the way to a window, {what}", UserWarning, stacklevel=3
     )
 
 

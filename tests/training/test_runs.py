@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from conftest import write_sound
 
 import pipeline as pl
@@ -30,7 +31,7 @@ def make(folder: Path, name: str, seconds: float = SECONDS) -> Path:
 
 
 def by_runs(folder: Path, **options: Any) -> pl.Batches:
-    with pytest.warns(UserWarning, match="can only be decoded from the beginning, so windows"):
+    with pytest.warns(UserWarning, match="must be decoded on the way to a window, so windows"):
         return pl.stream(folder, FEATURE, batch_size=5, shuffle=True, **options)
 
 
@@ -97,7 +98,31 @@ def test_nothing_is_said_where_all_is_as_asked_for(
 def test_drawn_windows_are_said_to_take_long(tmp_path: Path) -> None:
     folder = make(tmp_path / "sources", "x.mp3")
     weights = np.ones(50)
-    with pytest.warns(UserWarning, match=r"x\.mp3 can only .* weights draws .* takes long"):
+    with pytest.warns(UserWarning, match=r"x\.mp3 must .* weights draws .* takes long"):
         stream = pl.stream(folder, FEATURE, batch_size=None, weights=weights)
     assert stream.mix is None
     assert len(stream) == 50
+
+
+def test_ogg_is_sought_in_on_the_way_to_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with soundfile.SoundFile(tmp_path / "x.ogg", "w", RATE, 1, "VORBIS") as file:
+        for second in np.random.default_rng(0).standard_normal((600, RATE)) / 10:
+            file.write(second)  # libsndfile crashes at much more
+    decoded = 0
+    read_into = SequentialFile._read_into
+
+    def counted(self: SequentialFile, samples: Any) -> int:
+        nonlocal decoded
+        got = read_into(self, samples)
+        decoded += got
+        return got
+
+    monkeypatch.setattr(SequentialFile, "_read_into", counted)
+    stream = pl.stream(tmp_path / "x.ogg", FEATURE, batch_size=4)
+    expected = [stream.read([t])[0] for t in (5, 200, 590)]
+    decoded = 0
+    X, _ = stream.read([590, 5, 200])
+    assert decoded < 100 * RATE
+    np.testing.assert_array_equal(X[[1, 2, 0]], np.concatenate(expected))
