@@ -47,7 +47,9 @@ class Feature(Protocol):
     ``context``, the seconds of the recording before and after each window that
     its values hang on, such as ``(0.5, 0.0)``; ``floor``, the value where there
     is no audio (0 if not given); ``linear``, true if its values are powers or the
-    like, which float16 does not resolve; ``long_name`` and ``units``, for people;
+    like, which float16 does not resolve; ``limits``, the least and the largest value that
+    may come of audio within full scale, by which values are rounded to codes of whole
+    numbers; ``long_name`` and ``units``, for people;
     ``version``, a text or a whole number, by which its code is known in place of
     the source of its module; ``steps``, a mapping of dtypes of whole numbers, such
     as "int16", to how far the values of two of their codes are from each other,
@@ -142,6 +144,23 @@ def margins_of(feature: Any, samplerate: int) -> tuple[int, int]:
             f"the seconds before and after each window"
         ) from error
     return before, after
+
+
+def limits_of(feature: Any) -> tuple[float, float] | None:
+    """The least and the largest value of a feature, the floor between them, if it says that."""
+    if (limits := getattr(feature, "limits", None)) is None:
+        return None
+    most, floor = float(np.finfo(np.float32).max), getattr(feature, "floor", 0.0)
+    try:
+        low, high = (number("limits", value, -most, "in float32", most) for value in limits)
+        if low < high and low <= floor <= high:
+            return low, high
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(
+        f"{type(feature).__name__} has the limits {limits!r:.80}; they must be two finite numbers, "
+        f"the lower one first, with {floor!r:.20} between them, the value where there is no audio"
+    )
 
 
 def check_feature(feature: object, what: str = "features") -> None:

@@ -118,7 +118,8 @@ class Indices(WindowFeature):
     Limits go to the nearest bin, also where they are above Nyquist. Where
     scikit-maad has no number (0 / 0 in a silent window, or in a silent bin), ours is 0; a
     window too short for one frame is 0 throughout. The axis ``index`` counts the
-    indices; its long name says which is which.
+    indices; its long name says which is which. There are no `limits`: those of one
+    index would resolve nothing of another, and BI has none.
     """
 
     indices: tuple[str, ...] = tuple(INDICES)

@@ -17,6 +17,7 @@ from pipeline.kernels import (
     Frames,
     Singles,
     band_means,
+    largest_power,
     welch_kernel,
 )
 
@@ -89,6 +90,10 @@ class Levels(WindowFeature):
 
     A partial window has the frames that its samples fill; one without any, and
     bins without power, get the floor, 300 dB below full scale.
+
+    The `limits` are proven, from that floor to the density of a constant at full scale
+    in one bin, of which no mean over frames and bins has more. Most of that range is far
+    below what recorders hear: limits that are passed resolve levels better.
     """
 
     bands: BandKind = "psd"
@@ -188,6 +193,12 @@ class Levels(WindowFeature):
     def floor(self) -> float:
         """The value where there is nothing to be heard."""
         return float(self._decibels(np.zeros(1)).astype(np.float32)[0])
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the largest value of audio within full scale."""
+        loudest = np.array([largest_power(self._frames, "density", self._rate)])
+        return self.floor, float(self._decibels(loudest).astype(np.float32)[0])
 
     def _decibels(self, power: Doubles) -> Doubles:
         return 10 * np.log10(np.maximum(power, WEAKEST)) + (self.end_to_end_db or 0.0)

@@ -53,6 +53,10 @@ class MelSpectrogram(MelLevels):
     a window's largest value, `ref` and `top_db`, is so for each window by itself.
     Frames that begin behind the recording's end are silent.
 
+    The `limits` are proven, from silence to what no band exceeds: its weights times
+    the square of the sum of a frame's samples, or, if that is less, its largest weight
+    times the frame's energy (Parseval's theorem).
+
     Unlike librosa's, frames that are shorter than `n_fft` begin where `center`
     false says, without the zeros that the DFT has around them.
     """
@@ -100,6 +104,11 @@ class MelSpectrogram(MelLevels):
     def floor(self) -> float:
         """The value where there is nothing to be heard."""
         return self._scale.floor
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the largest value of audio within full scale."""
+        return self._level_limits
 
     def _compute(self, cut: Singles, present: Counts, out: Singles) -> None:
         self._scale.apply(self._sums(cut, present), present, out)

@@ -75,6 +75,9 @@ class PCEN(MelSums):
     Trainable frontend for robust and far-field keyword spotting, 2017, and
     Lostanlen et al., Per-channel energy normalization: why and how, 2019.
 
+    The `limits` are proven: what is remembered has at least the share `b` of the frame
+    itself, so that no value exceeds that of the loudest frame after silence.
+
     What is remembered when a window begins is computed from the 28 time
     constants before it, 11 seconds by default, after which less than 1e-12 is
     left of anything. So much is read before each window, and **a window is
@@ -150,6 +153,11 @@ class PCEN(MelSums):
     def floor(self) -> float:
         """The value where there is nothing to be heard."""
         return 0.0
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the largest value of audio within full scale."""
+        return self.floor, self._gain_control.largest(self._kernel.largest)
 
     def __call__(
         self,

@@ -20,6 +20,7 @@ from pipeline.kernels import (
     Taper,
     as_taper,
     groups,
+    largest_power,
     limited,
     normalized,
     power_kernel,
@@ -88,6 +89,11 @@ class Spectrogram(WindowFeature):
     window's largest. With the defaults the feature agrees within 1e-4; with
     ``scaling="spectrum"``, where powers are larger, within 1e-3; and with a
     `log_offset` of 1e-12 within 0.01, or 0.05 with both.
+
+    The `limits` are proven: no frame has more energy than its window, which normalised
+    has that of its number of samples, and the power of a bin is at most that energy times
+    the taper's (Cauchy-Schwarz), or ``2 * window`` as a density. Not normalised, a
+    frame has at most that of a constant at full scale.
 
     A window is computed by itself, in an order of operations that depends on
     the parameters alone, so its bits are the same in whatever block it comes.
@@ -195,7 +201,17 @@ class Spectrogram(WindowFeature):
     @property
     def floor(self) -> float:
         """The value where there is nothing to be heard."""
-        value = np.zeros(64, np.float32)
+        return self._value(0.0)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the largest value of audio within full scale, of all if normalised."""
+        frames = self._frames
+        energy = float(frames.n_samples) if self.normalize else None
+        return self.floor, self._value(largest_power(frames, self.scaling, self._rate, energy))
+
+    def _value(self, power: float) -> float:
+        value = np.full(64, min(power, np.finfo(np.float32).max), np.float32)
         self._finish(value, value)
         return float(value[0])
 

@@ -49,6 +49,7 @@ class Waveform(WindowFeature):
     long_name: ClassVar[str] = "amplitude, of which full scale is 1"
     units: ClassVar[str] = "1"
     floor: ClassVar[float] = 0.0
+    limits: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     # Of each dtype of whole numbers that holds the values, from one of its codes to the next.
     steps: ClassVar[dict[str, float]] = {"int16": 2.0**-15}
 

@@ -30,6 +30,7 @@ from .placement import Center as Center
 from .placement import Context as Context
 from .placement import Placement as Placement
 from .power import Scaling as Scaling
+from .power import largest_power as largest_power
 from .power import power_kernel as power_kernel
 from .power import power_spectra as power_spectra
 from .power import scratch_for as scratch_for

@@ -35,6 +35,12 @@ class Cepstrum:
             rows *= (1 + self.lifter / 2 * np.sin(np.pi * numbers / self.lifter))[:, None]
         return csr_array(rows.astype(np.float32))
 
+    def limits(self, low: float, high: float) -> tuple[Doubles, Doubles]:
+        """The least and the largest of each coefficient of levels within a range."""
+        weights = self.matrix.toarray().astype(np.float64)
+        positive, negative = (part.sum(axis=1) for part in (weights.clip(0), weights.clip(None, 0)))
+        return low * positive + high * negative, high * positive + low * negative
+
     def __call__(self, levels: Singles) -> Singles:
         """Coefficients (coefficient, window, frame) of levels (band, window, frame)."""
         coefficients: Singles = self.matrix @ levels.reshape(self.n_mels, -1)
@@ -65,6 +71,14 @@ class Deltas:
         slope = _derivative(self.width, 1)
         # What is correlated with one after the other is so with their convolution.
         return slope if self.order == 1 else np.convolve(slope, slope)
+
+    @property
+    def steepest(self) -> float:
+        """What values from -1 to 1 may have at most; with "savgol", where there are few frames."""
+        weights = self.weights
+        if self.kind == "savgol":
+            weights = _derivative(self.order + 1, self.order)
+        return float(np.abs(weights).sum())
 
     @property
     def beside(self) -> int:

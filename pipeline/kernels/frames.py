@@ -86,6 +86,24 @@ class Frames:
         """The taper, a factor for each sample of a frame."""
         return taper_weights(self.taper, self.frame_length)
 
+    @property
+    def largest_sum(self) -> float:
+        """What the sizes of a tapered frame's samples, within full scale, add up to at most.
+
+        To detrend is to project, which no energy is added by; Cauchy and Schwarz do the rest.
+        """
+        taper, gain = self.weights(), 1 + self.preemphasis
+        if self.detrend:
+            return float(gain * np.sqrt(self.frame_length * np.sum(taper * taper)))
+        return float(gain * np.sum(np.abs(taper)))
+
+    @property
+    def largest_energy(self) -> float:
+        """What their squares add up to at most."""
+        squares, gain = self.weights() ** 2, 1 + self.preemphasis
+        most = self.frame_length * squares.max() if self.detrend else squares.sum()
+        return float(gain * gain * most)
+
     def check(self, because: str = "") -> None:
         """Refuse what leaves nothing of a frame, or cuts it; `because` is why it is so long."""
         length, left = self.frame_length, DETRENDED[self.detrend]

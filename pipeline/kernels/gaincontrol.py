@@ -39,6 +39,22 @@ class GainControl:
         """Frames after which all but `LEFT_OUT` is forgotten."""
         return 0 if self.b == 1 else math.ceil(math.log(LEFT_OUT) / math.log1p(-self.b))
 
+    def largest(self, loudest: float) -> float:
+        """What no value exceeds, of sums up to the loudest.
+
+        What is remembered is at least `b` times the sum, which it is after silence. With a gain
+        above 1, the value falls from some sum on: where its derivative is 0, or its exponent is
+        no longer limited.
+        """
+        if self.gain > 1:
+            limited = math.exp(-LARGEST_EXPONENT / self.gain) - self.eps
+            loudest = min(loudest, max(self.eps / (self.gain - 1), limited) / self.b)
+        sums = np.full(64, min(loudest, LARGEST), np.float32)
+        values = np.empty_like(sums)
+        with np.errstate(all="ignore"):
+            self._normalize(sums, self.b * sums.astype(np.float64), values)
+        return float(values[0])
+
     @cached_property
     def _weights(self) -> Singles:
         """Of the frames before a window in the mean that it begins with."""

@@ -87,6 +87,27 @@ class MelKernel:
         """The taper."""
         return (self.frames.weights() * self.full_scale).astype(np.float32)
 
+    @property
+    def largest(self) -> float:
+        """What no sum exceeds, of audio within full scale.
+
+        A bin has at most the sum of a frame's samples; the squares of all bins, by Parseval, half
+        of `n_fft` times its energy, of which Hoelder's inequality says the largest weighted sum.
+        """
+        filters, p = self.filters.toarray().astype(np.float64), self.exponent
+        filters = filters[filters.max(axis=1) > 0]
+        if not len(filters):
+            return 0.0
+        scale, peaks = np.float64(self.full_scale), filters.max(axis=1)
+        most = scale * self.frames.largest_sum
+        energy = scale * scale * self.frames.largest_energy * self.frames.n_fft / 2
+        order = 2 / (2 - p) if p < 2 else np.inf
+        weights = peaks * np.linalg.norm(filters / peaks[:, None], order, axis=1)
+        with np.errstate(over="ignore"):
+            by_energy = weights * energy ** (min(p, 2) / 2) * most ** max(p - 2, 0)
+            by_bins = filters.sum(axis=1) * most**p
+        return float(np.minimum(by_bins, by_energy).max())
+
     def __call__(self, cut: Singles) -> Singles:
         """Sums (band, window, frame) of frames (window, frame, sample)."""
         n_windows, n_frames, _ = cut.shape

@@ -105,6 +105,18 @@ def power_scale(frames: Frames, scaling: Scaling, samplerate: int) -> Doubles:
     return scale
 
 
+def largest_power(
+    frames: Frames, scaling: Scaling, samplerate: int, energy: float | None = None
+) -> float:
+    """What no bin exceeds, of frames of such an energy or, without one, of audio within full scale.
+
+    The square of a bin is at most the energy of the frame times that of the taper.
+    """
+    taper = frames.weights()
+    square = frames.largest_sum**2 if energy is None else energy * np.sum(taper * taper)
+    return float(power_scale(frames, scaling, samplerate).max() * square)
+
+
 def power_spectra(
     kernel: Kernel, windows: Singles, scratch: Singles
 ) -> Iterator[tuple[slice, Singles]]:

@@ -31,9 +31,19 @@ class Scale:
     @property
     def floor(self) -> float:
         """The value of silence."""
-        values = np.empty((1, 1, 64), np.float32)
-        self.apply(np.zeros_like(values), np.array([[0, 64]]), values)
-        return float(values[0, 0, 0])
+        return self._values(0.0)[0]
+
+    def limits(self, largest: float) -> tuple[float, float]:
+        """The least and the largest value that sums from 0 to the largest can have."""
+        silent, loud = self._values(largest)
+        return min(self.floor, silent), loud
+
+    def _values(self, largest: float) -> tuple[float, float]:
+        """The values of silence and of the largest sum in one window."""
+        sums, values = np.zeros((2, 1, 64), np.float32), np.empty((1, 2, 64), np.float32)
+        sums[1] = min(largest, float(np.finfo(np.float32).max))
+        self.apply(sums, np.array([[0, 64]]), values)
+        return float(values[0, 0, 0]), float(values[0, 1, 0])
 
     @property
     def units(self) -> str:
