@@ -38,7 +38,8 @@ import pipeline as pl
 JOB_OPTIONS = re.findall(
     r"--\S+",
     "--out --config --feature --labels --cluster --window --hop --channel --samplerate --tail "
-    "--datetime --timezone --dtype --compression --on-error --on-lost --retries --numerics "
+    "--datetime --timezone --dtype --limits --compression --on-error --on-lost --retries "
+    "--numerics "
     "--label-format --label-column --classes --label-map --label-kind --min-overlap "
     "--min-fraction-of-event --min-fraction-of-window --unlabelled "
     "--flush --share --n-fft --frame-length --hop-length "

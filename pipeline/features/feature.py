@@ -268,8 +268,3 @@ def _check_values(feature: Feature, dtype: np.dtype[Any]) -> None:
 def feature_name(feature: Feature) -> str:
     """What a feature's values are: its ``long_name``, or the name of its class."""
     return str(getattr(feature, "long_name", type(feature).__name__))
-
-
-def limits_of(feature: Feature) -> tuple[float, float] | None:
-    """The least and the greatest value that a feature has; None if it does not say so."""
-    return getattr(feature, "limits", None)

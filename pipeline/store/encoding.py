@@ -95,7 +95,8 @@ class Encoding:
         if self.limits is None:
             return {}
         limits = [float(f"{value:.7g}") for value in self.limits]  # of which float32 knows no more
-        return {"limits": limits, "largest_error": float(f"{self.largest_error:.3g}")}
+        error = float(f"{1.005 * (self.largest_error or 0):.3g}")  # rounded, but never down
+        return {"limits": limits, "largest_error": error}
 
     @property
     def _codes(self) -> tuple[int, int]:

@@ -130,22 +130,6 @@ def test_windows_that_cannot_be_read_are_silent(write_wav: Write, tmp_path: Path
     assert (batches[0][0][~batches.valid] == 0).all()
 
 
-@pytest.mark.parametrize("feature", [pl.Spectrogram(), pl.Levels()])
-def test_int16_is_for_features_that_say_what_its_codes_are(
-    cli: Cli, write_wav: Write, tmp_path: Path, feature: Any
-) -> None:
-    source, name = write_wav(), type(feature).__name__
-    said = f"^{name} does not say which values the codes of int16 have; pass dtype float32 or"
-    with pytest.raises(ValueError, match=said):
-        pl.extract(source, tmp_path / "x.zarr", feature, dtype="int16")
-    with pytest.raises(ValueError, match=said):
-        pl.stream(source, feature, dtype="int16")
-    ended = cli("plan", source, "--out", "x.zarr", "--feature", name.lower(), "--dtype", "int16")
-    assert (ended.code, ended.err.count("\n")) == (2, 1)
-    with pytest.raises(ValueError, match="dtype is 'uint8'; allowed are float32, float16 and int"):
-        pl.extract(source, tmp_path / "x.zarr", pl.Waveform(), dtype="uint8")
-
-
 def test_an_array_of_codes_needs_an_encoding(write_wav: Write) -> None:
     recordings = pl.scan(write_wav())
     grid = pl.WindowGrid(recordings, 1.0)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import pipeline as pl
 from pipeline.store.encoding import Encoding
 
 FLOATS = [Encoding("float32"), Encoding("float16")]
@@ -44,20 +45,47 @@ def test_floats_are_rounded_to_the_nearest(
 
 
 @pytest.mark.parametrize("encoding", WHOLE)
-@given(block=values)
-def test_codes_come_back_within_half_a_step(
-    encoding: Encoding, block: npt.NDArray[np.float32]
+@given(block=values, near=st.booleans())
+def test_codes_come_back_within_the_largest_error(
+    encoding: Encoding, block: npt.NDArray[np.float32], near: bool
 ) -> None:
-    scale, offset, info = float(encoding.scale or 0), encoding.offset, np.iinfo(encoding.dtype)
-    stored = encoded(encoding, block)
+    assert encoding.limits is not None
+    assert encoding.largest_error is not None
+    assert encoding.scale is not None
+    low, high = encoding.limits
+    if near:  # the limits, of which most floats are far
+        block = (low + (high - low) * np.abs(np.sin(block.clip(-9, 9)))).astype(np.float32)
+    stored = np.empty(block.shape, encoding.dtype)
+    beyond = encoding.encode(block, stored)
     assert not encoding.is_missing(stored).any()
     assert not (stored == encoding.missing).any()
-    low, high = (offset + scale * (end + step) for end, step in ((info.min, 1), (info.max, -1)))
     found, cut = encoding.decode(stored), np.clip(block.astype(float), low, high)
     assert found.dtype == np.float32
-    inside = (block >= low) & (block <= high)
-    assert np.allclose(found[inside], cut[inside], rtol=1e-6, atol=scale * 0.5001)
-    assert np.allclose(found, cut, rtol=1e-6, atol=scale * 1.0001)
+    assert (np.abs(found - cut) <= encoding.largest_error).all()
+    step = encoding.scale * 0.51
+    outside = (block < low - step) | (block > high + step)
+    assert outside.sum() <= beyond <= ((block < low) | (block > high)).sum()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16"])
+@given(
+    ends=st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)).filter(
+        lambda ends: ends[1] - ends[0] > 1e-3 * max(1, *map(abs, ends))
+    )
+)
+def test_limits_are_those_of_the_first_and_the_last_code(
+    dtype: str, ends: tuple[float, float]
+) -> None:
+    encoding = Encoding.of(dtype, pl.Spectrogram(), ends)
+    assert encoding.limits is not None
+    assert encoding.largest_error is not None
+    assert np.allclose(encoding.limits, ends, atol=encoding.largest_error / 20)
+    info = np.iinfo(dtype)
+    block = np.array([ends, ends[::-1]], np.float32)
+    stored = np.empty(block.shape, dtype)
+    assert encoding.encode(block, stored) == 0
+    assert stored.tolist() == [[info.min + 1, info.max], [info.max, info.min + 1]]
+    assert all(np.float32(value) == value for value in (encoding.scale, encoding.offset))
 
 
 @pytest.mark.parametrize("encoding", WHOLE)
