@@ -6,6 +6,7 @@ from .feature import Feature as Feature
 from .feature import axes_of as axes_of
 from .feature import bind as bind
 from .feature import feature_name as feature_name
+from .feature import limits_of as limits_of
 from .feature import margins_of as margins_of
 from .feature import shape_of as shape_of
 from .feature import takes as takes

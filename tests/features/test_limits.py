@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from test_mel import geometries
 
 import pipeline as pl
-from pipeline.features import compute_features
-from pipeline.features.feature import limits_of
+from pipeline.features import compute_features, limits_of
 from pipeline.kernels import Deltas, Frames, GainControl
 
 FREQUENCIES = np.linspace(0.005, 0.495, 80)  # in periods a sample
