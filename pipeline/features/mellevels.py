@@ -41,11 +41,6 @@ class MelLevels(MelSums, ABC):
         return Scale(self.output, self.power, self.ref, self.amin, self.top_db)
 
     @property
-    def _level_limits(self) -> tuple[float, float]:
-        """The least and the largest level of audio within full scale."""
-        return self._scale.limits(self._kernel.largest)
-
-    @property
     def units(self) -> str:
         """Of the values."""
         return self._scale.units

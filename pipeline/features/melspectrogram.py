@@ -108,7 +108,7 @@ class MelSpectrogram(MelLevels):
     @property
     def limits(self) -> tuple[float, float]:
         """The least and the largest value of audio within full scale."""
-        return self._level_limits
+        return self._scale.limits(self._kernel.largest)
 
     def _compute(self, cut: Singles, present: Counts, out: Singles) -> None:
         self._scale.apply(self._sums(cut, present), present, out)

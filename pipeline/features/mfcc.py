@@ -13,7 +13,7 @@ from pipeline.features.mellevels import MelLevels
 from pipeline.features.melparameters import FLOAT32_EPS, MOST
 from pipeline.features.melsums import silence
 from pipeline.features.window_feature import LARGEST
-from pipeline.kernels import Cepstrum, Counts, Delta, Deltas, Scale, Singles, mel_cepstrum
+from pipeline.kernels import Cepstrum, Counts, Delta, Deltas, Doubles, Scale, Singles, mel_cepstrum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,16 +193,20 @@ class MFCC(MelLevels):
     @property
     def limits(self) -> tuple[float, float]:
         """The least and the largest value of audio within full scale, of all coefficients."""
-        low, high = self._level_limits
-        if self.ref == "max" and self._placement.before:  # frames beside may be louder
-            high = -dataclasses.replace(self._scale, top_db=None).limits(self._kernel.largest)[0]
-        lows, highs = self._cepstrum.limits(low, high)
+        lows, highs = self._limits(self._scale)
+        # Frames beside a window may be louder than all of it, by more than top_db.
+        ranges = np.subtract(*self._limits(dataclasses.replace(self._scale, top_db=None)))
+        steepest = max((deltas.steepest for deltas in self._deltas), default=0.0)
+        change = steepest * float(np.abs(ranges).max()) / 2
+        return float(lows.min(initial=-change)), float(highs.max(initial=change))
+
+    def _limits(self, scale: Scale) -> tuple[Doubles, Doubles]:
+        """The least and the largest of each coefficient, where levels are of a scale."""
+        lows, highs = self._cepstrum.limits(*scale.limits(self._kernel.largest))
         if self.use_energy:
             energy = self._frames.frame_length * self.full_scale**2
             lows[0], highs[0] = self._energy_scale.limits(energy)
-        steepest = max((deltas.steepest for deltas in self._deltas), default=0.0)
-        change = steepest * float((highs - lows).max()) / 2
-        return float(lows.min(initial=-change)), float(highs.max(initial=change))
+        return lows, highs
 
     @property
     def _energy_scale(self) -> Scale:
