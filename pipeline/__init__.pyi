@@ -1,3 +1,4 @@
+from .datasets import open_dataset as open_dataset
 from .features import MFCC as MFCC
 from .features import PCEN as PCEN
 from .features import Axis as Axis

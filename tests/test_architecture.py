@@ -104,6 +104,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("adaptors.grain", "adaptors.tensorflow"),
         *("batches", "row_statistics", "streaming"),
     ),
+    "datasets": ("variables", "arrays", "opening"),
     "views": ("class_rows", "event_marks", "plots"),
     "demo": (),
     "runfile": (),
@@ -132,7 +133,7 @@ DOORS = {
     "filelock": {"locks.lease"},
     "obstore": {"paths.buckets", "paths.remote"},
     "dask": {
-        *("process.resources", "windows", "job.regions"),
+        *("process.resources", "windows", "job.regions", "datasets.arrays"),
         *("cluster.capacity", "cluster.connection", "cluster.managers"),
     },
     "distributed": {
@@ -152,6 +153,7 @@ DOORS = {
     "jax": {"training.adaptors.jax"},
     "grain": {"training.adaptors.grain"},
     "tensorflow": {"training.adaptors.tensorflow"},
+    "xarray": {"datasets.arrays", "datasets.opening"},
     "scipy": {
         *("kernels.taper", "kernels.frames", "kernels.power", "kernels.mel", "kernels.cepstrum"),
         *("kernels.gaincontrol", "kernels.welch"),

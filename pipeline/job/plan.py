@@ -60,10 +60,15 @@ class Plan:
                 f"not compressed; leave it out, or pass a path ending in .zarr"
             )
         inputs = _find_inputs(store, sources, feature, labels, settings, progress)
+        return cls.of(inputs, settings, os.fspath(out), region_is_file=not is_zarr)
+
+    @classmethod
+    def of(cls, inputs: Inputs, settings: Settings, out: str, *, region_is_file: bool) -> Self:
+        """The plan of inputs that were found."""
         check_axes(inputs.feature)
         encoding = Encoding.of(settings.dtype, inputs.feature, settings.limits)
-        layout = inputs.layout(settings, region_is_file=not is_zarr)
-        return cls(inputs, identify(inputs.feature), settings, encoding, layout, os.fspath(out))
+        layout = inputs.layout(settings, region_is_file=region_is_file)
+        return cls(inputs, identify(inputs.feature), settings, encoding, layout, out)
 
     @property
     def numerics(self) -> str | None:

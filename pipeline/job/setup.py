@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.features import feature_name
 from pipeline.job.identity import deciding, file_rows
@@ -26,14 +27,16 @@ from pipeline.store import (
     is_whole,
 )
 
+Array = npt.NDArray[Any]
+
 
 def create(plan: Plan, store: Store, overwrite: bool) -> CommonFiles:
     """Make the store, with all but the features and `valid`."""
     if overwrite and store.exists():
         store.remove()
     store.path.parent.mkdir(parents=True, exist_ok=True)
-    attrs = _attrs(plan)
-    with store.creating(Contents(plan.layout, _variables(plan), attrs)) as aside:
+    attrs = attrs_of(plan)
+    with store.creating(Contents(plan.layout, variables_of(plan), attrs)) as aside:
         _fill(plan, aside)
         record = Record(aside.record_folder)
         _begin(plan, record, attrs)
@@ -48,7 +51,7 @@ def remake(plan: Plan, store: Store, record: Record) -> CommonFiles:
         attrs = store.attrs()
     if plan.numerics is None:
         attrs["numerics"] = ANY
-    with store.remaking(Contents(plan.layout, _variables(plan), attrs)) as aside:
+    with store.remaking(Contents(plan.layout, variables_of(plan), attrs)) as aside:
         _fill(plan, aside)
     _begin(plan, record, attrs)
     record.reopen()
@@ -70,7 +73,8 @@ def finish(plan: Plan, store: Store, record: Record, state: State) -> None:
     record.finish(Finished(FORMAT, plan.fingerprint, common.files, classes, clipped=clipped))
 
 
-def _variables(plan: Plan) -> dict[str, Variable]:
+def variables_of(plan: Plan) -> dict[str, Variable]:
+    """Every variable of the store of a plan, but for the values of most."""
     inputs = plan.inputs
     labels = {} if inputs.labels is None else label_variables(inputs.labels)
     offset = inputs.starts.offset if inputs.starts.known else None
@@ -78,7 +82,8 @@ def _variables(plan: Plan) -> dict[str, Variable]:
     return describe(plan.layout, inputs.feature, plan.encoding, paths, labels, offset)
 
 
-def _attrs(plan: Plan) -> dict[str, Any]:
+def attrs_of(plan: Plan) -> dict[str, Any]:
+    """The attributes of the store of a plan."""
     grid = plan.inputs.grid
     attrs = {
         "Conventions": "CF-1.11",
@@ -108,16 +113,22 @@ def _begin(plan: Plan, record: Record, attrs: dict[str, Any]) -> None:
     record.begin(plan.identity, {**more, "attrs": attrs}, file_rows(recordings))
 
 
+def coordinates_between(plan: Plan, start: int, stop: int) -> dict[str, Array]:
+    """What is known beforehand of windows start to stop - 1, but for labels."""
+    grid, starts = plan.inputs.grid[start:stop], plan.inputs.starts
+    values = coordinate_values(grid)
+    if starts.known:
+        recording, sample, _ = grid.locate()
+        values["datetime"] = window_times(starts.start[recording], sample, grid.samplerate)
+    return values
+
+
 def _fill(plan: Plan, store: Store) -> None:
-    grid, labels, starts = plan.inputs.grid, plan.inputs.labels, plan.inputs.starts
+    labels = plan.inputs.labels
     for a in range(0, plan.layout.n_windows, COORDINATE_CHUNK):
-        some = grid[a : a + COORDINATE_CHUNK]
-        for name, values in coordinate_values(some).items():
+        b = min(a + COORDINATE_CHUNK, plan.layout.n_windows)
+        for name, values in coordinates_between(plan, a, b).items():
             store.fill(name, a, values)
-        if starts.known:
-            recording, sample, _ = some.locate()
-            times = window_times(starts.start[recording], sample, grid.samplerate)
-            store.fill("datetime", a, times)
     if labels is None:
         return
     for name, variable in label_variables(labels).items():

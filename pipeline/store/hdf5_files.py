@@ -23,6 +23,7 @@ UNITS = ("region", "shard", "chunk")  # attributes of the features
 BARE = "This is a netCDF dimension but not a netCDF variable."
 # What HDF5 keeps of dimension scales, as attributes.
 HIDDEN = ("DIMENSION_LIST", "DIMENSION_LABELS", "REFERENCE_LIST", "CLASS", "NAME")
+OWN = (*HIDDEN, *UNITS)  # which no other store has
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,25 @@ def replace_virtual(file: h5py.File, stored: Stored) -> h5py.Dataset:
     features.attrs["region"] = stored.shape[0]
     _attach(file, "features", dims)
     return features
+
+
+def variables_of(file: h5py.File) -> dict[str, Variable]:
+    """The variables of a master, without their values and what HDF5 keeps as attributes."""
+    return {
+        name: Variable(
+            tuple(dim.label for dim in dataset.dims),
+            dataset.shape,
+            dataset.dtype,
+            {key: _plain(value) for key, value in dataset.attrs.items() if key not in OWN},
+        )
+        for name, dataset in file.items()
+        if not _is_bare(dataset)
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A value of an attribute as Zarr has it."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def values_of(file: h5py.File, name: str, start: int, stop: int | None) -> Array | None:

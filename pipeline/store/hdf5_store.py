@@ -45,9 +45,10 @@ from pipeline.store.hdf5_files import (
     fill_master,
     remove_variables,
     values_of,
+    variables_of,
     written,
 )
-from pipeline.store.schema import Attachment, Contents
+from pipeline.store.schema import Attachment, Contents, Variable
 from pipeline.store.store import Holds, Region, Store
 
 MASTER = "master"
@@ -116,6 +117,10 @@ class Hdf5Store(Store):
                 key: value.item() if isinstance(value, np.generic) else value
                 for key, value in file.attrs.items()
             }
+
+    def variables(self) -> dict[str, Variable]:
+        with _open(self.path) as file:
+            return variables_of(file)
 
     def axes(self) -> dict[str, str]:
         with _open(self.path) as file:

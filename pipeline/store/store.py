@@ -15,7 +15,7 @@ from pipeline.layout import Layout
 from pipeline.paths import AnyPath, StoredFile, stored_file
 from pipeline.record import SameJob
 from pipeline.store.encoding import Array, Encoding
-from pipeline.store.schema import Attachment, Contents
+from pipeline.store.schema import Attachment, Contents, Variable
 
 T = TypeVar("T")
 Holds = Callable[[tuple[StoredFile, ...]], bool]
@@ -77,6 +77,10 @@ class Store(ABC):
     @abstractmethod
     def attrs(self) -> dict[str, Any]:
         """The attributes of the store."""
+
+    @abstractmethod
+    def variables(self) -> dict[str, Variable]:
+        """All variables, without their values."""
 
     @abstractmethod
     def axes(self) -> dict[str, str]:

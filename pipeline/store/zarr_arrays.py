@@ -113,6 +113,17 @@ def open_array(store: Any, name: str) -> Any:
     return zarr.open_group(store, mode="r", use_consolidated=True)[name]
 
 
+def variables_of(store: Any) -> dict[str, Variable]:
+    """The variables of a group, as its own metadata say they are."""
+    group: Any = zarr.open_group(store, mode="r", use_consolidated=True)
+    return {
+        name: Variable(
+            tuple(array.metadata.dimension_names), array.shape, array.dtype, {**array.attrs}
+        )
+        for name, array in group.arrays()
+    }
+
+
 def all_chunks() -> Any:
     """Write chunks that are all fill value, too, so that they can be told from missing ones."""
     return zarr.config.set({"array.write_empty_chunks": True})

@@ -18,7 +18,7 @@ from pipeline.layout import Layout
 from pipeline.paths import PathT, StoredFile, flush, stored_file
 from pipeline.record import SameJob
 from pipeline.store.encoding import Array, Encoding
-from pipeline.store.schema import NAMES, Attachment, Contents
+from pipeline.store.schema import NAMES, Attachment, Contents, Variable
 from pipeline.store.shards import Piece, Shards, checksum_of, own_checksum
 from pipeline.store.store import Holds, Region, Store
 
@@ -156,6 +156,12 @@ class ZarrGroup(Store, Generic[PathT]):
     def attrs(self) -> dict[str, Any]:
         with self.translated():
             return dict(self._group().attrs)
+
+    def variables(self) -> dict[str, Variable]:
+        from pipeline.store.zarr_arrays import variables_of
+
+        with self.translated():
+            return variables_of(self.zarr_store())
 
     def axes(self) -> dict[str, str]:
         with self.translated():

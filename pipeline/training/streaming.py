@@ -84,7 +84,7 @@ def stream(
     checked = Settings.from_mapping(settings)
     inputs = Inputs.find(sources, features, labels, checked)
     for path, reason in inputs.recordings.unreadable:
-        _complain(f"{path}: {reason}", checked, stacklevel=3)
+        complain(f"{path}: {reason}", checked, stacklevel=3)
     made = Stream(ComputedSource(inputs, checked, threads), batch_size, **own)
     _tell_of_sequential(inputs.recordings, made, own)
     return made
@@ -215,7 +215,7 @@ class ComputedSource:
             number, problem = self._problems.popleft()
             if number not in self._warned:
                 self._warned.add(number)
-                _complain(problem, self._settings, stacklevel=4)  # who asked for a batch
+                complain(problem, self._settings, stacklevel=4)  # who asked for a batch
 
     def identity(self) -> str:
         """That of a job with the same inputs and settings, but for how it is stored."""
@@ -246,7 +246,8 @@ def _tell_of_sequential(recordings: Recordings, made: Batches, own: Mapping[str,
     )
 
 
-def _complain(problem: str, settings: Settings, stacklevel: int) -> None:
+def complain(problem: str, settings: Settings, stacklevel: int) -> None:
+    """Warn of audio that cannot be read, or raise, as the settings say."""
     if settings.on_error == "stop":
         raise OSError(f"{problem}; give on_error='mask' to go on without it")
     warnings.warn(f"{problem}; masked", RuntimeWarning, stacklevel=stacklevel)

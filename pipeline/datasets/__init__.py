@@ -1,0 +1,5 @@
+"""Datasets: a store, or what it would be, as xarray has it."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

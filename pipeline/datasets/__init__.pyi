@@ -1,0 +1,1 @@
+from .opening import open_dataset as open_dataset
