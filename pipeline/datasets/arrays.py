@@ -33,25 +33,25 @@ def dataset_of(variables: Variables) -> xarray.Dataset:
     described = dict(variables.described)
     features = described.pop("features")
     along = features.attrs["coordinates"].split()
-    found = {"features": _features(features, variables)}
+    found = {"features": features_of(features, variables.read, variables.shard)}
     found |= {name: _small(name, item, variables) for name, item in described.items()}
     return xarray.Dataset(found, attrs=variables.attrs).set_coords(
         [name for name in along if name in found]
     )
 
 
-def _features(variable: Variable, variables: Variables) -> xarray.Variable:
+def features_of(variable: Variable, read: ReadFeatures, shard: int) -> xarray.Variable:
+    """Features as a dask array, of blocks of so many windows."""
     dtype = variable.dtype if variable.dtype.kind == "f" else np.dtype(np.float32)
-    windows = Windows(variables.read, variable.shape, dtype)
+    windows = Windows(read, variable.shape, dtype)
     n, shape = variable.shape[0], variable.shape[1:]
-    chunks = tuple(min(variables.shard, n - a) for a in range(0, n, variables.shard))
+    chunks = tuple(min(shard, n - a) for a in range(0, n, shard))
     array: da.Array = da.from_array(
         windows,
         chunks=(chunks, *((length,) for length in shape)),
         name=f"features-{uuid4().hex}",
         lock=False,
         asarray=False,
-        fancy=False,
         meta=np.empty((0,) * windows.ndim, dtype),
     )
     return xarray.Variable(_dims(variable), array, _attrs(variable))
@@ -119,9 +119,8 @@ class Rows(BackendArray):
         chosen = range(self.shape[0])[first]
         if isinstance(chosen, int):
             return self._between(chosen, chosen + 1)[(0, *rest)]
-        low, high = (min(chosen), max(chosen) + 1) if chosen else (0, 0)
-        rows = self._between(low, high)[:: abs(chosen.step)]
-        return (rows if chosen.step > 0 else rows[::-1])[(slice(None), *rest)]
+        stop = max(chosen.start, chosen.stop)  # xarray itself reverses what is asked for so
+        return self._between(chosen.start, stop)[(slice(None, None, chosen.step), *rest)]
 
     def _between(self, start: int, stop: int) -> Array:
         values = self._read(start, stop)

@@ -62,8 +62,9 @@ def open_dataset(
     Notes
     -----
     ``features`` are values, whatever their dtype: those of whole numbers are
-    decoded to float32, and float16 stays as it is. ``datetime`` is
-    datetime64[ns], NaT where it is unknown. The dimension of ``source`` and
+    decoded to float32, and float16 stays as it is. (`xarray.open_zarr` decodes whole
+    numbers to float64; zarr-python, zarrs, tensorstore and h5py show the codes.)
+    ``datetime`` is datetime64[ns], NaT where it is unknown. The dimension of ``source`` and
     ``utc_offset`` is `source`, not `recording` as it is stored: xarray would take
     the variable ``recording``, which goes along the windows, for its index.
 

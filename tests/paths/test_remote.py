@@ -117,6 +117,7 @@ def test_a_store_in_a_bucket_opens_elsewhere_and_is_told_by_all_verbs(
     assert cli("plot", out, "--window", 2, "--png", "w.png").code == 0
     with xarray.open_zarr(open_store(out).zarr_store()) as dataset:  # type: ignore[attr-defined]
         assert dataset.features.dims == ("window", "frequency", "time")
+        np.testing.assert_array_equal(pl.open_dataset(out).features, dataset.features)
     refused = cli("extract", "a.wav", "--out", out, "--hop", 0.5)
     assert (refused.code, "hop was 1.0, and is now 0.5" in refused.err) == (2, True)
     assert cli("extract", "a.wav", "--out", out, "--hop", 0.5, "--overwrite").code == 0
