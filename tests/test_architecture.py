@@ -82,7 +82,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "inputs": (),
     "record": ("log", "lines", "entries", "state", "record"),
     "store": (
-        *("encoding", "schema", "checksums", "shards", "store"),
+        *("encoding", "schema", "checksums", "file_parts", "shards", "store"),
         *("zarr_arrays", "zarr_group", "zarr_store", "remote_store"),
         *("hdf5_files", "hdf5_store", "attaching", "opening", "packing"),
     ),

@@ -183,8 +183,13 @@ class RemotePath(os.PathLike[str]):
         """The bytes of the object."""
         return bytes(self._get()[0])
 
+    def read_part(self, start: int, stop: int | None) -> tuple[memoryview, Version]:
+        """Bytes start to stop - 1 of the object, or to its end, and their version."""
+        data, meta = self._get({"range": {"offset": start} if stop is None else (start, stop)})
+        return data, Version(meta["e_tag"], meta["version"])
+
     def read_whole(self) -> memoryview:
-        """The bytes of the object, where they were received: a copy costs as much as a checksum."""
+        """The bytes of the object, where they were received."""
         return self._get()[0]
 
     def read_versioned(self) -> tuple[bytes, RemoteStatus]:

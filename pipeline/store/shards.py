@@ -5,9 +5,9 @@ processor time for either, for a checksum in portable code and for copies: see
 scripts/measure/choices. How many windows a chunk and a shard have is in `pipeline.layout`.
 """
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import math
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -17,20 +17,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.paths import AnyPath, RemotePath
+from pipeline.paths import AnyPath, RemotePath, read_parts
 from pipeline.store.checksums import CHECKSUM_BYTES, Bytes, Piece, checksum_bytes, data_of, sum_up
 from pipeline.store.encoding import Array, Encoding
+from pipeline.store.file_parts import File, Received, read_end, read_plain, read_spans
 
 Numbers = npt.NDArray[np.int64]
-File = str | RemotePath | npt.NDArray[np.uint8]  # where it is, or all of it
 
 LEVEL = 1
 BLOCK = 1 << 17  # bytes that Blosc works on at a time
 ABSENT = 2**64 - 1
 INDEXED = 1 << 22  # chunks whose places are kept in memory
 REQUESTS = 16  # at a time, of a server
-# Without O_BINARY, Windows opens files as text.
-READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+RECEIVED = 1 << 26  # bytes, about, of whole shards at a time, but at least one
 
 
 def shuffle(itemsize: int) -> str:
@@ -87,9 +86,9 @@ class Shards:
     def checksum(self, shard: int) -> int:
         """The checksum of the checksums of a shard's file, after each was compared."""
         path, checksums = self._file(shard), []
-        file = _received(path) if isinstance(path, RemotePath) else path
-        end = bytes(_read_end(file, self._index_bytes))
-        for data in _read_spans(file, _spans(_index_in(end))):
+        file = Received([path.read_whole()]) if isinstance(path, RemotePath) else path
+        end = bytes(read_end(file, self._index_bytes))
+        for data in read_spans(file, _spans(_index_in(end))):
             data_of(data)
             checksums.append(bytes(data[-CHECKSUM_BYTES:]))
         return sum_up(checksums, end)
@@ -117,30 +116,39 @@ class Shards:
         whole = [rows[a : a + n] for a, n in zip(starts[is_whole], counts[is_whole], strict=True)]
         others = rows[~np.repeat(is_whole, counts)]
         # A pool of its own costs little, and is there again after a fork.
-        with ThreadPoolExecutor(REQUESTS) as pool:
+        at_once = min(REQUESTS, max(1, RECEIVED // self._most_bytes(self.length)))
+        with ThreadPoolExecutor(REQUESTS) as pool, ThreadPoolExecutor(at_once) as waiting:
             read = partial(self._read, windows, result=result)
-            waiting = pool.map(read, whole)
+            found = waiting.map(partial(read, pool=pool), whole)
             # First, so that several parts do not ask for the same.
             list(pool.map(self._ask_for_index, shards[~is_whole].tolist()))
             list(pool.map(read, np.array_split(others, min(REQUESTS, len(others) or 1))))
-            list(waiting)
+            list(found)
 
-    def _read(self, windows: Numbers, rows: npt.NDArray[np.intp], result: Array) -> None:
+    def _read(
+        self,
+        windows: Numbers,
+        rows: npt.NDArray[np.intp],
+        result: Array,
+        pool: Executor | None = None,
+    ) -> None:
         """Fill rows of a result, given in the order of their windows, all of which differ."""
         pairs = zip(windows[rows].tolist(), rows.tolist(), strict=True)
         for shard, group in groupby(pairs, lambda pair: pair[0] // self.length):
             wanted = [*group]
             try:
-                self._read_shard(shard, wanted, result)
+                self._read_shard(shard, wanted, result, pool)
             except FileNotFoundError:
                 result[[row for _, row in wanted]] = self.encoding.fill_value
 
-    def _read_shard(self, shard: int, wanted: list[tuple[int, int]], result: Array) -> None:
+    def _read_shard(
+        self, shard: int, wanted: list[tuple[int, int]], result: Array, pool: Executor | None
+    ) -> None:
         """Fill rows from one file, given pairs of window and row."""
         file: File = self._file(shard)
-        if isinstance(file, RemotePath) and self._are_all(shard, len(wanted)):
-            file = _received(file)
-            index = _index_in(_read_end(file, self._index_bytes))
+        if pool and isinstance(file, RemotePath) and self._are_all(shard, len(wanted)):
+            file = Received(read_parts(file, self._most_bytes(len(wanted)), pool))
+            index = _index_in(read_end(file, self._index_bytes))
         else:
             index = self._index(shard)
         spans, filled = [], []
@@ -152,10 +160,10 @@ class Shards:
             else:
                 result[[row for _, row in rows]] = self.encoding.fill_value
         if self.chunk == 1 and self.compression == "none" and isinstance(file, str):
-            _read_plain(file, spans, [result[row] for ((_, row),) in filled])
+            read_plain(file, spans, [result[row] for ((_, row),) in filled])
             return
         values = np.empty((self.chunk, *self.shape), self._stored)
-        for rows, data in zip(filled, _read_spans(file, spans), strict=True):
+        for rows, data in zip(filled, read_spans(file, spans), strict=True):
             if self.chunk == 1:
                 self._decode(data_of(data), result[rows[0][1]])
                 continue
@@ -200,68 +208,18 @@ class Shards:
         """Offset and size of each chunk of a shard, as stored at its end, by shard."""
 
         def read(shard: int) -> npt.NDArray[np.uint64]:
-            return _index_in(_read_end(self._file(shard), self._index_bytes))
+            return _index_in(read_end(self._file(shard), self._index_bytes))
 
         return lru_cache(maxsize=max(1, INDEXED * 16 // self._index_bytes))(read)
+
+    def _most_bytes(self, n_windows: int) -> int:
+        """The size of the file of a shard of so many windows, if nothing makes it smaller."""
+        chunk_bytes = self.chunk * math.prod(self.shape) * self._stored.itemsize + CHECKSUM_BYTES
+        return -(-n_windows // self.chunk) * chunk_bytes + self._index_bytes
 
     @property
     def _index_bytes(self) -> int:
         return self.length // self.chunk * 16 + CHECKSUM_BYTES
-
-
-def _received(path: RemotePath) -> npt.NDArray[np.uint8]:
-    """All of an object, by one request."""
-    return np.frombuffer(path.read_whole(), np.uint8)
-
-
-def _read_end(path: File, size: int) -> Bytes:
-    """The last bytes of a file."""
-    if isinstance(path, RemotePath):
-        return path.read_end(size)
-    if isinstance(path, np.ndarray):
-        return path[-size:]
-    file = os.open(path, READ)
-    try:
-        buffer = np.empty(size, np.uint8)
-        _read_at(file, os.fstat(file).st_size - size, buffer)
-        return buffer
-    finally:
-        os.close(file)
-
-
-def _read_spans(path: File, spans: list[tuple[int, int]]) -> Iterator[Bytes]:
-    """Parts of a file, each of which is there until the next is asked for."""
-    if isinstance(path, RemotePath):
-        parts = path.read_spans(spans) if spans else ()
-        yield from (np.frombuffer(part, np.uint8) for part in parts)
-        return
-    if isinstance(path, np.ndarray):
-        yield from (path[start:stop] for start, stop in spans)
-        return
-    buffer = np.empty(max((stop - start for start, stop in spans), default=0), np.uint8)
-    file = os.open(path, READ)
-    try:
-        for start, stop in spans:
-            part = buffer[: stop - start]
-            _read_at(file, start, part)
-            yield part
-    finally:
-        os.close(file)
-
-
-def _read_plain(path: str, spans: list[tuple[int, int]], results: list[Array]) -> None:
-    """Parts of a file that are numbers and their checksum, right to where they go."""
-    checksum = np.empty(CHECKSUM_BYTES, np.uint8)
-    file = os.open(path, READ)
-    try:
-        for (start, stop), result in zip(spans, results, strict=True):
-            if stop - start != result.nbytes + CHECKSUM_BYTES:
-                raise ValueError("the file was cut off")
-            _read_at(file, start, result.reshape(-1).view(np.uint8), checksum)
-            if checksum_bytes(result) != checksum.tobytes():
-                raise ValueError("the checksum does not fit")
-    finally:
-        os.close(file)
 
 
 def _index_in(end: Bytes) -> npt.NDArray[np.uint64]:
@@ -272,22 +230,3 @@ def _index_in(end: Bytes) -> npt.NDArray[np.uint64]:
 def _spans(index: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
     """Where chunks that were written begin and end."""
     return [(offset, offset + size) for offset, size in index.tolist() if offset != ABSENT]
-
-
-def _read_at(file: int, offset: int, *buffers: npt.NDArray[np.uint8]) -> None:
-    """Fill buffers, one after the other, with what is in a file from an offset on."""
-    if offset < 0:
-        raise ValueError("the file was cut off")
-    place = offset
-    if hasattr(os, "preadv"):
-        place += os.preadv(file, [buffer.data for buffer in buffers], offset)
-    for buffer in buffers:  # a network file system may give less than was asked for
-        end = offset + len(buffer)
-        while place < end:
-            os.lseek(file, place, os.SEEK_SET)
-            piece = os.read(file, end - place)
-            if not piece:
-                raise ValueError("the file was cut off")
-            buffer[place - offset : place - offset + len(piece)] = np.frombuffer(piece, np.uint8)
-            place += len(piece)
-        offset = end
