@@ -82,7 +82,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "inputs": (),
     "record": ("log", "lines", "entries", "state", "record"),
     "store": (
-        *("encoding", "schema", "shards", "store"),
+        *("encoding", "schema", "checksums", "file_parts", "shards", "store"),
         *("zarr_arrays", "zarr_group", "zarr_store", "remote_store"),
         *("hdf5_files", "hdf5_store", "attaching", "opening", "packing"),
     ),
@@ -129,7 +129,7 @@ DOORS = {
     "zarr": {"store.zarr_arrays", "store.remote_store"},
     "numcodecs": {"store.shards"},
     "h5py": {"audio.arrays", "labels.files", "store.hdf5_files", "store.hdf5_store", "demo"},
-    "google_crc32c": {"paths.whole_files", "record.lines", "store.shards"},
+    "google_crc32c": {"paths.whole_files", "record.lines", "store.checksums"},
     "filelock": {"locks.lease"},
     "obstore": {"paths.buckets", "paths.remote"},
     "dask": {

@@ -5,6 +5,7 @@ from .ranges import KEPT_BYTES as KEPT_BYTES
 from .ranges import RemoteFile as RemoteFile
 from .ranges import open_binary as open_binary
 from .ranges import open_whole as open_whole
+from .ranges import read_parts as read_parts
 from .remote import AnyPath as AnyPath
 from .remote import PathT as PathT
 from .remote import RemotePath as RemotePath

@@ -22,6 +22,10 @@ class ChangedError(OSError):
     """An object is not, or no longer, what it was when it was last seen."""
 
 
+class EndedError(OSError):
+    """An object ends before what was asked for."""
+
+
 def open_bucket(root: str, prefix: str | None = None) -> ObjectStore:
     """The client of a bucket (``s3://bucket``) or web server, the same for all threads.
 
@@ -92,6 +96,8 @@ def _as_os_error(error: Exception, url: str) -> OSError:
     code, kind = int(found[1]) if found else 0, type(error).__name__
     if code == 404:
         return _not_found(url)
+    if code == 416:
+        return EndedError(f"{url} ends before what was asked for")
     if code in (401, 403) or kind in ("PermissionDeniedError", "UnauthenticatedError"):
         return PermissionError(errno.EACCES, DENIED, url)
     if kind == "NotSupportedError":

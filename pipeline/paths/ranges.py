@@ -2,15 +2,18 @@
 
 import io
 import os
-from functools import lru_cache
+from concurrent.futures import Executor
+from functools import lru_cache, partial
 from typing import Any
 
+from pipeline.paths.buckets import EndedError
 from pipeline.paths.remote import AnyPath, RemotePath, Version
 
 # Bytes of the first piece, which holds a header, and of the others, which hold some blocks of
 # audio; and how many pieces are kept, for all threads.
 FIRST, PIECE, KEPT = 1 << 16, 1 << 20, 64
 KEPT_BYTES = KEPT * PIECE
+PART = 1 << 22  # bytes, at least, that are worth a request of their own
 
 
 class RemoteFile(io.RawIOBase):
@@ -70,6 +73,31 @@ def open_binary(path: AnyPath) -> io.BufferedReader:
 def open_whole(path: AnyPath) -> io.BufferedIOBase:
     """Open a file to be read to its end; a remote one is held in memory, by one request."""
     return io.BytesIO(path.read_bytes()) if isinstance(path, RemotePath) else open(path, "rb")
+
+
+def read_parts(path: RemotePath, size: int, pool: Executor) -> list[memoryview]:
+    """All of an object, by several requests at once, as it may be each that is slow.
+
+    It is of about this size: the last part goes to its end, wherever that is. Parts of
+    different versions are no whole; then it is read again, by one request.
+    """
+    count = size // PART
+    if count < 2:
+        return [path.read_whole()]
+    starts = [i * size // count for i in range(count)]
+    read = partial(_read_part, path)
+    found = [part for part in pool.map(read, starts, [*starts[1:], None]) if part]
+    if len({version for _, version in found}) != 1:
+        return [path.read_whole()]
+    return [data for data, _ in found]
+
+
+def _read_part(path: RemotePath, start: int, stop: int | None) -> tuple[memoryview, Version] | None:
+    """A part, and its version; None if the object ends before."""
+    try:
+        return path.read_part(start, stop)
+    except EndedError:
+        return None
 
 
 @lru_cache(maxsize=KEPT)

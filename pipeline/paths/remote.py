@@ -167,26 +167,35 @@ class RemotePath(os.PathLike[str]):
         options: GetOptions = {"range": (start, stop)}
         if version.e_tag and not version.e_tag.startswith("W/"):  # weak ones match nothing
             options["if_match"] = version.e_tag
-        return self._get(options)[0]
+        return bytes(self._get(options)[0])
 
-    def read_spans(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    def read_spans(self, spans: Sequence[tuple[int, int]]) -> list[memoryview]:
         """Parts of the object, each from its first byte to the one after its last."""
         starts, ends = zip(*spans, strict=True)
         found = self._ask("get_ranges", self.key, starts=starts, ends=ends)
-        return [bytes(part) for part in found]
+        return [memoryview(part) for part in found]
 
     def read_end(self, size: int) -> bytes:
         """The last bytes of the object."""
-        return self._get({"range": {"suffix": size}})[0]
+        return bytes(self._get({"range": {"suffix": size}})[0])
 
     def read_bytes(self) -> bytes:
         """The bytes of the object."""
+        return bytes(self._get()[0])
+
+    def read_part(self, start: int, stop: int | None) -> tuple[memoryview, Version]:
+        """Bytes start to stop - 1 of the object, or to its end, and their version."""
+        data, meta = self._get({"range": {"offset": start} if stop is None else (start, stop)})
+        return data, Version(meta["e_tag"], meta["version"])
+
+    def read_whole(self) -> memoryview:
+        """The bytes of the object, where they were received."""
         return self._get()[0]
 
     def read_versioned(self) -> tuple[bytes, RemoteStatus]:
         """The bytes of the object, and its status at that moment."""
         data, meta = self._get()
-        return data, _status(self, meta)
+        return bytes(data), _status(self, meta)
 
     def read_text(self) -> str:
         """The bytes of the object, as text."""
@@ -246,13 +255,13 @@ class RemotePath(os.PathLike[str]):
         with translated(self.url):
             return getattr(obstore, request)(open_bucket(self.root), *arguments, **options)
 
-    def _get(self, options: GetOptions | None = None) -> tuple[bytes, ObjectMeta]:
+    def _get(self, options: GetOptions | None = None) -> tuple[memoryview, ObjectMeta]:
         """Bytes and metadata of the object; that it changes, or ends, may be seen on the way."""
         import obstore
 
         with translated(self.url):
             found = obstore.get(open_bucket(self.root), self.key, options=options)
-            return bytes(found.bytes()), found.meta
+            return memoryview(found.bytes()), found.meta
 
 
 AnyPath: TypeAlias = Path | RemotePath

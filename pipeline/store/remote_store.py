@@ -8,8 +8,9 @@ from typing import Any
 
 from pipeline.paths import RemotePath, aside_of, open_bucket, translated
 from pipeline.record import SameJob
+from pipeline.store.checksums import Piece
 from pipeline.store.schema import Contents
-from pipeline.store.shards import Piece, Shards
+from pipeline.store.shards import Shards
 from pipeline.store.zarr_group import ZarrGroup
 
 

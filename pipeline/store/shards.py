@@ -5,35 +5,31 @@ processor time for either, for a checksum in portable code and for copies: see
 scripts/measure/choices. How many windows a chunk and a shard have is in `pipeline.layout`.
 """
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import math
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import groupby
 from typing import Any
 
-import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.paths import AnyPath, RemotePath
+from pipeline.paths import AnyPath, RemotePath, read_parts
+from pipeline.store.checksums import CHECKSUM_BYTES, Bytes, Piece, checksum_bytes, data_of, sum_up
 from pipeline.store.encoding import Array, Encoding
+from pipeline.store.file_parts import File, Received, read_end, read_plain, read_spans
 
-Bytes = bytes | npt.NDArray[np.uint8]
-Piece = bytes | memoryview
+Numbers = npt.NDArray[np.int64]
 
 LEVEL = 1
 BLOCK = 1 << 17  # bytes that Blosc works on at a time
-CHECKSUM_BYTES = 4
-# The CRC-32C of anything that ends with its own CRC-32C.
-RESIDUE = 0x48674BC7
 ABSENT = 2**64 - 1
 INDEXED = 1 << 22  # chunks whose places are kept in memory
 REQUESTS = 16  # at a time, of a server
-# Without O_BINARY, Windows opens files as text.
-READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+RECEIVED = 1 << 26  # bytes, about, of whole shards at a time, but at least one
 
 
 def shuffle(itemsize: int) -> str:
@@ -71,12 +67,12 @@ class Shards:
                 blank = np.full((lacking, *self.shape), self.encoding.fill_value, block.dtype)
                 values = np.concatenate([values, blank])
             data = self._encode_chunk(np.ascontiguousarray(values, self._stored))
-            pieces += [data.data, _checksum(data)]
+            pieces += [data.data, checksum_bytes(data)]
             index[number] = place, len(data) + CHECKSUM_BYTES
             place += len(data) + CHECKSUM_BYTES
         end = index.tobytes()
-        end += _checksum(end)
-        return [*pieces, end], _sum_up(pieces[1::2], end)
+        end += checksum_bytes(end)
+        return [*pieces, end], sum_up(pieces[1::2], end)
 
     def _encode_chunk(self, values: Array) -> npt.NDArray[np.uint8]:
         if self.compression == "none":
@@ -90,14 +86,14 @@ class Shards:
     def checksum(self, shard: int) -> int:
         """The checksum of the checksums of a shard's file, after each was compared."""
         path, checksums = self._file(shard), []
-        end = bytes(_read_end(path, self._index_bytes))
-        spans = _spans(np.frombuffer(_data_of(end), "<u8").reshape(-1, 2))
-        for data in _read_spans(path, spans):
-            _data_of(data)
+        file = Received([path.read_whole()]) if isinstance(path, RemotePath) else path
+        end = bytes(read_end(file, self._index_bytes))
+        for data in read_spans(file, _spans(_index_in(end))):
+            data_of(data)
             checksums.append(bytes(data[-CHECKSUM_BYTES:]))
-        return _sum_up(checksums, end)
+        return sum_up(checksums, end)
 
-    def read(self, windows: npt.NDArray[np.int64], empty: Callable[..., Array] = np.empty) -> Array:
+    def read(self, windows: Numbers, empty: Callable[..., Array] = np.empty) -> Array:
         """Encoded features of windows, in any order; missing where none were written."""
         rows = np.argsort(windows, kind="stable")
         result = empty((len(windows), *self.shape), self._stored)
@@ -105,32 +101,57 @@ class Shards:
             different, places = np.unique(windows, return_inverse=True)
             found = self.read(different, empty)
             return np.take(found, places, axis=0, out=result, mode="clip")
-        if not isinstance(self.folder, RemotePath):
+        if isinstance(self.folder, RemotePath):
+            self._read_at_once(windows, rows, result)
+        else:
             self._read(windows, rows, result)
-            return result
-        # A pool of its own costs little, and is there again after a fork.
-        with ThreadPoolExecutor(REQUESTS) as pool:
-            # First, so that several parts do not ask for the same.
-            list(pool.map(self._ask_for_index, np.unique(windows // self.length).tolist()))
-            parts = np.array_split(rows, REQUESTS)
-            list(pool.map(lambda part: self._read(windows, part, result), parts))
         return result
 
+    def _read_at_once(self, windows: Numbers, rows: npt.NDArray[np.intp], result: Array) -> None:
+        """Fill rows as `_read` does, by several requests at a time; a whole shard is one."""
+        shards, starts, counts = np.unique(
+            windows[rows] // self.length, return_index=True, return_counts=True
+        )
+        is_whole = self._are_all(shards, counts)
+        whole = [rows[a : a + n] for a, n in zip(starts[is_whole], counts[is_whole], strict=True)]
+        others = rows[~np.repeat(is_whole, counts)]
+        # A pool of its own costs little, and is there again after a fork.
+        at_once = min(REQUESTS, max(1, RECEIVED // self._most_bytes(self.length)))
+        with ThreadPoolExecutor(REQUESTS) as pool, ThreadPoolExecutor(at_once) as waiting:
+            read = partial(self._read, windows, result=result)
+            found = waiting.map(partial(read, pool=pool), whole)
+            # First, so that several parts do not ask for the same.
+            list(pool.map(self._ask_for_index, shards[~is_whole].tolist()))
+            list(pool.map(read, np.array_split(others, min(REQUESTS, len(others) or 1))))
+            list(found)
+
     def _read(
-        self, windows: npt.NDArray[np.int64], rows: npt.NDArray[np.intp], result: Array
+        self,
+        windows: Numbers,
+        rows: npt.NDArray[np.intp],
+        result: Array,
+        pool: Executor | None = None,
     ) -> None:
         """Fill rows of a result, given in the order of their windows, all of which differ."""
         pairs = zip(windows[rows].tolist(), rows.tolist(), strict=True)
         for shard, group in groupby(pairs, lambda pair: pair[0] // self.length):
             wanted = [*group]
             try:
-                self._read_shard(shard, wanted, result)
+                self._read_shard(shard, wanted, result, pool)
             except FileNotFoundError:
                 result[[row for _, row in wanted]] = self.encoding.fill_value
 
-    def _read_shard(self, shard: int, wanted: list[tuple[int, int]], result: Array) -> None:
+    def _read_shard(
+        self, shard: int, wanted: list[tuple[int, int]], result: Array, pool: Executor | None
+    ) -> None:
         """Fill rows from one file, given pairs of window and row."""
-        index, path, spans, filled = self._index(shard), self._file(shard), [], []
+        file: File = self._file(shard)
+        if pool and isinstance(file, RemotePath) and self._are_all(shard, len(wanted)):
+            file = Received(read_parts(file, self._most_bytes(len(wanted)), pool))
+            index = _index_in(read_end(file, self._index_bytes))
+        else:
+            index = self._index(shard)
+        spans, filled = [], []
         for chunk, group in groupby(wanted, lambda pair: pair[0] % self.length // self.chunk):
             rows = [(window % self.chunk, row) for window, row in group]
             if span := _spans(index[chunk : chunk + 1]):
@@ -138,15 +159,15 @@ class Shards:
                 filled.append(rows)
             else:
                 result[[row for _, row in rows]] = self.encoding.fill_value
-        if self.chunk == 1 and self.compression == "none" and isinstance(path, str):
-            _read_plain(path, spans, [result[row] for ((_, row),) in filled])
+        if self.chunk == 1 and self.compression == "none" and isinstance(file, str):
+            read_plain(file, spans, [result[row] for ((_, row),) in filled])
             return
         values = np.empty((self.chunk, *self.shape), self._stored)
-        for rows, data in zip(filled, _read_spans(path, spans), strict=True):
+        for rows, data in zip(filled, read_spans(file, spans), strict=True):
             if self.chunk == 1:
-                self._decode(_data_of(data), result[rows[0][1]])
+                self._decode(data_of(data), result[rows[0][1]])
                 continue
-            self._decode(_data_of(data), values)
+            self._decode(data_of(data), values)
             for place, row in rows:
                 result[row] = values[place]
 
@@ -167,6 +188,12 @@ class Shards:
             return self.folder / name
         return f"{self.folder}/{name}"  # a path takes a tenth of the time of reading a window
 
+    def _are_all(
+        self, shard: int | Numbers, count: int | npt.NDArray[np.intp]
+    ) -> npt.NDArray[np.bool_]:
+        """Whether so many windows are all of a shard, of which the last may have fewer."""
+        return np.asarray(count == np.minimum(self.length, self.n_windows - shard * self.length))
+
     @cached_property
     def _stored(self) -> np.dtype[Any]:
         """The dtype as it is stored, whatever this machine's order of bytes."""
@@ -181,109 +208,25 @@ class Shards:
         """Offset and size of each chunk of a shard, as stored at its end, by shard."""
 
         def read(shard: int) -> npt.NDArray[np.uint64]:
-            data = _data_of(_read_end(self._file(shard), self._index_bytes))
-            return np.frombuffer(data, "<u8").reshape(-1, 2)
+            return _index_in(read_end(self._file(shard), self._index_bytes))
 
         return lru_cache(maxsize=max(1, INDEXED * 16 // self._index_bytes))(read)
+
+    def _most_bytes(self, n_windows: int) -> int:
+        """The size of the file of a shard of so many windows, if nothing makes it smaller."""
+        chunk_bytes = self.chunk * math.prod(self.shape) * self._stored.itemsize + CHECKSUM_BYTES
+        return -(-n_windows // self.chunk) * chunk_bytes + self._index_bytes
 
     @property
     def _index_bytes(self) -> int:
         return self.length // self.chunk * 16 + CHECKSUM_BYTES
 
 
-def _read_end(path: str | RemotePath, size: int) -> Bytes:
-    """The last bytes of a file."""
-    if isinstance(path, RemotePath):
-        return path.read_end(size)
-    file = os.open(path, READ)
-    try:
-        buffer = np.empty(size, np.uint8)
-        _read_at(file, os.fstat(file).st_size - size, buffer)
-        return buffer
-    finally:
-        os.close(file)
-
-
-def _read_spans(path: str | RemotePath, spans: list[tuple[int, int]]) -> Iterator[Bytes]:
-    """Parts of a file, each of which is there until the next is asked for."""
-    if isinstance(path, RemotePath):
-        yield from path.read_spans(spans) if spans else ()
-        return
-    buffer = np.empty(max((stop - start for start, stop in spans), default=0), np.uint8)
-    file = os.open(path, READ)
-    try:
-        for start, stop in spans:
-            part = buffer[: stop - start]
-            _read_at(file, start, part)
-            yield part
-    finally:
-        os.close(file)
-
-
-def _read_plain(path: str, spans: list[tuple[int, int]], results: list[Array]) -> None:
-    """Parts of a file that are numbers and their checksum, right to where they go."""
-    checksum = np.empty(CHECKSUM_BYTES, np.uint8)
-    file = os.open(path, READ)
-    try:
-        for (start, stop), result in zip(spans, results, strict=True):
-            if stop - start != result.nbytes + CHECKSUM_BYTES:
-                raise ValueError("the file was cut off")
-            _read_at(file, start, result.reshape(-1).view(np.uint8), checksum)
-            if _checksum(result) != checksum.tobytes():
-                raise ValueError("the checksum does not fit")
-    finally:
-        os.close(file)
+def _index_in(end: Bytes) -> npt.NDArray[np.uint64]:
+    """The index that a shard ends with."""
+    return np.frombuffer(data_of(end), "<u8").reshape(-1, 2)
 
 
 def _spans(index: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
     """Where chunks that were written begin and end."""
     return [(offset, offset + size) for offset, size in index.tolist() if offset != ABSENT]
-
-
-def _read_at(file: int, offset: int, *buffers: npt.NDArray[np.uint8]) -> None:
-    """Fill buffers, one after the other, with what is in a file from an offset on."""
-    if offset < 0:
-        raise ValueError("the file was cut off")
-    place = offset
-    if hasattr(os, "preadv"):
-        place += os.preadv(file, [buffer.data for buffer in buffers], offset)
-    for buffer in buffers:  # a network file system may give less than was asked for
-        end = offset + len(buffer)
-        while place < end:
-            os.lseek(file, place, os.SEEK_SET)
-            piece = os.read(file, end - place)
-            if not piece:
-                raise ValueError("the file was cut off")
-            buffer[place - offset : place - offset + len(piece)] = np.frombuffer(piece, np.uint8)
-            place += len(piece)
-        offset = end
-
-
-def _sum_up(checksums: Sequence[Piece], end: bytes) -> int:
-    """The CRC-32C of the checksums of the chunks and of the index.
-
-    That of the whole file would be the same for all shards of the same lengths, as each
-    piece ends with its own CRC-32C.
-    """
-    return checksum_of(b"".join([*checksums, end]))
-
-
-def checksum_of(data: bytes | Array) -> int:
-    """The CRC-32C of all of it."""
-    return int(google_crc32c.value(data))
-
-
-def own_checksum(data: bytes) -> int:
-    """The CRC-32C at the end of a chunk, after it was compared; that of all is always the same."""
-    return int.from_bytes(data[len(_data_of(data)) :], "little")
-
-
-def _checksum(data: bytes | Array) -> bytes:
-    return checksum_of(data).to_bytes(CHECKSUM_BYTES, "little")
-
-
-def _data_of(data: Bytes) -> Bytes:
-    """The bytes before their checksum, after that was compared."""
-    if google_crc32c.value(data) != RESIDUE:
-        raise ValueError("the checksum does not fit")
-    return data[:-CHECKSUM_BYTES]

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from pipeline.layout import Layout
 from pipeline.paths import PathT, StoredFile, flush, stored_file
 from pipeline.record import SameJob
+from pipeline.store.checksums import Piece, checksum_of, own_checksum
 from pipeline.store.encoding import Array, Encoding
 from pipeline.store.schema import NAMES, Attachment, Contents, Variable
-from pipeline.store.shards import Piece, Shards, checksum_of, own_checksum
+from pipeline.store.shards import Shards
 from pipeline.store.store import Holds, Region, Store
 
 METADATA = "zarr.json"

@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from pipeline.paths import aside_of, put_in_place, put_lines, remove, sweep, walk
+from pipeline.store.checksums import Piece
 from pipeline.store.schema import Contents
-from pipeline.store.shards import Piece
 from pipeline.store.zarr_group import ZarrGroup
 
 # How many sizes are asked for at a time, of a file system that may be far away; out of how
