@@ -116,6 +116,7 @@ def run(options: argparse.Namespace) -> int:
     settings: dict[str, Any] = {
         "labels": options.labels,
         "window": options.window,
+        "dtype": options.dtype,
         "classes": options.classes,
     }
     print(f"store       {pl.extract(sources, store, overwrite=True, **settings)}")
@@ -143,6 +144,7 @@ def main() -> int:
     parser.add_argument("--labels", metavar="FILE", help="events in them")
     parser.add_argument("--classes", metavar="A,B,...", help="classes of events that are calls")
     parser.add_argument("--window", type=float, default=1.0, metavar="SECONDS")
+    parser.add_argument("--dtype", default="float32", help="of the store")
     parser.add_argument("--folder", type=Path, default=Path("demo"), metavar="DIR")
     parser.add_argument("--minutes", type=float, default=20, help="of what is made up")
     parser.add_argument("--epochs", type=int, default=3)

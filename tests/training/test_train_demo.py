@@ -46,8 +46,11 @@ def score(printed: str) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-def test_calls_are_learnt_the_same_from_a_store_and_from_the_recordings(tmp_path: Path) -> None:
-    done = trained(tmp_path, "--minutes", 5, "--epochs", 2)
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_calls_are_learnt_the_same_from_a_store_and_from_the_recordings(
+    tmp_path: Path, dtype: str
+) -> None:
+    done = trained(tmp_path, "--minutes", 5, "--epochs", 2, "--dtype", dtype)
     assert done.returncode == 0, done.stderr
     assert min(score(done.stdout)) > 0.95
     first, second, *again = losses(done.stdout)
