@@ -61,7 +61,18 @@ class Plan:
         inputs = _find_inputs(store, sources, feature, labels, settings, progress)
         check_axes(inputs.feature)
         layout = inputs.layout(settings, region_is_file=not is_zarr)
-        return cls(inputs, identify(inputs.feature), settings, layout, os.fspath(out))
+        plan = cls(inputs, identify(inputs.feature), settings, layout, os.fspath(out))
+        return plan._as_begun(Record(store.record_folder))
+
+    def _as_begun(self, record: Record) -> Self:
+        """The same plan, but cut as its job was where another version began it."""
+        if record.begun():
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                job = record.job()
+                begun = replace(self, layout=Layout.from_json(job["identity"]["layout"]))
+                if begun.layout != self.layout and begun.fingerprint == job["fingerprint"]:
+                    return begun
+        return self
 
     @property
     def numerics(self) -> str | None:
