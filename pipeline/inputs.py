@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
-from pipeline.features import Feature, axes_of, bind, margins_of, shape_of, takes
+from pipeline.features import Feature, axes_of, bind, shape_of
 from pipeline.grid import WindowGrid
 from pipeline.labels import LabelsLike, LabelSource, find_labels
 from pipeline.layout import Layout, choose_layout
@@ -20,6 +20,7 @@ from pipeline.recordings import (
     scan,
 )
 from pipeline.settings import Settings
+from pipeline.windows import held_samples
 
 FRAMES = "time", "s"  # name and units of the axis that frames go along
 
@@ -81,7 +82,7 @@ class Inputs:
             len(self.grid),
             shape_of(self.feature),
             settings.dtype,
-            int(self.recordings.bytes_a_sample * self.held_samples),
+            4 * self.held_samples,
             region_is_file=region_is_file,
             compression=settings.compression,
         )
@@ -94,10 +95,8 @@ class Inputs:
 
     @property
     def held_samples(self) -> int:
-        """Samples that a block holds for each window: with its context, or what is not shared."""
-        grid = self.grid
-        length = grid.window_samples + sum(margins_of(self.feature, grid.samplerate))
-        return min(grid.hop_samples, length) if takes(self.feature, "hop_samples") else length
+        """Samples that are held for each window: with its context, or what is not shared."""
+        return held_samples(self.feature, self.grid)
 
 
 def _times_of(feature: Feature) -> npt.NDArray[Any] | None:

@@ -14,6 +14,9 @@ import numpy.typing as npt
 CHUNK_BYTES = 64 * 1024
 SHARD_BYTES = 16 * 1024**2
 SHARD_WINDOWS = 1024
+# What has little of features and much of audio takes long to compute: shards of more audio than
+# the bytes of a shard are for jobs that have so many of them, to be shared out among workers.
+ENOUGH_SHARDS = 1024
 REGION_SHARDS = 4, 1024  # at least, at most
 MOST_PARTS = 512  # a virtual dataset keeps each open, of the 1024 files a process may have
 
@@ -78,15 +81,16 @@ def choose_layout(
 ) -> Layout:
     """The layout for so many windows of features of a shape.
 
-    A worker holds a shard at once, so neither its features nor its audio may be
-    large; a shuffled read decodes a chunk for each window. Regions grow with the
+    A worker holds the features of a shard at once, and of its audio a few windows; a
+    shuffled read decodes a chunk for each window. Regions grow with the
     square root of the job: a small job loses little when it is killed, and a large
     one has no more of them than a client and a scheduler can count. Where a region
-    is a file, there are no more than `MOST_PARTS`.
+    is a file, there are no more than `MOST_PARTS`. `audio_window_bytes` are those of
+    a window as features are computed of it, at the rate of the job.
     """
     window_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    fits = SHARD_BYTES / max(window_bytes, audio_window_bytes)
-    shard = _power_of_two(min(fits, SHARD_WINDOWS))
+    short = max(SHARD_BYTES / audio_window_bytes, n_windows / ENOUGH_SHARDS)
+    shard = _power_of_two(min(SHARD_BYTES / window_bytes, SHARD_WINDOWS, short))
     chunk = min(shard, _power_of_two(CHUNK_BYTES / window_bytes))
     n_shards = -(-n_windows // shard)
     low, high = REGION_SHARDS

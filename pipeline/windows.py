@@ -26,6 +26,7 @@ from pipeline.recordings import Recordings, read_shared, read_windows
 Array = npt.NDArray[Any]
 Samples = npt.NDArray[np.float32]
 BLOCK_WINDOWS = 64
+AUDIO_BYTES = 1 << 24  # of windows that are read and computed together
 
 
 def open_windows(
@@ -200,16 +201,17 @@ def compute_windows(
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Read windows and compute their features; also which of the windows could be read.
 
-    They are written to `out`, if it is given. A feature that takes `hop_samples` is called with
-    windows of one recording at a time, which share the samples of their context.
+    They are written to `out`, if it is given. Few windows are read at a time, as their audio may
+    be much more than their features. A feature that takes `hop_samples` is called with windows of
+    one recording at a time, which share the samples of their context.
     """
     values = np.empty((len(grid), *feature.shape), dtype) if out is None else out
     valid = np.ones(len(grid), np.bool_)
-    margins = margins_of(feature, grid.samplerate)
+    margins, few = margins_of(feature, grid.samplerate), read_together(feature, grid)
     sharing = takes(feature, "hop_samples")
     hop = grid.hop_samples if sharing else None
     row = 0
-    for part, audio in _read(recordings, grid, margins, sharing):
+    for part, audio in _read(recordings, grid, margins, few, sharing):
         rows = slice(row, row + len(part))
         valid[rows] = ~np.isnan(audio[:, 0])
         n_samples, inside = part.locate()[2], part.inside(*margins)
@@ -220,25 +222,38 @@ def compute_windows(
     return values, valid
 
 
-def _read(
-    recordings: Recordings, grid: WindowGrid, margins: tuple[int, int], sharing: bool
-) -> Iterator[tuple[WindowGrid, Samples]]:
-    """Windows and their samples: all at once, or those of one recording, which share samples.
+def held_samples(feature: Feature, grid: WindowGrid) -> int:
+    """Samples that are held for each window: with its context, or what is not shared."""
+    length = grid.window_samples + sum(margins_of(feature, grid.samplerate))
+    return min(grid.hop_samples, length) if takes(feature, "hop_samples") else length
 
-    Where these are damaged, and each window has samples of its own, a few windows at a time, so
-    that they are no more.
+
+def read_together(feature: Feature, grid: WindowGrid) -> int:
+    """How many windows are read and computed together, at most."""
+    return max(1, AUDIO_BYTES // (4 * held_samples(feature, grid)))
+
+
+def _read(
+    recordings: Recordings, grid: WindowGrid, margins: tuple[int, int], few: int, sharing: bool
+) -> Iterator[tuple[WindowGrid, Samples]]:
+    """Windows and their samples, a few at a time: any, or of one recording, which share samples.
+
+    Where these are damaged, and each window has samples of its own, still fewer, so that they
+    are no more.
     """
     length, row = grid.window_samples + sum(margins), 0
     for count in grid.counts[grid.counts > 0].tolist() if sharing else [len(grid)]:
-        part, used = grid[row : row + count].detached()
-        audio = read_shared(recordings[used], part, *margins) if sharing else None
-        if audio is not None:
-            yield part, audio
-        else:
-            few = 1 + count * grid.hop_samples // length if sharing else count
-            for rows in groups(count, few):
-                some, of = part[rows].detached()
-                yield some, read_windows(recordings[used][of], some, *margins)
+        of_run = grid[row : row + count]
+        for rows in groups(count, few):
+            part, used = of_run[rows].detached()
+            audio = read_shared(recordings[used], part, *margins) if sharing else None
+            if audio is not None:
+                yield part, audio
+                continue
+            fewer = 1 + len(part) * grid.hop_samples // length if sharing else len(part)
+            for some in groups(len(part), fewer):
+                alone, of = part[some].detached()
+                yield alone, read_windows(recordings[used][of], alone, *margins)
         row += count
 
 

@@ -12,5 +12,6 @@ from .readers import probe as probe
 from .readers import suffixes as suffixes
 from .resampling import MARGIN as MARGIN
 from .resampling import resample_part as resample_part
+from .resampling import segment as segment
 from .riff import time_texts as time_texts
 from .sound_readers import PlainReader as PlainReader

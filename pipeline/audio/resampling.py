@@ -12,6 +12,20 @@ SEGMENT_SECONDS = 2
 MARGIN = 256  # samples of the slower rate, either side of a segment
 
 
+def segment(native: int, rate: int) -> tuple[int, int]:
+    """Samples of a segment at the second of two rates, and of its margins at the first.
+
+    Both are whole periods of the two rates, after which their samples coincide: 8, where that is
+    not too long.
+    """
+    common = gcd(native, rate)
+    up, down = rate // common, native // common
+    periods = 8 if down <= 1000 else 1
+    length = ceil(SEGMENT_SECONDS * rate / (periods * up)) * periods * up
+    margin = ceil(MARGIN * max(1, native / rate) / (periods * down)) * periods * down
+    return length, margin
+
+
 def resample_part(
     read: Callable[[int, int], Samples],
     start: int,
@@ -25,15 +39,12 @@ def resample_part(
     numbers whatever is asked for with them; NaN within reach of NaN.
     """
     # The recording is cut into segments of 2 s, always at the same places; each is resampled
-    # with a margin on either side, which is cut off again. As segments and margins are multiples
-    # of 8 periods of the two rates (after which their samples coincide), a segment equals what
-    # soxr's best quality makes of the whole, for most pairs of rates to the last bit.
+    # with a margin on either side, which is cut off again. As both are whole periods, a segment
+    # equals what soxr's best quality makes of the whole, for most pairs of rates to the last bit.
     (native, rate), (n_native, n_samples) = rates, ends
     common = gcd(native, rate)
     up, down = rate // common, native // common
-    periods = 8 if down <= 1000 else 1
-    length = ceil(SEGMENT_SECONDS * rate / (periods * up)) * periods * up
-    margin = ceil(MARGIN * max(1, native / rate) / (periods * down)) * periods * down
+    length, margin = segment(native, rate)
     low = start // length * length // up * down - margin
     high = min(-(-stop // length) * length, n_samples)
     high = -(-high * down // up) + margin

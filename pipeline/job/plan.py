@@ -60,7 +60,8 @@ class Plan:
                 f"not compressed; leave it out, or pass a path ending in .zarr"
             )
         inputs = _find_inputs(store, sources, feature, labels, settings, progress)
-        return cls.of(inputs, settings, os.fspath(out), region_is_file=not is_zarr)
+        plan = cls.of(inputs, settings, os.fspath(out), region_is_file=not is_zarr)
+        return plan._as_begun(Record(store.record_folder))
 
     @classmethod
     def of(cls, inputs: Inputs, settings: Settings, out: str, *, region_is_file: bool) -> Self:
@@ -69,6 +70,16 @@ class Plan:
         encoding = Encoding.of(settings.dtype, inputs.feature, settings.limits)
         layout = inputs.layout(settings, region_is_file=region_is_file)
         return cls(inputs, identify(inputs.feature), settings, encoding, layout, out)
+
+    def _as_begun(self, record: Record) -> Self:
+        """The same plan, but cut as its job was where another version began it."""
+        if record.begun():
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                job = record.job()
+                begun = replace(self, layout=Layout.from_json(job["identity"]["layout"]))
+                if begun.layout != self.layout and begun.fingerprint == job["fingerprint"]:
+                    return begun
+        return self
 
     @property
     def numerics(self) -> str | None:

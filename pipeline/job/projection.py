@@ -13,6 +13,7 @@ from pipeline.job.plan import Plan
 from pipeline.paths import KEPT_BYTES, is_remote
 from pipeline.share import Share
 from pipeline.store import COORDINATE_CHUNK, new_store
+from pipeline.windows import read_together
 
 # Measured by scripts/measure/bounds: what Python and the libraries take; how often a
 # thread holds a block of features while it is computed, encoded and written (Zarr
@@ -31,19 +32,22 @@ SMALLEST = 2  # times smaller, by compression: features of sound were 1.2 to 1.6
 def memory_bytes(plan: Plan, threads: int) -> int:
     """Peak memory of a worker with so many threads, in bytes."""
     recordings, grid, layout = plan.inputs.recordings, plan.inputs.grid, plan.layout
-    audio = (recordings.bytes_a_sample + 4) * plan.inputs.held_samples
     plain = layout.compression == "none"
     copies = COPIES[new_store(plan.out).path.suffix] if plain else COPIES_COMPRESSED
     values = 4 * math.prod(layout.shape)  # a kernel works in float32
+    feature, held = plan.inputs.feature, plan.inputs.held_samples
     # What windows share of their context is computed once, and held beside their features.
-    sharing = takes(plan.inputs.feature, "hop_samples")
-    shared = values * plan.inputs.held_samples / grid.window_samples if sharing else 0
-    block = layout.shard * (copies * layout.window_bytes + audio + shared)
+    sharing = takes(feature, "hop_samples")
+    together = min(layout.shard, read_together(feature, grid))
+    shared = together * values * held / grid.window_samples if sharing else 0
+    samples = grid.window_samples + sum(margins_of(feature, grid.samplerate))
+    read = together * held + (samples if sharing else 0)
+    audio = 4 * read + recordings.held_bytes(read)
+    block = layout.shard * copies * layout.window_bytes + audio + shared
     window = KERNEL_WINDOWS * values
-    samples = grid.window_samples + sum(margins_of(plan.inputs.feature, grid.samplerate))
     kernel = max(KERNEL_BYTES, window + KERNEL_BYTES_A_SAMPLE * samples)
     kept = KEPT_BYTES if recordings.remote else 0
-    own = getattr(plan.inputs.feature, "memory_bytes", lambda threads: 0)
+    own = getattr(feature, "memory_bytes", lambda threads: 0)
     return int(BASE_BYTES + kept + own(threads) + threads * (block + kernel))
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from threading import Lock
 
 import numpy as np
@@ -21,10 +22,15 @@ from pipeline.audio import (
     Samples,
     open_reader,
     resample_part,
+    segment,
 )
 from pipeline.paths import as_path, open_binary
 
 READ_BYTES = READ_SAMPLES = 1 << 20  # at a time, where a whole file is read
+# Of all channels, at the rate of the file, that are held at once. Ogg is decoded from 10 s before
+# each part that is resampled, which must be little beside the part.
+NATIVE_BYTES = 1 << 24
+MIXED_SAMPLES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,34 @@ class Recording:
         native = self.header.samplerate
         # As soxr: rounded, halves up.
         return (2 * self.header.n_samples * self.samplerate + native) // (2 * native)
+
+    @property
+    def is_resampled(self) -> bool:
+        """Whether the samples of the file have another rate."""
+        return self.header.samplerate != self.samplerate
+
+    @property
+    def parts(self) -> tuple[int, int]:
+        """Samples in the parts that are read one after another, and in their margins.
+
+        The first are at `samplerate`, and whole segments where it is another than that of the
+        file; margins at that of the file.
+        """
+        native, rate = self.header.samplerate, self.samplerate
+        length, margin = segment(native, rate) if self.is_resampled else (1, 0)
+        n_bytes = 4 * self.header.channels * native * length // rate
+        return max(1, NATIVE_BYTES // n_bytes) * length, margin
+
+    def held_bytes(self, n_samples: int) -> int:
+        """The most bytes in memory while so many samples are read."""
+        header, (part, margin) = self.header, self.parts
+        length = segment(header.samplerate, self.samplerate)[0] if self.is_resampled else 0
+        n_native = min(n_samples + 2 * length, part) * header.samplerate // self.samplerate
+        native = 4 * header.channels * (n_native + 2 * margin)
+        if header.channels == 1 and not self.is_resampled:
+            native = 0  # they are what is read
+        kept = 0 if header.seekable else native or 4 * n_samples
+        return 4 * n_samples + native + kept
 
     @contextmanager
     def open(self) -> Iterator[OpenRecording]:
@@ -171,16 +205,25 @@ class OpenRecording:
         """Close the file, or leave it open for its thread."""
         self._reader.close()
 
-    @property
-    def _is_resampled(self) -> bool:
-        return self.recording.header.samplerate != self.recording.samplerate
-
     def read(self, start: int, stop: int) -> Samples:
         """Mono samples start to stop - 1, at the rate of the recording; NaN where there is damage.
 
-        They are the same numbers whatever is read with them, also where they are resampled.
+        They are the same numbers whatever is read with them, also where they are resampled. Many
+        channels, or a higher rate, are read in parts, of which no more than one is held.
         """
-        if not self._is_resampled:
+        recording = self.recording
+        if recording.header.channels == 1 and not recording.is_resampled:
+            return self._read_native(start, stop)
+        parts = list(_cut(start, stop, recording))
+        if len(parts) == 1:
+            return self._read_part(start, stop)
+        samples = np.empty(stop - start, np.float32)
+        for low, high in parts:
+            samples[low - start : high - start] = self._read_part(low, high)
+        return samples
+
+    def _read_part(self, start: int, stop: int) -> Samples:
+        if not self.recording.is_resampled:
             return self._read_native(start, stop)
         native, rate = self.recording.header.samplerate, self.recording.samplerate
         ends = self.recording.header.n_samples, self.recording.n_samples
@@ -188,7 +231,7 @@ class OpenRecording:
 
     def read_apart(self, firsts: Sequence[int], length: int) -> Samples | None:
         """Rows of so many samples, each from a first sample on; None where `read` is as fast."""
-        if not isinstance(self._reader, PlainReader) or self._is_resampled:
+        if not isinstance(self._reader, PlainReader) or self.recording.is_resampled:
             return None
         return self._used(self._reader.read_apart(firsts, length))
 
@@ -212,8 +255,12 @@ class OpenRecording:
         reach = 0 if native == rate else 2 * MARGIN * max(native, rate) // rate
         begin = max(0, start * native // rate - reach)
         end = min(self.recording.header.n_samples, -(-stop * native // rate) + reach)
-        bad = np.flatnonzero(~np.isfinite(self._read_native(begin, end)))
-        return begin + int(bad[0]) if len(bad) else None
+        for low in range(begin, end, READ_SAMPLES):
+            samples = self._read_native(low, min(low + READ_SAMPLES, end))
+            bad = np.flatnonzero(~np.isfinite(samples))
+            if len(bad):
+                return low + int(bad[0])
+        return None
 
     def _read_native(self, start: int, stop: int) -> Samples:
         return self._used(self._reader.read(start, stop))
@@ -223,5 +270,25 @@ class OpenRecording:
         if samples.shape[-1] != self.recording.header.channels:
             return np.full(samples.shape[:-1], np.nan, np.float32)
         if self.recording.channel == "mix":
-            return np.asarray(samples.mean(axis=-1, dtype=np.float64), np.float32)
+            return _mixed(samples)
         return samples[..., self.recording.channel]
+
+
+def _cut(start: int, stop: int, recording: Recording) -> Iterator[tuple[int, int]]:
+    """The parts of what is read; those that are resampled end where segments do."""
+    part, _ = recording.parts
+    first = start
+    if recording.is_resampled:
+        length, _ = segment(recording.header.samplerate, recording.samplerate)
+        first = start // length * length
+    return pairwise([start, *range(first + part, stop, part), stop])
+
+
+def _mixed(samples: Samples) -> Samples:
+    """The mean of all channels, in double precision of a few samples at a time."""
+    mixed = np.empty(samples.shape[:-1], np.float32)
+    flat, means = samples.reshape(-1, samples.shape[-1]), mixed.reshape(-1)
+    for low in range(0, len(flat), MIXED_SAMPLES):
+        rows = slice(low, low + MIXED_SAMPLES)
+        means[rows] = flat[rows].mean(axis=-1, dtype=np.float64)
+    return mixed

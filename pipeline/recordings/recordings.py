@@ -133,11 +133,13 @@ class Recordings(Sequence[Recording]):
         """Length of all together."""
         return float(self.n_samples.sum()) / self.samplerate
 
-    @property
-    def bytes_a_sample(self) -> float:
-        """The most bytes in memory, as float32, behind one sample at `samplerate`."""
-        ratio = np.maximum(1.0, self._columns["native"] / self._columns["samplerate"])
-        return float((4.0 * self._columns["channels"] * ratio).max())
+    def held_bytes(self, n_samples: int) -> int:
+        """The most bytes in memory while so many samples are read of any of them."""
+        native, channels, seekable = (
+            self._columns[name].astype(np.int64) for name in ("native", "channels", "seekable")
+        )
+        _, first = np.unique((native << 32) + (channels << 1) + seekable, return_index=True)
+        return max(self[int(i)].held_bytes(n_samples) for i in first)
 
     def __len__(self) -> int:
         return len(self._columns)
