@@ -81,10 +81,9 @@ def read_parts(path: RemotePath, size: int, pool: Executor) -> list[memoryview]:
     It is of about this size: the last part goes to its end, wherever that is. Parts of
     different versions are no whole; then it is read again, by one request.
     """
-    count = size // PART
-    if count < 2:
+    starts = range(0, size - PART + 1, PART)
+    if len(starts) < 2:
         return [path.read_whole()]
-    starts = [i * size // count for i in range(count)]
     read = partial(_read_part, path)
     found = [part for part in pool.map(read, starts, [*starts[1:], None]) if part]
     if len({version for _, version in found}) != 1:
