@@ -13,7 +13,7 @@ from pipeline.paths.remote import AnyPath, RemotePath, Version
 # audio; and how many pieces are kept, for all threads.
 FIRST, PIECE, KEPT = 1 << 16, 1 << 20, 64
 KEPT_BYTES = KEPT * PIECE
-PART = 1 << 22  # bytes, at least, that are worth a request of their own
+PART = 1 << 21  # bytes, at least, that are worth a request of their own
 
 
 class RemoteFile(io.RawIOBase):
