@@ -190,6 +190,14 @@ def extract_zarr_float16(files: Files) -> int:
     return _extract(files, "zarr", dtype="float16")
 
 
+def extract_int16(files: Files) -> int:
+    return _extract(files, "zarr", dtype="int16")
+
+
+def extract_uint8(files: Files) -> int:
+    return _extract(files, "zarr", dtype="uint8")
+
+
 def _extract(files: Files, ending: str, **settings: Any) -> int:
     import pipeline as pl
 
@@ -255,6 +263,14 @@ def batches_shuffled_lz4(files: Files) -> int:
     return _batches(files, "lz4.zarr", shuffle=True)
 
 
+def batches_shuffled_uint8(files: Files) -> int:
+    return _batches(files, "uint8.zarr", shuffle=True)
+
+
+def batches_shuffled_codes(files: Files) -> int:
+    return _batches(files, "uint8.zarr", shuffle=True, decode=False)
+
+
 def batches_in_order_hdf5(files: Files) -> int:
     return _batches(files, "x.h5", shuffle=False)
 
@@ -263,10 +279,10 @@ def batches_shuffled_hdf5(files: Files) -> int:
     return _batches(files, "x.h5", shuffle=True)
 
 
-def _batches(files: Files, name: str, shuffle: bool) -> int:
+def _batches(files: Files, name: str, **settings: Any) -> int:
     import pipeline as pl
 
-    return sum(len(X) for X, _ in pl.Batches(files.store(name), BATCH, shuffle=shuffle))
+    return sum(len(X) for X, _ in pl.Batches(files.store(name), BATCH, **settings))
 
 
 def torch_over_h5py(files: Files) -> int:
@@ -328,6 +344,8 @@ COMPUTING: dict[str, Callable[[Files], int]] = {
     "extract to Zarr": extract_zarr,
     "extract to Zarr, lz4": extract_zarr_lz4,
     "extract to Zarr, float16": extract_zarr_float16,
+    "extract, int16": extract_int16,
+    "extract, uint8": extract_uint8,
     "extract to HDF5": extract_hdf5,
     "limit: kernel, one thread": kernel_one_thread,
     "limit: kernel, all cores": kernel,
@@ -340,6 +358,10 @@ READING: dict[str, Callable[[Files], int]] = {
     "Batches, in order": batches_in_order,
     "Batches, shuffled": batches_shuffled,
     "Batches of lz4, shuffled": batches_shuffled_lz4,
+    "Batches of uint8, shuffled": batches_shuffled_uint8,
+    "Batches of uint8, shuffled, codes": batches_shuffled_codes,
+    "Batches, shuffled, from a cold disk": batches_shuffled,
+    "Batches of uint8, shuffled, from a cold disk": batches_shuffled_uint8,
     "Batches of HDF5, in order": batches_in_order_hdf5,
     "Batches of HDF5, shuffled": batches_shuffled_hdf5,
     "limit: raw read": raw_read,
