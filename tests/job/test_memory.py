@@ -103,6 +103,23 @@ def test_every_feature_stays_below_what_plan_projects(
     assert 0.5 * projected < peak(source, out, *options) < projected
 
 
+@pytest.mark.parametrize(
+    "options", [["pcen"], ["levels", "--window", "20", "--channel", "mix"]], ids=" ".join
+)
+def test_one_wide_recording_stays_below_what_plan_projects(
+    write_wav: Write, tmp_path: Path, options: list[str]
+) -> None:
+    """Of 40 s at 500 kHz with two channels, 160 MB as float32, among others at 8 kHz."""
+    source = write_wav("audio/a.wav", seconds=600).parent
+    rng = np.random.default_rng(0)
+    with soundfile.SoundFile(source / "b.wav", "w", 500_000, 2, "PCM_16") as file:
+        for _ in range(40):
+            file.write(0.1 * rng.standard_normal((500_000, 2)))
+    out, options = tmp_path / "x.zarr", ["--samplerate", "8000", "--feature", *options]
+    projected = planned(source, out, *options)
+    assert peak(source, out, *options) < projected < 500e6
+
+
 def test_windows_that_share_damaged_samples_stay_below_what_plan_projects(tmp_path: Path) -> None:
     """Read apart, each of a second has twelve of its own."""
     source, out, options = tmp_path / "a.wav", tmp_path / "x.zarr", ["--feature", "pcen"]
