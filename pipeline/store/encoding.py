@@ -13,7 +13,7 @@ from pipeline.features import Feature, assign, limits_of
 Array = npt.NDArray[Any]
 
 ATTRIBUTES = ("scale_factor", "add_offset", "_FillValue")  # of the CF conventions
-CACHED = 1 << 18  # values that are decoded at once, as they are gone through twice
+CACHED = 1 << 19  # values that are encoded or decoded at once, as they are gone through again
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,15 @@ class Encoding:
         if self.scale is None:
             assign(values, out)
             return 0
-        codes = np.subtract(values, np.float32(self.offset), dtype=np.float32)
-        codes *= np.float32(1 / self.scale)
+        few = _windows_in_cache(values)
+        parts = (slice(a, a + few) for a in range(0, len(values), few))
+        return sum(self._encode(values[part], out[part]) for part in parts)
+
+    def _encode(self, values: Array, out: Array) -> int:
+        assert self.scale is not None
+        with np.errstate(over="ignore"):  # what is infinite is beyond, too
+            codes = np.subtract(values, np.float32(self.offset), dtype=np.float32)
+            codes *= np.float32(1 / self.scale)
         np.rint(codes, out=codes)
         (least, greatest), beyond = self._codes, 0
         if codes.size and (codes.min() < least or codes.max() > greatest):
@@ -130,7 +137,7 @@ class Encoding:
             return stored
         values = empty(stored.shape, np.float32)
         scale, offset = np.float32(self.scale), np.float32(self.offset)
-        few = max(1, CACHED // max(1, math.prod(stored.shape[1:])))
+        few = _windows_in_cache(stored)
         for a in range(0, len(stored), few):
             some = np.multiply(stored[a : a + few], scale, out=values[a : a + few])
             some += offset
@@ -141,6 +148,10 @@ class Encoding:
         """Which windows of a block were never written: all of their values are missing."""
         first: Array = stored[(slice(None), *(0,) * (stored.ndim - 1))]  # type: ignore[arg-type]
         return np.asarray(np.isnan(first) if self.missing is None else first == self.missing)
+
+
+def _windows_in_cache(block: Array) -> int:
+    return max(1, CACHED // max(1, math.prod(block.shape[1:])))
 
 
 def _limits(dtype: str, feature: Feature) -> tuple[float, float]:

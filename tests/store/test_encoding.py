@@ -67,6 +67,15 @@ def test_codes_come_back_within_the_largest_error(
     assert outside.sum() <= beyond <= ((block < low) | (block > high)).sum()
 
 
+@pytest.mark.parametrize("encoding", WHOLE)
+def test_the_largest_floats_are_beyond(encoding: Encoding) -> None:
+    most = np.finfo(np.float32).max
+    block, stored = np.array([[-most, most]]), np.empty((1, 2), encoding.dtype)
+    assert encoding.encode(block.astype(np.float32), stored) == 2
+    assert encoding.limits is not None
+    assert np.allclose(encoding.decode(stored), encoding.limits, rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int16"])
 @given(
     ends=st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)).filter(
