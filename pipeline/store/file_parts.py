@@ -3,6 +3,7 @@
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 
 import numpy as np
@@ -37,57 +38,58 @@ class Received:
         return pieces[0] if len(pieces) == 1 else np.concatenate([*pieces, NOTHING])
 
 
-File = str | RemotePath | Received  # where it is, or all of it
+File = int | RemotePath | Received  # open on a disk, or where it is, or all of it
 
 
-def read_end(path: File, size: int) -> Bytes:
-    """The last bytes of a file."""
+@contextmanager
+def opened(path: str | RemotePath) -> Iterator[File]:
+    """A file on a disk, open for as long as it is read; what is elsewhere, as it is."""
     if isinstance(path, RemotePath):
-        return path.read_end(size)
-    if isinstance(path, Received):
-        return path.cut(max(0, len(path) - size), len(path))
+        yield path
+        return
     file = os.open(path, READ)
     try:
-        buffer = np.empty(size, np.uint8)
-        _read_at(file, os.fstat(file).st_size - size, buffer)
-        return buffer
+        yield file
     finally:
         os.close(file)
 
 
-def read_spans(path: File, spans: list[tuple[int, int]]) -> Iterator[Bytes]:
+def read_end(file: File, size: int) -> Bytes:
+    """The last bytes of a file."""
+    if isinstance(file, RemotePath):
+        return file.read_end(size)
+    if isinstance(file, Received):
+        return file.cut(max(0, len(file) - size), len(file))
+    buffer = np.empty(size, np.uint8)
+    _read_at(file, os.fstat(file).st_size - size, buffer)
+    return buffer
+
+
+def read_spans(file: File, spans: list[tuple[int, int]]) -> Iterator[Bytes]:
     """Parts of a file, each of which is there until the next is asked for."""
-    if isinstance(path, RemotePath):
-        parts = path.read_spans(spans) if spans else ()
+    if isinstance(file, RemotePath):
+        parts = file.read_spans(spans) if spans else ()
         yield from (np.frombuffer(part, np.uint8) for part in parts)
         return
-    if isinstance(path, Received):
-        yield from (path.cut(start, stop) for start, stop in spans)
+    if isinstance(file, Received):
+        yield from (file.cut(start, stop) for start, stop in spans)
         return
     buffer = np.empty(max((stop - start for start, stop in spans), default=0), np.uint8)
-    file = os.open(path, READ)
-    try:
-        for start, stop in spans:
-            part = buffer[: stop - start]
-            _read_at(file, start, part)
-            yield part
-    finally:
-        os.close(file)
+    for start, stop in spans:
+        part = buffer[: stop - start]
+        _read_at(file, start, part)
+        yield part
 
 
-def read_plain(path: str, spans: list[tuple[int, int]], results: list[Array]) -> None:
+def read_plain(file: int, spans: list[tuple[int, int]], results: list[Array]) -> None:
     """Parts of a file that are numbers and their checksum, right to where they go."""
     checksum = np.empty(CHECKSUM_BYTES, np.uint8)
-    file = os.open(path, READ)
-    try:
-        for (start, stop), result in zip(spans, results, strict=True):
-            if stop - start != result.nbytes + CHECKSUM_BYTES:
-                raise ValueError("the file was cut off")
-            _read_at(file, start, result.reshape(-1).view(np.uint8), checksum)
-            if checksum_bytes(result) != checksum.tobytes():
-                raise ValueError("the checksum does not fit")
-    finally:
-        os.close(file)
+    for (start, stop), result in zip(spans, results, strict=True):
+        if stop - start != result.nbytes + CHECKSUM_BYTES:
+            raise ValueError("the file was cut off")
+        _read_at(file, start, result.reshape(-1).view(np.uint8), checksum)
+        if checksum_bytes(result) != checksum.tobytes():
+            raise ValueError("the checksum does not fit")
 
 
 def _read_at(file: int, offset: int, *buffers: npt.NDArray[np.uint8]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Any
 
@@ -20,9 +20,10 @@ import numpy.typing as npt
 from pipeline.paths import AnyPath, RemotePath, read_parts
 from pipeline.store.checksums import CHECKSUM_BYTES, Bytes, Piece, checksum_bytes, data_of, sum_up
 from pipeline.store.encoding import Array, Encoding
-from pipeline.store.file_parts import File, Received, read_end, read_plain, read_spans
+from pipeline.store.file_parts import File, Received, opened, read_end, read_plain, read_spans
 
 Numbers = npt.NDArray[np.int64]
+Index = npt.NDArray[np.uint64]  # offset and size of each chunk
 
 LEVEL = 1
 BLOCK = 1 << 17  # bytes that Blosc works on at a time
@@ -86,11 +87,13 @@ class Shards:
     def checksum(self, shard: int) -> int:
         """The checksum of the checksums of a shard's file, after each was compared."""
         path, checksums = self._file(shard), []
-        file = Received([path.read_whole()]) if isinstance(path, RemotePath) else path
-        end = bytes(read_end(file, self._index_bytes))
-        for data in read_spans(file, _spans(_index_in(end))):
-            data_of(data)
-            checksums.append(bytes(data[-CHECKSUM_BYTES:]))
+        with opened(path) as file:
+            if isinstance(path, RemotePath):
+                file = Received([path.read_whole()])
+            end = bytes(read_end(file, self._index_bytes))
+            for data in read_spans(file, _spans(_index_in(end))):
+                data_of(data)
+                checksums.append(bytes(data[-CHECKSUM_BYTES:]))
         return sum_up(checksums, end)
 
     def read(self, windows: Numbers, empty: Callable[..., Array] = np.empty) -> Array:
@@ -145,12 +148,16 @@ class Shards:
         self, shard: int, wanted: list[tuple[int, int]], result: Array, pool: Executor | None
     ) -> None:
         """Fill rows from one file, given pairs of window and row."""
-        file: File = self._file(shard)
-        if pool and isinstance(file, RemotePath) and self._are_all(shard, len(wanted)):
-            file = Received(read_parts(file, self._most_bytes(len(wanted)), pool))
-            index = _index_in(read_end(file, self._index_bytes))
-        else:
-            index = self._index(shard)
+        with opened(self._file(shard)) as file:
+            if pool and isinstance(file, RemotePath) and self._are_all(shard, len(wanted)):
+                file = Received(read_parts(file, self._most_bytes(len(wanted)), pool))
+                index = _index_in(read_end(file, self._index_bytes))
+            else:
+                index = self._index(shard, file)
+            self._fill(file, index, wanted, result)
+
+    def _fill(self, file: File, index: Index, wanted: list[tuple[int, int]], result: Array) -> None:
+        """Fill rows from an open file."""
         spans, filled = [], []
         for chunk, group in groupby(wanted, lambda pair: pair[0] % self.length // self.chunk):
             rows = [(window % self.chunk, row) for window, row in group]
@@ -159,7 +166,7 @@ class Shards:
                 filled.append(rows)
             else:
                 result[[row for _, row in rows]] = self.encoding.fill_value
-        if self.chunk == 1 and self.compression == "none" and isinstance(file, str):
+        if self.chunk == 1 and self.compression == "none" and isinstance(file, int):
             read_plain(file, spans, [result[row] for ((_, row),) in filled])
             return
         values = np.empty((self.chunk, *self.shape), self._stored)
@@ -200,17 +207,23 @@ class Shards:
         return np.dtype(self.encoding.dtype).newbyteorder("<")
 
     def _ask_for_index(self, shard: int) -> None:
-        with suppress(FileNotFoundError):
-            self._index(shard)
+        with suppress(FileNotFoundError), opened(self._file(shard)) as file:
+            self._index(shard, file)
+
+    def _index(self, shard: int, file: File) -> Index:
+        """Offset and size of each chunk of a shard, as stored at its end; read once."""
+        found = self._indices.get(shard)
+        if found is None:
+            found = _index_in(read_end(file, self._index_bytes))
+            if len(self._indices) >= max(1, INDEXED * 16 // self._index_bytes):
+                self._indices.clear()
+            self._indices[shard] = found
+        return found
 
     @cached_property
-    def _index(self) -> Callable[[int], npt.NDArray[np.uint64]]:
-        """Offset and size of each chunk of a shard, as stored at its end, by shard."""
-
-        def read(shard: int) -> npt.NDArray[np.uint64]:
-            return _index_in(read_end(self._file(shard), self._index_bytes))
-
-        return lru_cache(maxsize=max(1, INDEXED * 16 // self._index_bytes))(read)
+    def _indices(self) -> dict[int, Index]:
+        """Those that are known, by shard."""
+        return {}
 
     def _most_bytes(self, n_windows: int) -> int:
         """The size of the file of a shard of so many windows, if nothing makes it smaller."""
@@ -222,11 +235,11 @@ class Shards:
         return self.length // self.chunk * 16 + CHECKSUM_BYTES
 
 
-def _index_in(end: Bytes) -> npt.NDArray[np.uint64]:
+def _index_in(end: Bytes) -> Index:
     """The index that a shard ends with."""
     return np.frombuffer(data_of(end), "<u8").reshape(-1, 2)
 
 
-def _spans(index: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
+def _spans(index: Index) -> list[tuple[int, int]]:
     """Where chunks that were written begin and end."""
     return [(offset, offset + size) for offset, size in index.tolist() if offset != ABSENT]
