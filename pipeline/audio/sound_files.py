@@ -90,12 +90,16 @@ class SequentialFile(soundfile.SoundFile):  # type: ignore[misc]
         if self._remote and (error := self._remote.error):
             raise error
 
+    @cached_property
     def plain_from(self) -> int | None:
-        """The byte of the first sample, if samples of 16 bits follow it as a processor has them."""
+        """The byte of the first sample, if samples of 16 bits follow it as a processor has them.
+
+        To be asked for before anything is read: it leaves the file at its first sample.
+        """
         sixteen = self.format in PLAIN and self.subtype == "PCM_16" and self.frames > 0
         if self.descriptor is None or not sixteen or not hasattr(os, "preadv"):  # Windows
             return None
-        first, second = (self._byte_of(sample) for sample in (0, 1))
+        second, first = self._byte_of(1), self._byte_of(0)
         return first if self.endian != "BIG" and second - first == 2 * self.channels else None
 
     def _byte_of(self, sample: int) -> int:

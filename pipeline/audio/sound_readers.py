@@ -44,7 +44,7 @@ def reader_class(
     file: SequentialFile,
 ) -> type[_SeekingReader | PlainReader | _FlacReader | _PrerollReader | ForwardReader]:
     """The reader for the format of a file."""
-    if file.plain_from() is not None:
+    if file.plain_from is not None:
         return PlainReader
     if file.format == "FLAC":
         return _FlacReader
@@ -110,7 +110,7 @@ class PlainReader(_SeekingReader):
 
     def __init__(self, file: SequentialFile, path: AnyPath) -> None:
         super().__init__(file, path)
-        self._begin = file.plain_from() or 0
+        self._begin = file.plain_from or 0
 
     def read(self, start: int, stop: int) -> Samples:
         samples = np.empty((stop - start, self._file.channels), np.float32)

@@ -69,6 +69,7 @@ def test_all_else_is_left_to_libsndfile(
     reader = open_reader(tmp_path / name)
     assert not isinstance(reader, PlainReader)
     expected, _ = soundfile.read(tmp_path / name, dtype="float32")
+    np.testing.assert_array_equal(reader.read(0, 9), expected[:9])
     np.testing.assert_array_equal(reader.read(5, 900), expected[5:900])
     reader.close()
 
