@@ -3,8 +3,11 @@
 import math
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pipeline.cluster import Capacity
 from pipeline.features import margins_of, takes
@@ -12,7 +15,7 @@ from pipeline.job.label_variables import describe_labels, label_variables
 from pipeline.job.plan import Plan
 from pipeline.paths import KEPT_BYTES, is_remote
 from pipeline.share import Share
-from pipeline.store import COORDINATE_CHUNK, new_store
+from pipeline.store import COORDINATE_CHUNK, Encoding, new_store
 from pipeline.windows import read_together
 
 # Measured by scripts/measure/bounds: what Python and the libraries take; how often a
@@ -86,13 +89,23 @@ def check_fits(plan: Plan, worker: Capacity) -> None:
     room = shutil.disk_usage(folder).free
     least = feature_bytes(plan) // (SMALLEST if compressed else 1)
     if not Path(plan.out).exists() and least > room:
-        smaller = ", or --dtype float16" if plan.layout.dtype == "float32" else ""
+        smaller = "".join(f", or --dtype {dtype}" for dtype in _smaller_dtypes(plan))
         if Path(plan.out).suffix == ".zarr" and not compressed:
             smaller += ", or --compression lz4"
         raise OSError(
             f"{plan.out} needs {least / 1e9:.1f} GB at least, but {folder} has "
             f"{room / 1e9:.1f} GB free; free some, or pass another path{smaller}"
         )
+
+
+def _smaller_dtypes(plan: Plan) -> list[str]:
+    """Which dtypes the features could be stored in, in fewer bytes."""
+    size, found = np.dtype(plan.layout.dtype).itemsize, []
+    for dtype in ("float16", "uint8"):
+        with suppress(ValueError):  # the feature has no limits
+            Encoding.of(dtype, plan.inputs.feature)
+            found.append(dtype)
+    return [dtype for dtype in found if np.dtype(dtype).itemsize < size]
 
 
 def describe_plan(plan: Plan, threads: int, share: Share | None = None) -> dict[str, Any]:

@@ -179,6 +179,7 @@ def _compute(task: Task, valid: npt.NDArray[np.bool_], clipped: _Clipped) -> lis
                 raise _ElsewhereError(_text(error)) from error
             job.check()  # computing may take long, and more so if it was stopped
             region.write(start + i * task.shard, block)
+            del block  # so that the next may be in its memory
     if task.flush:
         with _storing(task.store):
             flush(task.store.locate(file.name) for file in region.files)

@@ -4,7 +4,7 @@ import json
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property
@@ -24,6 +24,7 @@ from pipeline.store.shards import Shards
 from pipeline.store.store import Holds, Region, Store
 
 METADATA = "zarr.json"
+MOMENT = 0.05  # seconds
 
 
 class ZarrGroup(Store, Generic[PathT]):
@@ -255,7 +256,8 @@ class ZarrGroup(Store, Generic[PathT]):
 
     @contextmanager
     def region(self, start: int, stop: int) -> Iterator[Region]:
-        # A block is compressed and put in place while the next one is computed.
+        # A block is put in place while the next one is computed; but not if that takes a moment,
+        # after which the next is computed in the same memory, most of it in the cache.
         files: list[StoredFile] = []
         sending: list[Future[list[StoredFile]]] = []
 
@@ -274,6 +276,7 @@ class ZarrGroup(Store, Generic[PathT]):
                     )
                 finish()
                 sending.append(sender.submit(self._put_shards, first, block))
+                wait(sending, MOMENT)
 
             yield Region(write, files)
             finish()

@@ -370,13 +370,16 @@ def test_a_job_that_cannot_fit_is_refused(
         check_fits(plan, capacity_of(Cluster(threads=100_000)))
     usage = shutil.disk_usage(tmp_path)
     for ending, settings, share, smaller in (
-        ("zarr", {}, 0.9, ", or --dtype float16, or --compression lz4"),
-        ("zarr", {"dtype": "float16"}, 0.9, ", or --compression lz4"),
-        ("zarr", {"compression": "zstd"}, 0.4, ", or --dtype float16"),
-        ("h5", {}, 0.9, ", or --dtype float16"),
+        ("zarr", {}, 0.9, ", or --dtype float16, or --dtype uint8, or --compression lz4"),
+        ("zarr", {"dtype": "float16"}, 0.9, ", or --dtype uint8, or --compression lz4"),
+        ("zarr", {"dtype": "uint8"}, 0.9, ", or --compression lz4"),
+        ("zarr", {"compression": "zstd"}, 0.4, ", or --dtype float16, or --dtype uint8"),
+        ("h5", {}, 0.9, ", or --dtype float16, or --dtype uint8"),
+        ("h5", {"feature": pl.Spectrogram(output="power")}, 0.9, ", or --dtype float16"),
     ):
+        feature = settings.pop("feature", pl.Spectrogram())
         out, made = tmp_path / f"x.{ending}", Settings.from_mapping(settings)
-        plan = Plan.make(tmp_path / "noise.wav", out, pl.Spectrogram(), settings=made)
+        plan = Plan.make(tmp_path / "noise.wav", out, feature, settings=made)
         for free in (share, share + 0.2):
             left = usage._replace(free=int(free * feature_bytes(plan)))
             monkeypatch.setattr(shutil, "disk_usage", lambda _, left=left: left)
