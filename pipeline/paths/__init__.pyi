@@ -2,6 +2,7 @@ from .buckets import ChangedError as ChangedError
 from .buckets import open_bucket as open_bucket
 from .buckets import translated as translated
 from .ranges import KEPT_BYTES as KEPT_BYTES
+from .ranges import PART as PART
 from .ranges import RemoteFile as RemoteFile
 from .ranges import open_binary as open_binary
 from .ranges import open_whole as open_whole

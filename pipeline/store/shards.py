@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.paths import AnyPath, RemotePath, read_parts
+from pipeline.paths import PART, AnyPath, RemotePath, read_parts
 from pipeline.store.checksums import CHECKSUM_BYTES, Bytes, Piece, checksum_bytes, data_of, sum_up
 from pipeline.store.encoding import Array, Encoding
 from pipeline.store.file_parts import File, Received, opened, read_end, read_plain, read_spans
@@ -125,8 +125,25 @@ class Shards:
             found = waiting.map(partial(read, pool=pool), whole)
             # First, so that several parts do not ask for the same.
             list(pool.map(self._ask_for_index, shards[~is_whole].tolist()))
-            list(pool.map(read, np.array_split(others, min(REQUESTS, len(others) or 1))))
+            list(pool.map(read, self._shares(windows[others], others)))
             list(found)
+
+    def _shares(self, windows: Numbers, rows: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
+        """Rows in as many shares as there are requests at a time, or that are worth one.
+
+        Windows that follow each other in a shard are one request.
+        """
+        if not len(rows):
+            return []
+        follows = (np.diff(windows) == 1) & (windows[1:] % self.length > 0)
+        run = np.append(0, np.cumsum(~follows))
+        first = np.flatnonzero(np.append(True, ~follows))
+        most = max(1, PART * self.length // self._most_bytes(self.length))
+        within = (np.arange(len(rows)) - first[run]) % most  # of as many as are worth a request
+        starts = np.flatnonzero(within == 0)
+        n_shares = min(REQUESTS, len(starts))
+        chosen = starts[np.arange(1, n_shares) * len(starts) // n_shares]
+        return np.split(rows, chosen)
 
     def _read(
         self,
