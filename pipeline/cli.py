@@ -371,10 +371,23 @@ def batches(out: str, batch_size: int, shuffle: bool, seed: int, limit: int | No
 
 @commands.command()
 @click.argument("out")
-@click.option("--window", type=int, required=True, metavar="T", help="Window to show.")
-@click.option("--png", type=Path, required=True, metavar="FILE", help="Picture to write.")
-def plot(out: str, window: int, png: Path) -> None:
-    """Draw labels, waveform and spectrogram around a window."""
-    from pipeline.views import plot_window
+@click.option("--window", type=int, metavar="T", help="Window to show, with its neighbours.")
+@click.option(
+    "--recording", metavar="NAME|N", help="Recording to show as a whole, by name or number."
+)
+@click.option("--png", type=Path, metavar="FILE", help="Picture to write.")
+@click.option("--svg", type=Path, metavar="FILE", help="The same as lines and letters.")
+def plot(
+    out: str, window: int | None, recording: str | None, png: Path | None, svg: Path | None
+) -> None:
+    """Draw a window with its neighbours, or a recording as a whole."""
+    from pipeline.views import plot_recording, plot_window
 
-    plot_window(out, window, png)
+    if (window is None) == (recording is None):
+        raise click.UsageError("Pass one of --window and --recording.")
+    if (png is None) == (svg is None):
+        raise click.UsageError("Pass one of --png and --svg.")
+    if window is not None:
+        plot_window(out, window, png, svg)
+    elif recording is not None:
+        plot_recording(out, recording, png, svg)

@@ -1,1 +1,2 @@
 from .plots import plot_window as plot_window
+from .recording_plot import plot_recording as plot_recording

@@ -17,19 +17,28 @@ from pipeline.store import Store, open_finished
 from pipeline.training import read_features
 from pipeline.views.class_rows import ClassRows
 from pipeline.views.event_marks import draw_boxes, draw_lines, in_range, longest
+from pipeline.views.figures import (
+    are_in_order,
+    edges_of,
+    labelled,
+    panels,
+    picture_file,
+    save,
+    scale_rows,
+)
 
 AROUND = 4  # windows shown either side
-NAMED = 24  # classes, at most, whose names there is room for
 MARKED = 400  # points of a curve in a window, at most, that are to be told apart
 
 
-def plot_window(path: str | os.PathLike[str], window: int, png: Path) -> None:
+def plot_window(
+    path: str | os.PathLike[str], window: int, png: Path | None = None, svg: Path | None = None
+) -> None:
     """Draw labels, waveform and features of a window, and of up to 4 at either side.
 
     The waveform is left out if the recording is no longer what it was.
     """
-    if png.suffix.lower() != ".png" or not png.absolute().parent.is_dir():
-        raise ValueError(f"png is {str(png)!r}; it must be a file name ending in .png in a folder")
+    file = picture_file(png, svg)
     store = open_finished(path)
     recording = store.coordinate("recording")  # of each window
     if not 0 <= window < len(recording):
@@ -37,10 +46,10 @@ def plot_window(path: str | os.PathLike[str], window: int, png: Path) -> None:
     near = np.arange(max(0, window - AROUND), min(len(recording), window + AROUND + 1))
     near = near[recording[near] == recording[window]]
     source = str(store.coordinate("source")[recording[window]])
-    _draw(store, png, near, window, source)
+    _draw(store, file, near, window, source)
 
 
-def _draw(store: Store, png: Path, near: npt.NDArray[np.int64], window: int, source: str) -> None:
+def _draw(store: Store, file: Path, near: npt.NDArray[np.int64], window: int, source: str) -> None:
     attrs, start = store.attrs(), store.coordinate("start")
     length = float(attrs["window"])
     first, last = start[near[0]], start[near[-1]] + length
@@ -54,7 +63,7 @@ def _draw(store: Store, png: Path, near: npt.NDArray[np.int64], window: int, sou
         "waveform": 0 if waveform is None else 2.2,
         "features": 2.2,
     }
-    figure, axes = _panels(heights)
+    figure, axes = panels(heights)
     edges = [*start[near], last]
     if labels is not None:
         _draw_labels(axes["label"], store, edges, labels, rows)
@@ -62,7 +71,7 @@ def _draw(store: Store, png: Path, near: npt.NDArray[np.int64], window: int, sou
         seconds = first + np.arange(len(waveform)) / float(attrs["samplerate"])
         axes["waveform"].plot(seconds, waveform, linewidth=0.4)
         axes["waveform"].set_ylabel("amplitude")
-    frames, title = axes["features"], _labelled(str(attrs["title"]), store.units())
+    frames, title = axes["features"], labelled(str(attrs["title"]), store.units())
     mesh = _draw_features(frames, store, near, start, length)
     if mesh is None:
         frames.set_ylabel(title, parse_math=False)
@@ -75,23 +84,7 @@ def _draw(store: Store, png: Path, near: npt.NDArray[np.int64], window: int, sou
         warnings.filterwarnings("ignore", "Glyph")  # a name may be in any script
         if rows is not None and events is not None and len(events):
             _draw_events(axes, store, events, rows, mesh is not None)
-        figure.savefig(png, dpi=110)
-
-
-def _panels(heights: dict[str, float]) -> tuple[Any, dict[str, Any]]:
-    """A figure, and the panels in it that have a height in inches."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "plot needs matplotlib, which is not installed; install dask-audio-pipeline[plot]"
-        ) from error
-    figure = Figure(figsize=(10, 1.5 + sum(heights.values())), layout="constrained")
-    ratios = {name: height for name, height in heights.items() if height}
-    subplots = figure.subplots(
-        len(ratios), sharex=True, squeeze=False, height_ratios=[*ratios.values()]
-    )
-    return figure, dict(zip(ratios, subplots[:, 0], strict=True))
+    save(figure, file)
 
 
 def _draw_edges(axes: dict[str, Any], edges: list[float], window: tuple[float, float]) -> None:
@@ -123,50 +116,16 @@ def _draw_features(
     name, units = axes[0]
     values, (low, high) = store.coordinate(name), np.percentile(X, [2, 99.5])
     columns = X.reshape(len(X), len(values), -1)
-    across, rows = np.linspace(0, length, columns.shape[2] + 1), _edges(values)
+    across, rows = np.linspace(0, length, columns.shape[2] + 1), edges_of(values)
     if timed and len(times) > 1:
-        across = _edges(times)
+        across = edges_of(times)
     elif len(axes) == 2 and not timed:
         panel.set_xlabel(f"time (s), and {axes[-1][0]} within each window", parse_math=False)
     for t, x in zip(near, columns, strict=True):
         mesh = panel.pcolormesh(start[t] + across, rows, x, vmin=low, vmax=high, rasterized=True)
-    panel.set_ylabel(_labelled(name, units), parse_math=False)
-    _scale_rows(panel, values)
+    panel.set_ylabel(labelled(name, units), parse_math=False)
+    scale_rows(panel, values)
     return mesh
-
-
-def _labelled(name: str, units: str) -> str:
-    return name if units == "1" else f"{name} ({units})"
-
-
-def _edges(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The edges of cells around values, or around their places where they are in no order."""
-    steps = np.diff(values)
-    if not _are_in_order(values):
-        return np.arange(len(values) + 1) - 0.5
-    first, last = values[0] - steps[0] / 2, values[-1] + steps[-1] / 2
-    return np.array([first, *(values[:-1] + steps / 2), last])
-
-
-def _are_in_order(values: npt.NDArray[Any]) -> bool:
-    steps = np.diff(values)
-    return bool(len(steps) and ((steps > 0).all() or (steps < 0).all()))
-
-
-def _scale_rows(panel: Any, values: npt.NDArray[Any]) -> None:
-    """Show bands as people draw them, and values in no order at the places that they have."""
-    if _are_of_one_ratio(values):
-        panel.set_yscale("log")
-    if not _are_in_order(values) and len(values) <= NAMED:
-        panel.set_yticks(range(len(values)), [f"{value:g}" for value in values])
-
-
-def _are_of_one_ratio(values: npt.NDArray[Any]) -> bool:
-    """Whether values are those of bands as parts of an octave or a decade, but for the last."""
-    if len(values) < 4 or not (values > 0).all():
-        return False
-    ratios = values[1:-1] / values[:-2]
-    return bool(1 < ratios[0] < 3 and np.allclose(ratios, ratios[0], rtol=0.01))
 
 
 def _labels(
@@ -195,7 +154,7 @@ def _draw_labels(
         return
     times = store.coordinate("time") if y.ndim > 2 else np.zeros(0)
     length = float(store.attrs()["window"])
-    rows.draw(panel, edges, _edges(times) if len(times) > 1 else np.array([0, length]))
+    rows.draw(panel, edges, edges_of(times) if len(times) > 1 else np.array([0, length]))
     if rows.unknown.any():
         panel.set_title("hatched: not annotated", loc="right", fontsize=7)
 
@@ -220,7 +179,7 @@ def _has_frequencies(store: Store) -> bool:
     """Whether the rows of the features are frequencies, in order."""
     name = next((name for name, units in store.axes().items() if units == "Hz"), None)
     timed = all(units in ("Hz", "s") for units in store.axes().values())
-    return name is not None and timed and _are_in_order(store.coordinate(name))
+    return name is not None and timed and are_in_order(store.coordinate(name))
 
 
 def _waveform(
