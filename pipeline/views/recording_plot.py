@@ -39,7 +39,7 @@ class Columns:
     """Stretches of the windows of one recording: averages, and how they were taken."""
 
     mean: Array  # (row, column), NaN where no window is valid
-    band: Array  # (2, column): 10 and 90 % of the values, of features without rows
+    band: Array  # (2, column): 10 and 90 % of the values of features without rows, NaN as above
     edges: Array  # seconds from the start of the recording
     n_read: int
     n_valid: int
@@ -112,7 +112,7 @@ def _averages(store: Store, windows: Array) -> Columns:
         for column, values in enumerate(np.split(rows, ends[:-1]), a):
             if len(values):
                 mean[:, column] = values.mean(axis=(0, *range(2, values.ndim)), dtype=np.float64)
-                band[:, column] = np.percentile(values, [10, 90])
+                band[:, column] = np.percentile(values, [10, 90]) if axis is None else 0
     start = store.coordinate("start")[windows]
     last = start[-1] + float(store.attrs()["window"])
     edges = np.array([*start[bounds[:-1]], last])
