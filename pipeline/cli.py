@@ -375,19 +375,27 @@ def batches(out: str, batch_size: int, shuffle: bool, seed: int, limit: int | No
 @click.option(
     "--recording", metavar="NAME|N", help="Recording to show as a whole, by name or number."
 )
+@click.option("--class", "name", metavar="NAME", help="Class whose windows to show.")
 @click.option("--png", type=Path, metavar="FILE", help="Picture to write.")
 @click.option("--svg", type=Path, metavar="FILE", help="The same as lines and letters.")
 def plot(
-    out: str, window: int | None, recording: str | None, png: Path | None, svg: Path | None
+    out: str,
+    window: int | None,
+    recording: str | None,
+    name: str | None,
+    png: Path | None,
+    svg: Path | None,
 ) -> None:
-    """Draw a window with its neighbours, or a recording as a whole."""
-    from pipeline.views import plot_recording, plot_window
+    """Draw a window with its neighbours, a recording as a whole, or windows of a class."""
+    from pipeline.views import plot_class, plot_recording, plot_window
 
-    if (window is None) == (recording is None):
-        raise click.UsageError("Pass one of --window and --recording.")
+    if [window, recording, name].count(None) != 2:
+        raise click.UsageError("Pass one of --window, --recording and --class.")
     if (png is None) == (svg is None):
         raise click.UsageError("Pass one of --png and --svg.")
     if window is not None:
         plot_window(out, window, png, svg)
     elif recording is not None:
         plot_recording(out, recording, png, svg)
+    elif name is not None:
+        plot_class(out, name, png, svg)

@@ -180,8 +180,8 @@ WRONG = {
     "batches no.zarr": "Missing option '--batch-size'",
     "plot no.zarr --window 0": "Pass one of --png and --svg.",
     "plot no.zarr --window 0 --png x.png --svg x.svg": "Pass one of --png and --svg.",
-    "plot no.zarr --png x.png": "Pass one of --window and --recording.",
-    "plot no.zarr --window 0 --recording 0 --png x.png": "Pass one of --window and --recording.",
+    "plot no.zarr --png x.png": "Pass one of --window, --rec",
+    "plot no.zarr --window 0 --recording 0 --png x.png": "Pass one of --window, --rec",
     "demo --hours 0": "hours is 0.0; it must be from 0.0002778, a second",
     **{
         f"demo --hours {hours} --out made": f"hours is {said}; it must be from .* to 1000"

@@ -61,7 +61,7 @@ OPTIONS = {
     "pack": [],
     "info": ["--json"],
     "batches": ["--batch-size", "--shuffle", "--seed", "--limit"],
-    "plot": ["--window", "--recording", "--png", "--svg"],
+    "plot": ["--window", "--recording", "--class", "--png", "--svg"],
 }
 OWN_FEATURES = """
 import dataclasses, os, time

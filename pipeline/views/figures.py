@@ -72,15 +72,32 @@ def show_clock(axis: Any, offset: int) -> None:
     axis.set_label_text("time (UTC)" if not offset else f"time (UTC{sign}{text})")
 
 
-def panels(heights: dict[str, float]) -> tuple[Any, dict[str, Any]]:
-    """A figure, and the panels in it that have a height in inches."""
+def _figure_class() -> Any:
+    """That of matplotlib; an error in a sentence where that is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
             "plot needs matplotlib, which is not installed; install dask-audio-pipeline[plot]"
         ) from error
-    figure = Figure(figsize=(10, 1.5 + sum(heights.values())), layout="constrained")
+    return Figure
+
+
+def subplots(n: int, across: int) -> tuple[Any, list[Any]]:
+    """A figure of so many equal panels, in rows of up to so many."""
+    columns = min(n, across)
+    down = -(-n // columns)
+    size = (2 + 2.6 * columns, 0.8 + 2.3 * down)
+    figure = _figure_class()(figsize=size, layout="constrained")
+    grid = figure.subplots(down, columns, squeeze=False).ravel()
+    for panel in grid[n:]:
+        panel.remove()
+    return figure, [*grid[:n]]
+
+
+def panels(heights: dict[str, float]) -> tuple[Any, dict[str, Any]]:
+    """A figure, and the panels in it that have a height in inches."""
+    figure = _figure_class()(figsize=(10, 1.5 + sum(heights.values())), layout="constrained")
     ratios = {name: height for name, height in heights.items() if height}
     subplots = figure.subplots(
         len(ratios), sharex=True, squeeze=False, height_ratios=[*ratios.values()]

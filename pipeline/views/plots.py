@@ -72,7 +72,7 @@ def _draw(store: Store, file: Path, near: npt.NDArray[np.int64], window: int, so
         axes["waveform"].plot(seconds, waveform, linewidth=0.4)
         axes["waveform"].set_ylabel("amplitude")
     frames, title = axes["features"], labelled(str(attrs["title"]), store.units())
-    mesh = _draw_features(frames, store, near, start, length)
+    mesh = draw_features(frames, store, near, start, length)
     if mesh is None:
         frames.set_ylabel(title, parse_math=False)
     else:
@@ -97,7 +97,7 @@ def _draw_edges(axes: dict[str, Any], edges: list[float], window: tuple[float, f
             panel.axvspan(*window, color="C1", alpha=0.12)
 
 
-def _draw_features(
+def draw_features(
     panel: Any, store: Store, near: npt.NDArray[np.int64], start: npt.NDArray[Any], length: float
 ) -> Any:
     """A curve of what goes along time or is one value, and None; a picture of all else."""
@@ -165,7 +165,7 @@ def _draw_events(
     """Draw events in the features where these are of frequencies, and else in the rows."""
     shown, frames = longest(events), axes["features"]
     is_boxed = np.zeros(len(shown), np.bool_)
-    if is_picture and _has_frequencies(store):
+    if is_picture and has_frequencies(store):
         is_boxed = in_range(shown, *frames.get_ylim())
     rows.draw_colours(axes["label"])
     draw_lines(axes["label"], shown.where(~is_boxed), rows)
@@ -175,7 +175,7 @@ def _draw_events(
     draw_boxes(frames, shown.where(is_boxed), rows, store.coordinate("class").tolist())
 
 
-def _has_frequencies(store: Store) -> bool:
+def has_frequencies(store: Store) -> bool:
     """Whether the rows of the features are frequencies, in order."""
     name = next((name for name, units in store.axes().items() if units == "Hz"), None)
     timed = all(units in ("Hz", "s") for units in store.axes().values())
