@@ -106,13 +106,12 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "datasets": ("variables", "arrays", "opening"),
     "views": (
-        "class_rows",
-        "event_marks",
-        "figures",
-        "plots",
-        "recording_plot",
-        "class_plot",
-        "thumbnails",
+        *("class_rows", "event_marks", "figures", "sample", "plots", "recording_plot"),
+        *("class_plot", "thumbnails"),
+    ),
+    "reports": (
+        *("window_states", "coverage", "label_counts", "throughput", "reading", "values"),
+        *("recording_rows", "sounds", "pictures", "findings"),
     ),
     "demo": (),
     "runfile": (),
@@ -131,7 +130,7 @@ WINGS = [place for place in ORDER if ORDER[place]]
 DOORS = {
     "soundfile": {
         *("audio.lengths", "audio.readers", "audio.sound_files", "audio.sound_readers"),
-        "process.numerics",
+        *("process.numerics", "reports.sounds"),
     },
     "soxr": {"audio.resampling", "process.numerics"},
     "zarr": {"store.zarr_arrays", "store.remote_store"},

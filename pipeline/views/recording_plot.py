@@ -24,6 +24,7 @@ from pipeline.views.figures import (
     show_hertz,
     show_seconds,
 )
+from pipeline.views.sample import spread
 
 COLUMNS = 1000  # at most
 READ = 4000  # windows, at most
@@ -99,7 +100,7 @@ def _averages(store: Store, windows: Array) -> Columns:
     most = max(1, min(READ, READ_BYTES // window_bytes) // n_columns)
     bounds = np.arange(n_columns + 1) * len(windows) // n_columns
     valid = store.coordinate("valid")[windows]
-    sampled = [_spread(windows[a:b][valid[a:b]], most) for a, b in itertools.pairwise(bounds)]
+    sampled = [spread(windows[a:b][valid[a:b]], most) for a, b in itertools.pairwise(bounds)]
     axis = _row_axis(store)
     n_rows = 1 if axis is None else shape[axis]
     mean, band = np.full((n_rows, n_columns), np.nan), np.full((2, n_columns), np.nan)
@@ -117,12 +118,6 @@ def _averages(store: Store, windows: Array) -> Columns:
     last = start[-1] + float(store.attrs()["window"])
     edges = np.array([*start[bounds[:-1]], last])
     return Columns(mean, band, edges, sum(map(len, sampled)), int(valid.sum()))
-
-
-def _spread(windows: Array, most: int) -> Array:
-    """So many of the windows at most, evenly spread."""
-    n = min(most, len(windows))
-    return windows[(2 * np.arange(n) + 1) * len(windows) // max(1, 2 * n)]
 
 
 def _draw(store: Store, file: Path, number: int, columns: Columns, first: int) -> None:

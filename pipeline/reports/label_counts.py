@@ -1,0 +1,113 @@
+"""Label counts: how often each class is heard, in which part of a split, and with which others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.store import Store
+
+LISTED = 200  # classes
+TOGETHER = 20  # classes, of which each pair is counted
+AT_ONCE = 4096  # windows whose labels are looked at together
+GOLDEN = 0.6180339887498949  # steps of this spread over the windows
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelCounts:
+    """The classes of a store, most heard first, in how many windows, and one that shows each.
+
+    Where each window has one value, each value is a class.
+    """
+
+    names: list[str]  # as many as are listed
+    n_classes: int
+    by_part: Array  # windows in which each is heard: (part of the split, class)
+    together: Array  # windows in which two are heard: (class, class), of the first few
+    examples: Array  # a readable window with each class, if possible with no other; -1: none
+
+    @classmethod
+    def of(cls, store: Store, info: Mapping[str, Any], readable: npt.NDArray[np.bool_]) -> Self:
+        """Count the labels of a store of which `info` said this."""
+        known = info["labels"] if info["classes"] is None else dict.fromkeys(info["classes"])
+        present = np.array([_states(item, 0)["present"] for item in info["labels"].values()])
+        listed = np.argsort(-present, kind="stable")[:LISTED]
+        names = np.array([*known], object)[listed].tolist()
+        n, n_parts, few = len(listed), len(info["split"] or ()), min(TOGETHER, len(listed))
+        by_part, together = np.zeros((n_parts, n), np.int64), np.zeros((few, few), np.int64)
+        examples, best = np.full(n, -1), np.full(n, np.inf)
+        for a in range(0, len(readable), AT_ONCE):
+            b = min(a + AT_ONCE, len(readable))
+            heard, n_heard = _heard(store, names, listed, a, b)
+            for part in range(n_parts):
+                by_part[part] += heard[store.coordinate("split", a, b) == part].sum(axis=0)
+            near = heard[:, :few].astype(np.float64)
+            together += (near.T @ near).astype(np.int64)
+            # Fewest others first; of equals, one from anywhere.
+            rank = (n_heard + np.arange(a, b) * GOLDEN % 1)[:, np.newaxis]
+            ranks = np.where(heard & readable[a:b, np.newaxis], rank, np.inf)
+            better = ranks.min(axis=0) < best
+            examples[better] = a + ranks.argmin(axis=0)[better]
+            best = np.minimum(best, ranks.min(axis=0))
+        return cls(names, len(known), by_part, together, examples)
+
+    def described(self, info: Mapping[str, Any], n_windows: int) -> dict[str, Any]:
+        """The counts as plain values."""
+        parts = info["split"] or {}
+        by_name = dict(zip(info["classes"] or info["labels"], info["labels"].values(), strict=True))
+        near = self.names[: len(self.together)]
+        pairs = {"names": near, "counts": self.together.tolist()}
+        return {
+            "kind": _kind(info),
+            "n_classes": self.n_classes,
+            "rows": [
+                {
+                    "name": name,
+                    **_states(by_name[name], n_windows),
+                    "splits": dict(zip(parts, counts, strict=True)),
+                }
+                for name, counts in zip(self.names, self.by_part.T.tolist(), strict=True)
+            ],
+            "splits": {name: part["windows"] for name, part in parts.items()} or None,
+            "together": pairs if info["classes"] is not None and len(near) > 1 else None,
+            "events": info.get("events"),
+        }
+
+
+def labels_at(store: Store, info: Mapping[str, Any], window: int) -> list[str]:
+    """The names of the classes that are heard in a window."""
+    label = store.coordinate("label", window, window + 1)[0]
+    if info["classes"] is None and not label.ndim:
+        return [str(label)]
+    names = info["classes"] or [*info["labels"]]
+    return [names[i] for i in np.flatnonzero((label.reshape(len(names), -1) > 0).any(axis=1))]
+
+
+def _states(item: Any, n_windows: int) -> dict[str, int]:
+    if isinstance(item, dict):
+        return dict(item)
+    return {"present": item, "absent": n_windows - item, "unknown": 0}
+
+
+def _kind(info: Mapping[str, Any]) -> str:
+    if info.get("events") is not None:
+        return "events"
+    return "values" if info["classes"] is None else "classes"
+
+
+def _heard(
+    store: Store, names: list[str], numbers: Array, a: int, b: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Which classes are heard in windows a to b - 1, and how many of all."""
+    label = store.coordinate("label", a, b)
+    if label.ndim == 1:
+        values = np.array([*map(str, label)])
+        same = np.equal.outer(values, np.array(names, str))
+        return same, np.ones(b - a, np.int64)
+    heard = np.asarray((label.reshape(*label.shape[:2], -1) > 0).any(axis=2))
+    return heard[:, numbers], heard.sum(axis=1)

@@ -1,0 +1,138 @@
+"""Pictures: a window for each class and each recording, with what is known of it."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.reports.coverage import local_iso
+from pipeline.reports.label_counts import LabelCounts, labels_at
+from pipeline.reports.reading import Reader
+from pipeline.reports.window_states import WindowStates
+from pipeline.store import Store
+from pipeline.views import spread, thumbnail
+
+CLASSES, RECORDINGS = 40, 50  # pictures, at most
+SIZE = 320, 180
+Sound = Callable[[int], bytes | None]  # the sound of a window as FLAC
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Which window is to be drawn, and of what it is the picture."""
+
+    title: str
+    window: int
+
+
+def pictures_of(
+    store: Store,
+    reader: Reader,
+    info: Mapping[str, Any],
+    states: WindowStates,
+    counts: LabelCounts | None,
+    sound: Sound,
+) -> dict[str, Any]:
+    """A picture of each class and each recording, so many at most, as plain values."""
+    classes = [] if counts is None else _of_classes(counts)
+    recordings = _of_recordings(states, info["sources"])
+    drawn = _drawn(store, reader, [*classes, *recordings])
+    shown = [
+        [
+            _described(store, info, item, drawn[item.window], sound)
+            for item in some
+            if item.window in drawn
+        ]
+        for some in (classes, recordings)
+    ]
+    return {
+        "classes": shown[0],
+        "recordings": shown[1],
+        "n_classes": 0 if counts is None else counts.n_classes,
+        "n_recordings": len(info["sources"]),
+        "axes": _axes(store),
+    }
+
+
+def _of_classes(counts: LabelCounts) -> list[Picture]:
+    found = zip(counts.names, counts.examples.tolist(), strict=True)
+    return [Picture(name, window) for name, window in found if window >= 0][:CLASSES]
+
+
+def _of_recordings(states: WindowStates, sources: list[str]) -> list[Picture]:
+    """The middle one of the readable windows of each recording that has any."""
+    windows = np.flatnonzero(states.readable)
+    numbers, first, counts = np.unique(
+        states.recording[windows], return_index=True, return_counts=True
+    )
+    chosen = spread(np.arange(len(numbers)), RECORDINGS)
+    middle = windows[(first + counts // 2)[chosen]]
+    return [
+        Picture(sources[number], window)
+        for number, window in zip(numbers[chosen].tolist(), middle.tolist(), strict=True)
+    ]
+
+
+def _drawn(store: Store, reader: Reader, pictures: list[Picture]) -> dict[int, bytes]:
+    """The pictures of windows, as far as these can be read."""
+    windows = np.unique(np.array([picture.window for picture in pictures], np.int64))
+    return {
+        window: thumbnail(store, features, SIZE)
+        for some, block in reader.blocks(windows)
+        for window, features in zip(some.tolist(), block, strict=True)
+    }
+
+
+def _described(
+    store: Store, info: Mapping[str, Any], picture: Picture, png: bytes, sound: Sound
+) -> dict[str, Any]:
+    window = picture.window
+    recording = int(store.coordinate("recording", window, window + 1)[0])
+    at = float(store.coordinate("start", window, window + 1)[0])
+    time, path, heard = _time(store, window, recording), info["sources"][recording], sound(window)
+    labels = [] if info["labels"] is None else labels_at(store, info, window)
+    where = f"{os.path.basename(path)} at {at:g} s"
+    return {
+        "title": picture.title,
+        "png": f"data:image/png;base64,{b64encode(png).decode()}",
+        "width": SIZE[0],
+        "height": SIZE[1],
+        "alt": f"{store.attrs()['title']} of window {window}, {where}",
+        "window": window,
+        "path": path,
+        "at": at,
+        "datetime": time,
+        "labels": labels,
+        "sound": None if heard is None else f"data:audio/flac;base64,{b64encode(heard).decode()}",
+    }
+
+
+def _time(store: Store, window: int, recording: int) -> str | None:
+    times = store.get("datetime", window, window + 1)
+    if times is None:
+        return None
+    return local_iso(int(times[0]), int(store.coordinate("utc_offset")[recording]))
+
+
+def _axes(store: Store) -> dict[str, str] | None:
+    """What is drawn along both axes, of features that are a picture in time."""
+    axes = [*store.axes().items()]
+    if len(axes) != 2 or [units for _, units in axes].count("s") != 1:
+        return None
+    (x, x_units), (y, y_units) = sorted(axes, key=lambda axis: axis[1] != "s")
+    values = store.coordinate(y)
+    length = float(store.attrs()["window"])
+    low, high, y_units = (
+        (values.min() / 1000, values.max() / 1000, "kHz")
+        if y_units == "Hz" and values.max() > 2000
+        else (values.min(), values.max(), y_units)
+    )
+    return {
+        "x": f"{x} 0 to {length:g} {x_units}",
+        "y": f"{y} {low:g} to {high:g}" + ("" if y_units == "1" else f" {y_units}"),
+    }
