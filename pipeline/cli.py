@@ -343,6 +343,23 @@ def info(out: str, as_json: bool) -> None:
 
 @commands.command()
 @click.argument("out")
+@click.option("--html", type=Path, metavar="FILE", help="Page to write, which needs nothing else.")
+@click.option("--json", "json_file", type=Path, metavar="FILE", help="The same as values.")
+@click.option("--audio", is_flag=True, help="Put sounds into the page, of recordings at hand.")
+def report(out: str, html: Path | None, json_file: Path | None, audio: bool) -> None:
+    """Write what is known of a store, finished or not, as a page to look at.
+
+    Coverage in time, windows by state, classes, pictures, values and levels, what failed,
+    throughput and settings.
+    """
+    from pipeline.reports import write_report
+
+    for file in write_report(out, html, json_file, audio):
+        say(f"written: {file}")
+
+
+@commands.command()
+@click.argument("out")
 @click.option("--batch-size", type=int, required=True, metavar="B", help="Windows in a batch.")
 @click.option("--shuffle", is_flag=True, help="Read the windows in a random order.")
 @click.option(

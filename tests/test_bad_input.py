@@ -400,6 +400,27 @@ def test_plot_refuses_what_is_no_file_name_of_a_picture(
         assert f"png is '{png or '.'}'; it must be a file name ending in .png in a folder" in said
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "no file was asked for; pass --html FILE"),
+        (["--html", "x.png"], "html is 'x.png'; it must be a file name ending in .html or .htm"),
+        (["--html", "none/x.html"], "html is 'none/x.html'; it must be a file name ending in"),
+        (["--json", "x.html"], "json is 'x.html'; it must be a file name ending in .json"),
+        (["--json", "x.json", "--audio"], "audio is for a page, and none was asked for"),
+    ],
+)
+def test_a_report_needs_files_of_its_kinds(
+    refuses: Refuses, write_wav: Write, options: list[str], told: str
+) -> None:
+    pl.extract(write_wav("a.wav", 1), "x.zarr")
+    assert told in refuses("report", "x.zarr", *options)
+
+
+def test_a_report_of_no_store_is_refused(refuses: Refuses) -> None:
+    assert "does not exist" in refuses("report", "none.zarr", "--html", "x.html")
+
+
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("source", ["pipe.wav", "pipe.csv", "*.wav"])
 def test_a_pipe_is_refused_as_a_source_and_not_waited_for(refuses: Refuses, source: str) -> None:

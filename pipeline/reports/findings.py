@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pipeline.job import info_of, status_of
 from pipeline.layout import Layout
 from pipeline.record import Done, Record
+from pipeline.reports.amounts import duration
 from pipeline.reports.coverage import coverage_of
 from pipeline.reports.label_counts import LabelCounts
 from pipeline.reports.pictures import pictures_of
@@ -47,7 +48,7 @@ def findings_of(path: str | os.PathLike[str], audio: bool = False) -> dict[str, 
     store, info = open_store(path), info_of(path)
     job = None if store.packed else _Job.of(store, path)
     states = WindowStates.of(store, None if job is None else job.status)
-    labels = None if info["labels"] is None else LabelCounts.of(store, info, states.readable)
+    labels = None if info["labels"] is None else LabelCounts.of(store, info, states)
     readable, reader = np.flatnonzero(states.readable), Reader(store)
     values = Values.of(store, reader, _sample(readable, reader.n_values))
     sound = Sounds(store).of if audio else lambda _: None
@@ -108,7 +109,7 @@ def _identity(store: Store, info: Mapping[str, Any], job: _Job | None) -> dict[s
     seconds = n * min(info["hop"], info["window"])
     title = str(store.attrs()["title"])
     summary = (
-        f"{n:,} window{'s' * (n != 1)} of {info['window']:g} s ({_duration(seconds)}) of "
+        f"{n:,} window{'s' * (n != 1)} of {info['window']:g} s ({duration(seconds)}) of "
         f"{n_recordings:,} recording{'s' * (n_recordings != 1)}: {title}, "
         f"{axes or 'one value'}, {info['dtype']}"
     )
@@ -123,13 +124,6 @@ def _identity(store: Store, info: Mapping[str, Any], job: _Job | None) -> dict[s
         "summary": summary,
         **{name: info[name] for name in names},
     }
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.3g} {unit}"
-    return f"{seconds:.3g} s"
 
 
 def _progress(job: _Job | None) -> dict[str, Any]:

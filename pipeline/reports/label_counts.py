@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.reports.window_states import PARTIAL, WindowStates
 from pipeline.store import Store
 
 LISTED = 200  # classes
@@ -29,10 +30,10 @@ class LabelCounts:
     n_classes: int
     by_part: Array  # windows in which each is heard: (part of the split, class)
     together: Array  # windows in which two are heard: (class, class), of the first few
-    examples: Array  # a readable window with each class, if possible with no other; -1: none
+    examples: Array  # a readable window with each class, if it can be with no other; -1: none
 
     @classmethod
-    def of(cls, store: Store, info: Mapping[str, Any], readable: npt.NDArray[np.bool_]) -> Self:
+    def of(cls, store: Store, info: Mapping[str, Any], states: WindowStates) -> Self:
         """Count the labels of a store of which `info` said this."""
         known = info["labels"] if info["classes"] is None else dict.fromkeys(info["classes"])
         present = np.array([_states(item, 0)["present"] for item in info["labels"].values()])
@@ -41,6 +42,7 @@ class LabelCounts:
         n, n_parts, few = len(listed), len(info["split"] or ()), min(TOGETHER, len(listed))
         by_part, together = np.zeros((n_parts, n), np.int64), np.zeros((few, few), np.int64)
         examples, best = np.full(n, -1), np.full(n, np.inf)
+        readable, part_of = states.readable, states.state == PARTIAL
         for a in range(0, len(readable), AT_ONCE):
             b = min(a + AT_ONCE, len(readable))
             heard, n_heard = _heard(store, names, listed, a, b)
@@ -48,9 +50,9 @@ class LabelCounts:
                 by_part[part] += heard[store.coordinate("split", a, b) == part].sum(axis=0)
             near = heard[:, :few].astype(np.float64)
             together += (near.T @ near).astype(np.int64)
-            # Fewest others first; of equals, one from anywhere.
-            rank = (n_heard + np.arange(a, b) * GOLDEN % 1)[:, np.newaxis]
-            ranks = np.where(heard & readable[a:b, np.newaxis], rank, np.inf)
+            # Whole ones first, with fewest others; of equals, one from anywhere.
+            rank = n_heard + len(known) * part_of[a:b] + np.arange(a, b) * GOLDEN % 1
+            ranks = np.where((heard.T & readable[a:b]).T, rank[:, np.newaxis], np.inf)
             better = ranks.min(axis=0) < best
             examples[better] = a + ranks.argmin(axis=0)[better]
             best = np.minimum(best, ranks.min(axis=0))

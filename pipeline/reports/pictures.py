@@ -41,7 +41,10 @@ def pictures_of(
     """A picture of each class and each recording, so many at most, as plain values."""
     classes = [] if counts is None else _of_classes(counts)
     recordings = _of_recordings(states, info["sources"])
-    drawn = _drawn(store, reader, [*classes, *recordings])
+    try:
+        drawn, missing = _drawn(store, reader, [*classes, *recordings]), None
+    except ImportError as error:
+        drawn, missing = {}, str(error)
     shown = [
         [
             _described(store, info, item, drawn[item.window], sound)
@@ -56,6 +59,7 @@ def pictures_of(
         "n_classes": 0 if counts is None else counts.n_classes,
         "n_recordings": len(info["sources"]),
         "axes": _axes(store),
+        "missing": missing,
     }
 
 
