@@ -16,6 +16,7 @@ from pipeline.views.class_rows import ClassRows, clipped
 from pipeline.views.event_marks import draw_boxes, in_range, longest
 from pipeline.views.figures import labelled, picture_file, save, subplots
 from pipeline.views.plots import draw_features, has_frequencies
+from pipeline.views.sample import over_recordings
 
 SHOWN = 12  # windows, at most
 ACROSS = 4
@@ -35,7 +36,7 @@ def plot_class(
     windows = np.flatnonzero(_heard(store, name) & store.coordinate("valid"))
     if not len(windows):
         raise ValueError(f"class {name!r} of {path} is in no valid window; choose another")
-    shown = _chosen(windows, store.coordinate("recording")[windows])
+    shown = over_recordings(windows, store.coordinate("recording")[windows], SHOWN)
     _draw(store, file, name, shown, len(windows))
 
 
@@ -58,23 +59,6 @@ def _heard(store: Store, name: str) -> npt.NDArray[np.bool_]:
         some = ", ".join(names[:NAMED]) + ", ..." * (len(names) > NAMED)
         raise ValueError(f"class is {name!r}; {store.path} has the classes {some}")
     return np.asarray(found)
-
-
-def _chosen(windows: Array, recording: Array) -> Array:
-    """Up to 12 of the windows, from as many recordings as there can be, evenly spread in each."""
-    numbers, counts = np.unique(recording, return_counts=True)
-    if len(numbers) > SHOWN:
-        kept = (2 * np.arange(SHOWN) + 1) * len(numbers) // (2 * SHOWN)
-        numbers, counts = numbers[kept], counts[kept]
-    taken = np.zeros(len(numbers), np.int64)
-    while taken.sum() < min(SHOWN, counts.sum()):
-        left = np.flatnonzero(taken < counts)
-        taken[left[np.argmin(taken[left])]] += 1
-    parts = []
-    for number, n in zip(numbers.tolist(), taken.tolist(), strict=True):
-        of = windows[recording == number]
-        parts.append(of[(2 * np.arange(n) + 1) * len(of) // (2 * n)])
-    return np.concatenate(parts)
 
 
 def _draw(store: Store, file: Path, name: str, shown: Array, n_windows: int) -> None:
