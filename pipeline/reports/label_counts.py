@@ -51,7 +51,7 @@ class LabelCounts:
             near = heard[:, :few].astype(np.float64)
             together += (near.T @ near).astype(np.int64)
             # Whole ones first, with fewest others; of equals, one from anywhere.
-            rank = n_heard + len(known) * part_of[a:b] + np.arange(a, b) * GOLDEN % 1
+            rank = n_heard + len(known) * part_of[a:b] + (np.arange(a, b) * GOLDEN + 0.5) % 1
             ranks = np.where((heard.T & readable[a:b]).T, rank[:, np.newaxis], np.inf)
             better = ranks.min(axis=0) < best
             examples[better] = a + ranks.argmin(axis=0)[better]
