@@ -64,8 +64,8 @@ def pictures_of(
 
 
 def _of_classes(counts: LabelCounts) -> list[Picture]:
-    found = zip(counts.names, counts.examples.tolist(), strict=True)
-    return [Picture(name, window) for name, window in found if window >= 0][:CLASSES]
+    found = zip(counts.classes, counts.examples.tolist(), strict=True)
+    return [Picture(item.name, window) for item, window in found if window >= 0][:CLASSES]
 
 
 def _of_recordings(states: WindowStates, sources: list[str]) -> list[Picture]:

@@ -153,6 +153,20 @@ def test_a_store_of_one_value_a_window_is_shown_too(write_wav: Write, tmp_path: 
     json.dumps(found, allow_nan=False)
 
 
+def test_one_name_a_window_is_its_class(write_wav: Write, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("path,label\nb.wav,owl\na.wav,cat\n")
+    for name, seconds in (("a.wav", 2), ("b.wav", 3)):
+        write_wav(name, seconds, 1000)
+    sources = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    pl.extract(sources, tmp_path / "x.zarr", FEATURE, tmp_path / "labels.csv")
+    found = findings_of(tmp_path / "x.zarr")
+    rows = {row["name"]: (row["present"], row["absent"]) for row in found["labels"]["rows"]}
+    assert rows == {"owl": (3, 2), "cat": (2, 3)}
+    assert found["labels"]["together"] is None
+    shown = [(item["title"], item["labels"]) for item in found["pictures"]["classes"]]
+    assert shown == [("owl", ["owl"]), ("cat", ["cat"])]
+
+
 def test_of_a_packed_copy_is_told_what_is_in_it(out: Path, tmp_path: Path) -> None:
     sources = [tmp_path / "a.wav", tmp_path / "b.wav"]
     pl.extract(sources, tmp_path / "y.h5", FEATURE)
