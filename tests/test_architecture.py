@@ -23,6 +23,8 @@ PACKAGE = Path(pipeline.__file__).parent
 
 ORDER: dict[str, tuple[str, ...]] = {
     "checks": (),
+    "text": (),
+    "html": (),
     "yaml_files": (),
     "interrupts": (),
     "process": ("limits", "resources", "numerics", "versions"),
@@ -45,7 +47,7 @@ ORDER: dict[str, tuple[str, ...]] = {
             "remote_sources",
             "sources",
         ),
-        *("recording", "recordings", "scanning", "open_files", "blocks"),
+        *("recording", "summary", "recordings", "scanning", "open_files", "blocks"),
     ),
     "kernels": (
         *("taper", "frames", "padding", "placement", "power", "mel", "scale"),
@@ -92,7 +94,16 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("connection", "engine"),
     ),
     "job": (
-        *("identity", "plan", "label_variables", "projection", "begun", "preflight", "setup"),
+        *(
+            "identity",
+            "label_variables",
+            "projection",
+            "summary",
+            "plan",
+            "begun",
+            "preflight",
+            "setup",
+        ),
         *("regions", "retry", "report", "execution", "extraction", "verification", "split_counts"),
         *("status", "stored_windows", "stored_events", "relabelling"),
     ),

@@ -12,10 +12,13 @@ import numpy.typing as npt
 
 from pipeline.audio import OGG_SUFFIXES, Channel, Header
 from pipeline.grid import Indices
+from pipeline.html import LISTED, Section, Shown
 from pipeline.paths import is_remote
 from pipeline.recordings.file_names import DECODED_AT_ONCE, Paths
 from pipeline.recordings.recording import Recording
 from pipeline.recordings.starts import Said
+from pipeline.recordings.summary import sections_of
+from pipeline.text import counted, duration_text
 
 SHORT_SECONDS = 10  # of which all takes up to four times as long to decode as a window does
 MIX = -1  # "mix", as the column of channels has it
@@ -29,7 +32,7 @@ COLUMNS = np.dtype(
 )
 
 
-class Recordings(Sequence[Recording]):
+class Recordings(Shown, Sequence[Recording]):
     """Recordings of one rate, in the order of the sources.
 
     They are kept as columns of numbers and one buffer of paths; a `Recording`
@@ -140,6 +143,16 @@ class Recordings(Sequence[Recording]):
         )
         _, first = np.unique((native << 32) + (channels << 1) + seekable, return_index=True)
         return max(self[int(i)].held_bytes(n_samples) for i in first)
+
+    def _line(self) -> str:
+        n = counted(len(self), "recording")
+        return f"{n} of {self.samplerate:,} Hz, {duration_text(self.seconds)}" if len(self) else n
+
+    def _sections(self) -> Iterator[Section]:
+        return sections_of(
+            *(self[:LISTED], self._columns, self._paths, self.said),
+            *(self.unreadable, self.passed_over),
+        )
 
     def __len__(self) -> int:
         return len(self._columns)
