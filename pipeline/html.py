@@ -6,14 +6,14 @@ of style are of its own class only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from pipeline.text import printable, shortened
 
 LISTED = 10  # rows of a table
-LONGEST = 240  # letters of a cell
+SHORT, LONGEST = 48, 240  # letters of a cell: what stays in one line, and the most
 MADE_OF = "audio-pipeline"  # the class
 FRAME = "rgba(128,128,128,.35)"
 STYLE = f"""\
@@ -25,6 +25,7 @@ STYLE = f"""\
 overflow-wrap:anywhere;white-space:normal;max-width:44em}}
 .A th{{font-weight:normal;opacity:.7;white-space:nowrap}}
 .A thead th{{border-bottom:1px solid {FRAME}}}
+.A .short{{white-space:nowrap}}
 .A .number{{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}}
 .A summary{{cursor:pointer}}
 .A details>table{{margin-left:1.1em}}
@@ -45,7 +46,8 @@ class Table:
     def __str__(self) -> str:
         n = len(self.rows) if self.n is None else self.n
         shown = self.rows[:LISTED]
-        head = "".join(f"<th>{text_of(name)}</th>" for name in self.head)
+        numbers = [isinstance(cell, int) for cell in (shown[0] if shown else self.head)]
+        head = "".join(map(_head, self.head, numbers))
         body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in shown)
         rest = f"; the first {len(shown)}" if n > len(shown) else ""
         return (
@@ -72,15 +74,21 @@ class Shown:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        line = shortened(printable(_or_why_not(self._line)), LONGEST)
-        return f"<{type(self).__name__}: {line}>"
+        try:
+            line = self._line()
+        except Exception as error:
+            line = _why_not(error)
+        return f"<{type(self).__name__}: {shortened(printable(line), LONGEST)}>"
 
     def _repr_html_(self) -> str:
-        line = text_of(_or_why_not(self._line))
-        below = _or_why_not(lambda: "".join(map(_html, self._sections())), text_of)
+        try:
+            line, sections = text_of(self._line()), "".join(map(_html, self._sections()))
+        except Exception as error:
+            line, sections = text_of(_why_not(error)), ""
+        name = text_of(type(self).__name__)
         return (
-            f'<div class="{MADE_OF}"><style>{STYLE}</style>'
-            f"<p><b>{text_of(type(self).__name__)}</b> {line}</p>{below}</div>"
+            f'<div class="{MADE_OF}"><style>{STYLE}</style><p><b>{name}</b> {line}</p>'
+            f"{sections}</div>"
         )
 
 
@@ -89,11 +97,9 @@ def text_of(value: object) -> str:
     return escape(shortened(printable(str(value)), LONGEST))
 
 
-def _or_why_not(make: Callable[[], str], written: Callable[[str], str] = str) -> str:
-    try:
-        return make()
-    except Exception as error:  # a notebook shows a value whatever has become of its files
-        return written(f"cannot be shown: {error or type(error).__name__}")
+def _why_not(error: Exception) -> str:
+    """Why a value is not shown, whose files may be gone: a notebook goes on."""
+    return f"cannot be shown: {error or type(error).__name__}"
 
 
 def _html(section: Section) -> str:
@@ -104,7 +110,13 @@ def _html(section: Section) -> str:
     return f"<table><tbody>{''.join(rows)}</tbody></table>"
 
 
+def _head(name: str, of_numbers: bool) -> str:
+    return f'<th class="number">{text_of(name)}</th>' if of_numbers else f"<th>{text_of(name)}</th>"
+
+
 def _cell(value: Cell, aligned: bool = True) -> str:
     if isinstance(value, int):
         return f'<td class="number">{value:,}</td>' if aligned else f"<td>{value:,}</td>"
-    return f"<td>{'' if value is None else text_of(value)}</td>"
+    text = "" if value is None else value
+    start = '<td class="short">' if len(text) <= SHORT else "<td>"
+    return f"{start}{text_of(text)}</td>"

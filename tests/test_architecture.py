@@ -109,7 +109,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "training": (
         *("order", "weighting", "augmentation", "normalization", "stored_labels", "sources"),
-        "reading",
+        *("reading", "summary"),
         *("recording_groups", "splitting", "stored_split"),
         *("adaptors.contract", "adaptors.torch", "adaptors.keras", "adaptors.jax"),
         *("adaptors.grain", "adaptors.tensorflow"),

@@ -1,9 +1,10 @@
 """Summary: what a notebook shows of a plan."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
-from pipeline.html import Section, Table
+from pipeline.html import LISTED, Section, Table
 from pipeline.text import counted, duration_text, size_text, value_text
 
 # What is not shown as it is, by a line for each.
@@ -44,15 +45,18 @@ def sections_of(values: Mapping[str, Any]) -> Iterator[Section]:
     }
     feature = values["feature"].items()
     yield Table(
-        "Feature", ("", "value"), [(name, value_text(name, item)) for name, item in feature]
+        "Feature",
+        ("parameter", "value"),
+        [(name, value_text(name, item)) for name, item in feature],
     )
     if values.get("classes"):
         yield _classes(values["classes"])
     if values.get("unplaced"):
-        rows = [(value_text("", item),) for item in values["unplaced"]]
-        yield Table("Events without a place", ("event",), rows)
+        n, rows = len(values["unplaced"]), values["unplaced"][:LISTED]
+        yield Table("Without a place", ("event",), [(value_text("", row),) for row in rows], n)
     if values["unreadable"]:
-        yield Table("Not read", ("path", "why"), [*values["unreadable"].items()], unfolded=True)
+        n, rows = len(values["unreadable"]), [*islice(values["unreadable"].items(), LISTED)]
+        yield Table("Not read", ("path", "why"), rows, n, unfolded=True)
 
 
 def _classes(classes: Any) -> Table:
@@ -69,9 +73,10 @@ def _span(times: Mapping[str, Any] | None) -> str | None:
     if times is None:
         return None
     found = [f"{times['first']} to {times['last']}"] if times["first"] else []
-    for what in ("gaps", "overlaps"):
-        if n := times[what]["recordings"]:
-            found.append(f"{n:,} {what} ({duration_text(times[what]['seconds'])})")
+    for noun in ("gap", "overlap"):
+        places = times[f"{noun}s"]
+        if n := places["recordings"]:
+            found.append(f"{counted(n, noun)} ({duration_text(places['seconds'])})")
     if n := times["missing"]["recordings"]:
         found.append(f"not known of {n:,}")
     return "; ".join(found)

@@ -45,6 +45,10 @@ class Paths(Sequence[str]):
         ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths[mask])])
         return self._of(self._characters[np.repeat(mask, lengths)], ends)
 
+    def any_with(self, text: str) -> bool:
+        """Whether a text is in any of the paths, or where one goes on in the next."""
+        return text.encode() in self._characters.tobytes()
+
     def endings(self) -> Counter[str]:
         """How many paths have each ending, such as "wav"; "" of none, or of more than 7 letters.
 

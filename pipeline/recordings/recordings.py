@@ -106,7 +106,7 @@ class Recordings(Shown, Sequence[Recording]):
     @cached_property
     def remote(self) -> bool:
         """Whether any of them is on a server; there may be millions to look at."""
-        return any(map(is_remote, self._paths))
+        return self._paths.any_with("://") and any(map(is_remote, self._paths))
 
     def sequential(self) -> Indices:
         """Numbers of those of which a part costs much, as what is before it must be decoded.
