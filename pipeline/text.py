@@ -1,4 +1,4 @@
-"""Text: how numbers, and names that others gave, are shown to people."""
+"""Text: names and values that others gave, in one line."""
 
 import re
 from typing import Any
@@ -6,8 +6,6 @@ from typing import Any
 # What a terminal or a file does not show but obeys, and what is not Unicode.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 LISTED, PLACES_LISTED = 10, 3  # items of a list, and such as have several values
-UNITS_OF_TIME = ("days", 86400), ("h", 3600), ("min", 60)
-UNITS_OF_SIZE = ("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)
 
 
 def printable(line: str) -> str:
@@ -25,27 +23,6 @@ def shortened(line: str, length: int) -> str:
 def counted(n: int, noun: str) -> str:
     """So many of something, whose plural has an s."""
     return f"{n:,} {noun}{'s' * (n != 1)}"
-
-
-def duration_text(seconds: float) -> str:
-    """A time in the largest unit of which there are two."""
-    for unit, length in UNITS_OF_TIME:
-        if seconds >= 2 * length:
-            return f"{_rounded(seconds / length)} {unit}"
-    return f"{_rounded(seconds)} s"
-
-
-def size_text(n_bytes: int) -> str:
-    """A number of bytes, in the largest unit of which there is one."""
-    for unit, size in UNITS_OF_SIZE:
-        if n_bytes >= size:
-            return f"{_rounded(n_bytes / size)} {unit}"
-    return counted(n_bytes, "byte")
-
-
-def _rounded(number: float) -> str:
-    """A number to three digits, or to the last before the point."""
-    return f"{number:,.0f}" if number >= 1000 else f"{number:.3g}"
 
 
 def value_text(name: str, value: Any) -> str:

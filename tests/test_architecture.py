@@ -23,6 +23,7 @@ PACKAGE = Path(pipeline.__file__).parent
 
 ORDER: dict[str, tuple[str, ...]] = {
     "checks": (),
+    "amounts": (),
     "text": (),
     "html": (),
     "yaml_files": (),
@@ -121,15 +122,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("class_plot", "thumbnails"),
     ),
     "reports": (
-        *(
-            "amounts",
-            "window_states",
-            "coverage",
-            "label_counts",
-            "throughput",
-            "reading",
-            "values",
-        ),
+        *("window_states", "coverage", "label_counts", "throughput", "reading", "values"),
         *("recording_rows", "sounds", "pictures", "findings", "charts", "page"),
         "report_files",
     ),

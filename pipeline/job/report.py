@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pipeline.amounts import duration
 from pipeline.html import LISTED, Section, Shown, Table
-from pipeline.text import counted, duration_text, printable
+from pipeline.text import counted, printable
 
 SHOWN = 20  # of each kind of failure
 
@@ -121,7 +122,7 @@ class Report(Shown):
             "share": self.share,
             "windows": self.windows,
             "regions": f"{self.regions:,}, of which {self.computed:,} computed by this run",
-            "took": duration_text(self.seconds),
+            "took": duration(self.seconds),
             "failed": counted(len(self.failed), "region"),
             "masked": counted(self._n_masked, "window"),
             "not read": counted(len(self.unreadable), "file"),

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from pipeline.amounts import duration, size
 from pipeline.html import LISTED, Section, Table
-from pipeline.text import counted, duration_text, size_text, value_text
+from pipeline.text import counted, value_text
 
 # What is not shown as it is, by a line for each.
 TOLD = {
@@ -19,14 +20,14 @@ def line_of(values: Mapping[str, Any]) -> str:
     """A plan in one line."""
     return (
         f"{values['out']}, {counted(values['windows'], 'window')} of "
-        f"{counted(values['recordings'], 'recording')}, {size_text(values['bytes'])} in "
+        f"{counted(values['recordings'], 'recording')}, {size(values['bytes'])} in "
         f"{counted(values['files'], 'file')}"
     )
 
 
 def sections_of(values: Mapping[str, Any]) -> Iterator[Section]:
     """What `describe_plan` says, for people."""
-    length, rate = duration_text(values["seconds"]), values["samplerate"]
+    length, rate = duration(values["seconds"]), values["samplerate"]
     shape = " x ".join(f"{n:,}" for n in values["shape"])
     before = "" if values["compression"] == "none" else f", before {values['compression']}"
     yield {
@@ -37,18 +38,16 @@ def sections_of(values: Mapping[str, Any]) -> Iterator[Section]:
         "windows": f"{values['windows']:,} of {values['window']:g} s, one every "
         f"{values['hop']:g} s, in {counted(values['regions'], 'region')}",
         "features": f"{shape}, {values['dtype']}",
-        "store": f"{size_text(values['bytes'])}{before}, in {counted(values['files'], 'file')}",
-        "memory": f"{size_text(values['memory_bytes'])} at most, for "
+        "store": f"{size(values['bytes'])}{before}, in {counted(values['files'], 'file')}",
+        "memory": f"{size(values['memory_bytes'])} at most, for "
         f"{counted(values['threads'], 'thread')}",
         "labels": None if values["labelled"] else "none",
         **{name: value_text(name, item) for name, item in values.items() if name not in TOLD},
     }
-    feature = values["feature"].items()
-    yield Table(
-        "Feature",
-        ("parameter", "value"),
-        [(name, value_text(name, item)) for name, item in feature],
-    )
+    feature = dict(values["feature"])
+    named = {"name": feature.pop("name"), **feature.pop("parameters"), **feature}
+    rows = [(name, value_text(name, item)) for name, item in named.items()]
+    yield Table("Feature", ("parameter", "value"), rows)
     if values.get("classes"):
         yield _classes(values["classes"])
     if values.get("unplaced"):
@@ -76,7 +75,7 @@ def _span(times: Mapping[str, Any] | None) -> str | None:
     for noun in ("gap", "overlap"):
         places = times[f"{noun}s"]
         if n := places["recordings"]:
-            found.append(f"{counted(n, noun)} ({duration_text(places['seconds'])})")
+            found.append(f"{counted(n, noun)} ({duration(places['seconds'])})")
     if n := times["missing"]["recordings"]:
         found.append(f"not known of {n:,}")
     return "; ".join(found)

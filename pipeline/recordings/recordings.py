@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.amounts import duration
 from pipeline.audio import OGG_SUFFIXES, Channel, Header
 from pipeline.grid import Indices
 from pipeline.html import LISTED, Section, Shown
@@ -18,7 +19,7 @@ from pipeline.recordings.file_names import DECODED_AT_ONCE, Paths
 from pipeline.recordings.recording import Recording
 from pipeline.recordings.starts import Said
 from pipeline.recordings.summary import sections_of
-from pipeline.text import counted, duration_text
+from pipeline.text import counted
 
 SHORT_SECONDS = 10  # of which all takes up to four times as long to decode as a window does
 MIX = -1  # "mix", as the column of channels has it
@@ -146,7 +147,7 @@ class Recordings(Shown, Sequence[Recording]):
 
     def _line(self) -> str:
         n = counted(len(self), "recording")
-        return f"{n} of {self.samplerate:,} Hz, {duration_text(self.seconds)}" if len(self) else n
+        return f"{n} of {self.samplerate:,} Hz, {duration(self.seconds)}" if len(self) else n
 
     def _sections(self) -> Iterator[Section]:
         return sections_of(

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.amounts import duration, size
 from pipeline.html import LISTED, Section, Table
 from pipeline.recordings.file_names import Paths
 from pipeline.recordings.recording import Recording
 from pipeline.recordings.starts import NAT, UNSAID, Said, Stamps
 from pipeline.recordings.times import EPOCH, SECOND
-from pipeline.text import counted, duration_text, size_text
+from pipeline.text import counted
 
 KINDS = 5  # of endings or numbers of channels that are told apart
 
@@ -37,7 +38,7 @@ def sections_of(
         ),
         "channels": _listed(zip(*_counts(columns["channels"]), strict=True)),
         "resampled": f"{resampled:,}, from {_range(columns['native'])} Hz" if resampled else None,
-        "on disk": size_text(int(columns["size"].sum())),
+        "on disk": size(int(columns["size"].sum())),
         "begin": _span(stamps),
         "lost": counted(int(lost), "recording") if lost else None,
         "not read": counted(len(unreadable), "file") if unreadable else None,
@@ -45,7 +46,7 @@ def sections_of(
     }
     rows = [
         (
-            *(i, item.path, duration_text(item.header.n_samples / item.header.samplerate)),
+            *(i, item.path, duration(item.header.n_samples / item.header.samplerate)),
             *(f"{item.header.samplerate:,} Hz", item.header.channels, str(item.channel)),
             None if stamps is None else _time(stamps[i]),
         )

@@ -11,10 +11,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.amounts import duration
 from pipeline.job import info_of, status_of
 from pipeline.layout import Layout
 from pipeline.record import Done, Record
-from pipeline.reports.amounts import duration
 from pipeline.reports.coverage import coverage_of
 from pipeline.reports.label_counts import LabelCounts
 from pipeline.reports.pictures import pictures_of

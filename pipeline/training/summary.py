@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.amounts import size
 from pipeline.html import Section, Table
 from pipeline.labels import countable
-from pipeline.text import counted, size_text
+from pipeline.text import counted
 from pipeline.training.order import Indices
 from pipeline.training.sources import Source
 
@@ -74,7 +75,7 @@ class Summary:
             "order": self._order(),
             **self.options,
             "split": self._split(),
-            "memory": f"{size_text(self._bytes(y))} a batch",
+            "memory": f"{size(self._bytes(y))} a batch",
             "path": batches.path,
         }
         axes = [
