@@ -39,13 +39,14 @@ class LabelCounts:
         present = np.array([_states(item, 0)["present"] for item in info["labels"].values()])
         listed = np.argsort(-present, kind="stable")[:LISTED]
         names = np.array([*known], object)[listed].tolist()
+        values = np.array([*info["labels"]], object)[listed].tolist()  # of names, their numbers
         n, n_parts, few = len(listed), len(info["split"] or ()), min(TOGETHER, len(listed))
         by_part, together = np.zeros((n_parts, n), np.int64), np.zeros((few, few), np.int64)
         examples, best = np.full(n, -1), np.full(n, np.inf)
         readable, part_of = states.readable, states.state == PARTIAL
         for a in range(0, len(readable), AT_ONCE):
             b = min(a + AT_ONCE, len(readable))
-            heard, n_heard = _heard(store, names, listed, a, b)
+            heard, n_heard = _heard(store, values, listed, a, b)
             for part in range(n_parts):
                 by_part[part] += heard[store.coordinate("split", a, b) == part].sum(axis=0)
             near = heard[:, :few].astype(np.float64)
@@ -67,6 +68,7 @@ class LabelCounts:
         return {
             "kind": _kind(info),
             "n_classes": self.n_classes,
+            "classes": info["classes"],
             "rows": [
                 {
                     "name": name,
@@ -84,8 +86,8 @@ class LabelCounts:
 def labels_at(store: Store, info: Mapping[str, Any], window: int) -> list[str]:
     """The names of the classes that are heard in a window."""
     label = store.coordinate("label", window, window + 1)[0]
-    if info["classes"] is None and not label.ndim:
-        return [str(label)]
+    if not label.ndim:
+        return [str(label) if info["classes"] is None else info["classes"][label]]
     names = info["classes"] or [*info["labels"]]
     return [names[i] for i in np.flatnonzero((label.reshape(len(names), -1) > 0).any(axis=1))]
 
@@ -103,13 +105,12 @@ def _kind(info: Mapping[str, Any]) -> str:
 
 
 def _heard(
-    store: Store, names: list[str], numbers: Array, a: int, b: int
+    store: Store, values: list[str], numbers: Array, a: int, b: int
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """Which classes are heard in windows a to b - 1, and how many of all."""
     label = store.coordinate("label", a, b)
     if label.ndim == 1:
-        values = np.array([*map(str, label)])
-        same = np.equal.outer(values, np.array(names, str))
+        same = np.equal.outer(np.array([*map(str, label)]), np.array(values, str))
         return same, np.ones(b - a, np.int64)
     heard = np.asarray((label.reshape(*label.shape[:2], -1) > 0).any(axis=2))
     return heard[:, numbers], heard.sum(axis=1)
