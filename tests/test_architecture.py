@@ -124,6 +124,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "reports": (
         *("window_states", "coverage", "label_counts", "throughput", "reading", "values"),
         *("recording_rows", "sounds", "pictures", "findings", "charts", "page"),
+        *("front_matter", "card"),
         "report_files",
     ),
     "demo": (),
