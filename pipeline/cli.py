@@ -345,8 +345,11 @@ def info(out: str, as_json: bool) -> None:
 @click.argument("out")
 @click.option("--html", type=Path, metavar="FILE", help="Page to write, which needs nothing else.")
 @click.option("--json", "json_file", type=Path, metavar="FILE", help="The same as values.")
+@click.option("--card", type=Path, metavar="FILE", help="README.md for the Hugging Face Hub.")
 @click.option("--audio", is_flag=True, help="Put sounds into the page, of recordings at hand.")
-def report(out: str, html: Path | None, json_file: Path | None, audio: bool) -> None:
+def report(
+    out: str, html: Path | None, json_file: Path | None, card: Path | None, audio: bool
+) -> None:
     """Write what is known of a store, finished or not, as a page to look at.
 
     Coverage in time, windows by state, classes, pictures, values and levels, what failed,
@@ -354,7 +357,7 @@ def report(out: str, html: Path | None, json_file: Path | None, audio: bool) -> 
     """
     from pipeline.reports import write_report
 
-    for file in write_report(out, html, json_file, audio):
+    for file in write_report(out, html, json_file, audio, card):
         say(f"written: {file}")
 
 

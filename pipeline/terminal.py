@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.text import printable, value_text
+
 if TYPE_CHECKING:
     from pipeline.job import Progress
 
-SHOWN, PLACES_SHOWN = 10, 3  # items of a list, and such as have several values
 FILES_BAR = "{n_fmt} of {total_fmt} files looked at, {remaining} left"
 WINDOWS_BAR = "{n_fmt} of {total_fmt} windows read, {remaining} left"
 JOB_BAR = "{percentage:3.0f}%|{bar:20}| {n_fmt} of {total_fmt} windows{postfix}, {remaining} left"
@@ -22,8 +23,6 @@ JOB_BAR = "{percentage:3.0f}%|{bar:20}| {n_fmt} of {total_fmt} windows{postfix},
 
 def say(line: str, to_stderr: bool = False) -> None:
     """Print a line, its control characters shown and not obeyed."""
-    from pipeline.job import printable
-
     click.echo(printable(line), err=to_stderr)
 
 
@@ -34,26 +33,7 @@ def say_values(values: dict[str, Any], as_json: bool) -> None:
         return
     width = max(map(len, values))
     for name, value in values.items():
-        say(f"{name:<{width}}  {_text(name, value)}")
-
-
-def _text(name: str, value: Any) -> str:
-    if name.endswith("bytes"):
-        return f"{value:,} ({value / 1e9:.3g} GB)"
-    if isinstance(value, dict):
-        if value.get("recordings") == 0:  # nothing more of what no recording is
-            return "none"
-        if all(isinstance(item, dict) for item in value.values()):
-            return ", ".join(f"{k} ({_text(k, item)})" for k, item in value.items()) or "none"
-        return ", ".join(f"{key}: {_text(key, item)}" for key, item in value.items()) or "none"
-    if isinstance(value, list):
-        shown = PLACES_SHOWN if any(isinstance(item, dict) for item in value) else SHOWN
-        more = [f"and {len(value) - shown:,} more"] if len(value) > shown else []
-        texts = (f"({_text(name, i)})" if isinstance(i, dict) else str(i) for i in value[:shown])
-        return ", ".join([*texts, *more]) or "none"
-    if value is None:
-        return "none"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+        say(f"{name:<{width}}  {value_text(name, value)}")
 
 
 def say_status(values: dict[str, Any], as_json: bool) -> None:

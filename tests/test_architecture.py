@@ -23,6 +23,9 @@ PACKAGE = Path(pipeline.__file__).parent
 
 ORDER: dict[str, tuple[str, ...]] = {
     "checks": (),
+    "amounts": (),
+    "text": (),
+    "html": (),
     "yaml_files": (),
     "interrupts": (),
     "process": ("limits", "resources", "numerics", "versions"),
@@ -45,7 +48,7 @@ ORDER: dict[str, tuple[str, ...]] = {
             "remote_sources",
             "sources",
         ),
-        *("recording", "recordings", "scanning", "open_files", "blocks"),
+        *("recording", "summary", "recordings", "scanning", "open_files", "blocks"),
     ),
     "kernels": (
         *("taper", "frames", "padding", "placement", "power", "mel", "scale"),
@@ -92,13 +95,22 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("connection", "engine"),
     ),
     "job": (
-        *("identity", "plan", "label_variables", "projection", "begun", "preflight", "setup"),
+        *(
+            "identity",
+            "label_variables",
+            "projection",
+            "summary",
+            "plan",
+            "begun",
+            "preflight",
+            "setup",
+        ),
         *("regions", "retry", "report", "execution", "extraction", "verification", "split_counts"),
         *("status", "stored_windows", "stored_events", "relabelling"),
     ),
     "training": (
         *("order", "weighting", "augmentation", "normalization", "stored_labels", "sources"),
-        "reading",
+        *("reading", "summary"),
         *("recording_groups", "splitting", "stored_split"),
         *("adaptors.contract", "adaptors.torch", "adaptors.keras", "adaptors.jax"),
         *("adaptors.grain", "adaptors.tensorflow"),
@@ -110,16 +122,9 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("class_plot", "thumbnails"),
     ),
     "reports": (
-        *(
-            "amounts",
-            "window_states",
-            "coverage",
-            "label_counts",
-            "throughput",
-            "reading",
-            "values",
-        ),
+        *("window_states", "coverage", "label_counts", "throughput", "reading", "values"),
         *("recording_rows", "sounds", "pictures", "findings", "charts", "page"),
+        *("front_matter", "card"),
         "report_files",
     ),
     "demo": (),

@@ -60,7 +60,7 @@ OPTIONS = {
     "statistics": ["--split"],
     "pack": [],
     "info": ["--json"],
-    "report": ["--html", "--json", "--audio"],
+    "report": ["--html", "--json", "--card", "--audio"],
     "batches": ["--batch-size", "--shuffle", "--seed", "--limit"],
     "plot": ["--window", "--recording", "--class", "--png", "--svg"],
 }

@@ -41,16 +41,20 @@ def parts(
     return ((a, labels.block(a, min(a + step, n))[name]) for a in range(0, n, step))
 
 
-def describe_labels(labels: LabelSource, listed: bool = False) -> dict[str, Any]:
+def describe_labels(
+    labels: LabelSource, listed: bool = False, counted: bool = True
+) -> dict[str, Any]:
     """What became of events, and how many windows have each class, as plain values.
 
-    `listed`, with the events that have no place.
+    `listed`, with the events that have no place; not `counted`, with no more than the names of
+    the classes.
     """
     if not isinstance(labels, EventLabels):
         return {}
     counts = {name: count for name, count in labels.told.items() if count or name in ALWAYS}
     unplaced = {"unplaced": labels.account.listed} if listed else {}
-    return {"events": counts, "classes": labels.by_class(), **unplaced}
+    classes = labels.by_class() if counted else [*labels.classes]
+    return {"events": counts, "classes": classes, **unplaced}
 
 
 def told_of(labels: LabelSource, labelling: Labelling) -> str:

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,12 +14,15 @@ import numpy.typing as npt
 from pipeline.audio import Header
 from pipeline.features import Feature, FeatureIdentity, identify
 from pipeline.grid import WindowGrid
+from pipeline.html import Section, Shown
 from pipeline.inputs import Inputs
 from pipeline.job.identity import codes_of, identity_of
-from pipeline.labels import Labels, LabelsLike
+from pipeline.job.projection import describe_plan
+from pipeline.job.summary import line_of, sections_of
+from pipeline.labels import Labels, LabelsLike, countable
 from pipeline.layout import Layout
 from pipeline.paths import is_remote
-from pipeline.process import numerics_class
+from pipeline.process import cores, numerics_class
 from pipeline.record import Record, fingerprint
 from pipeline.recordings import NAT, PathLike, Recording, Recordings, Remembered, no_stamps, scan
 from pipeline.settings import Settings
@@ -29,8 +32,8 @@ Looked = Callable[[int, int], None]  # so many files of so many
 LOST = -1  # in place of the number of a recording among those that are there
 
 
-@dataclass(frozen=True, eq=False)
-class Plan:
+@dataclass(frozen=True, eq=False, repr=False)
+class Plan(Shown):
     """What a job will do; made without reading any audio."""
 
     inputs: Inputs
@@ -99,6 +102,18 @@ class Plan:
     def fingerprint(self) -> str:
         """A digest of the identity."""
         return fingerprint(self.identity)
+
+    @cached_property
+    def _described(self) -> dict[str, Any]:
+        labels = self.inputs.labels
+        counted = labels is not None and countable(labels.shape)
+        return describe_plan(self, cores(), counted=counted)
+
+    def _line(self) -> str:
+        return line_of(self._described)
+
+    def _sections(self) -> Iterator[Section]:
+        return sections_of(self._described)
 
 
 def _find_inputs(

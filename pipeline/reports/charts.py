@@ -8,7 +8,7 @@ from html import escape
 from itertools import groupby
 from typing import Any
 
-from pipeline.reports.amounts import moment, share, value
+from pipeline.amounts import moment, share, value
 
 WIDTH = 720
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 10, 34  # of what is drawn, from the edges

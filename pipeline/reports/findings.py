@@ -11,10 +11,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.amounts import duration
 from pipeline.job import info_of, status_of
 from pipeline.layout import Layout
 from pipeline.record import Done, Record
-from pipeline.reports.amounts import duration
 from pipeline.reports.coverage import coverage_of
 from pipeline.reports.label_counts import LabelCounts
 from pipeline.reports.pictures import pictures_of
@@ -60,6 +60,8 @@ def findings_of(path: str | os.PathLike[str], audio: bool = False) -> dict[str, 
     return {
         "report": FORMAT,
         **_identity(store, info, job),
+        "variables": _variables(store),
+        "splits": {name: part["windows"] for name, part in (info["split"] or {}).items()} or None,
         "windows": states.counts(),
         **_progress(job),
         "recordings": recordings_of(store, states, values),
@@ -125,6 +127,22 @@ def _identity(store: Store, info: Mapping[str, Any], job: _Job | None) -> dict[s
         "summary": summary,
         **{name: info[name] for name in names},
     }
+
+
+def _variables(store: Store) -> list[dict[str, Any]]:
+    """What each window has, X and y first, the dimension of windows left out."""
+    variables = store.variables()
+    first = [name for name in ("features", "label") if name in variables]
+    return [
+        {
+            "name": name,
+            "dimensions": [*variable.dims[1:]],
+            "shape": [*variable.shape[1:]],
+            "dtype": str(variable.dtype),
+        }
+        for name, variable in ({name: variables[name] for name in first} | variables).items()
+        if variable.dims[:1] == ("window",)
+    ]
 
 
 def _progress(job: _Job | None) -> dict[str, Any]:

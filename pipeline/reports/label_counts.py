@@ -65,6 +65,7 @@ class LabelCounts:
         return {
             "kind": _kind(info),
             "n_classes": self.n_classes,
+            "classes": info["classes"],
             "rows": [
                 {"name": item.name, **item.counts, "splits": dict(zip(parts, counts, strict=True))}
                 for item, counts in zip(self.classes, self.by_part.T.tolist(), strict=True)

@@ -29,6 +29,7 @@ from pipeline.training.normalization import stored_statistics
 from pipeline.training.order import Indices
 from pipeline.training.recording_groups import By, check_by, chunks
 from pipeline.training.splitting import Parts, Split
+from pipeline.training.stored_labels import stored_parts
 
 LABELS = ("label", "annotated")
 
@@ -96,17 +97,13 @@ def _attachment(store: Store, made: Split, told: str, gone: list[str]) -> Attach
 
 def is_of_split(store: Store, name: str) -> npt.NDArray[np.bool_]:
     """Of each window, whether it is in a part of the split of a store."""
-
-    def read() -> tuple[str | None, npt.NDArray[Any] | None]:
-        return store.attrs().get("split"), store.get("split")
-
-    told, numbers = store.together(read)
-    if told is None or numbers is None:
+    split = store.together(lambda: stored_parts(store))
+    if split is None:
         raise ValueError(
             f"{store.path} has no split, of which {name!r} would be a part; run audio-pipeline "
             f"split {store.path} --parts train=.8,valid=.1,test=.1"
         )
-    names = [*json.loads(told)["parts"]]
+    names, numbers = split
     if name not in names:
         raise ValueError(
             f"{store.path} has no part {name!r} in its split; there are {', '.join(names)}"

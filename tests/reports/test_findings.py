@@ -103,6 +103,33 @@ def test_each_class_has_a_picture_of_a_window_with_it(out: Path, labels: Any) ->
     assert found["axes"] == {"x": "time 0 to 1 s", "y": "frequency 0 to 500 Hz"}
 
 
+def test_names_of_windows_are_classes(write_wav: Write, tmp_path: Path) -> None:
+    labels = ["owl", "cat", "owl", "owl"]
+    pl.extract(write_wav(seconds=4), tmp_path / "x.zarr", FEATURE, labels)
+    store_split(tmp_path / "x.zarr", "train=1")
+    found = findings_of(tmp_path / "x.zarr")
+    rows = [(row["name"], row["present"], row["splits"]) for row in found["labels"]["rows"]]
+    assert rows == [("owl", 3, {"train": 3}), ("cat", 1, {"train": 1})]
+    assert found["labels"]["classes"] == ["cat", "owl"]
+    shown = {
+        item["title"]: (item["window"], item["labels"]) for item in found["pictures"]["classes"]
+    }
+    assert shown["cat"] == (1, ["cat"])
+    assert shown["owl"][1] == ["owl"]
+
+
+def test_what_each_window_has_is_told(out: Path) -> None:
+    found = findings_of(out)
+    variables = {item.pop("name"): item for item in found["variables"]}
+    assert [*variables][:2] == ["features", "label"]
+    features = {"dimensions": ["frequency", "time"], "shape": [17, 50], "dtype": "float32"}
+    assert variables["features"] == features
+    assert variables["label"] == {"dimensions": ["class"], "shape": [3], "dtype": "int8"}
+    assert variables["valid"] == {"dimensions": [], "shape": [], "dtype": "bool"}
+    assert not {"source", "frequency", "class"} & {*variables}
+    assert found["splits"] == found["labels"]["splits"]
+
+
 def test_values_are_those_of_the_windows(out: Path) -> None:
     found = findings_of(out)
     readable = np.r_[0:5, 8 : N - 1]  # the last one is partial
