@@ -14,6 +14,7 @@ import click
 from pipeline.feature_options import parameters_of
 from pipeline.interrupts import INTERRUPTED, interruptible
 from pipeline.options import FEATURE, SOURCES, JobCommand, LabelCommand
+from pipeline.screen import show_looks
 from pipeline.terminal import (
     WINDOWS_BAR,
     looking_bar,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pipeline.runfile import Job
 
 FAILED, WRONG = 1, 2
+EVERY = 2.0  # seconds, of status --watch
 
 # Help and errors of the command line come at once: a verb imports what it needs when it runs.
 
@@ -216,12 +218,21 @@ def extract(
 
 @commands.command()
 @click.argument("out")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(out: str, as_json: bool) -> None:
+@click.option("--watch", "watched", is_flag=True, help="Look again until the job is finished.")
+@click.option(
+    "--every", type=float, metavar="SECONDS", help="How often to look, with --watch. Default: 2."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch, a line a look.")
+def status(out: str, watched: bool, every: float | None, as_json: bool) -> None:
     """Say how far a job is, also while it runs, and what failed."""
-    from pipeline.job import status_of
+    from pipeline.job import status_of, watch
 
-    say_status(status_of(out), as_json)
+    if watched:
+        show_looks(watch(out, EVERY if every is None else every), as_json)
+    elif every is not None:
+        raise click.UsageError("--every says how often to look; pass --watch with it.")
+    else:
+        say_status(status_of(out), as_json)
 
 
 @commands.command()

@@ -53,7 +53,7 @@ OPTIONS = {
     "plan": [*JOB_OPTIONS, "--json"],
     "cluster": [],
     "extract": [*JOB_OPTIONS, "--overwrite", "--quiet", "--performance-report"],
-    "status": ["--json"],
+    "status": ["--watch", "--every", "--json"],
     "verify": ["--repair", "--json"],
     "label": ["--labels", *LABEL_OPTIONS, "--json"],
     "split": ["--parts", "--by", "--seed", "--json"],

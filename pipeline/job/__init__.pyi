@@ -14,3 +14,4 @@ from .status import info_of as info_of
 from .status import status_of as status_of
 from .stored_events import find_events as find_events
 from .verification import verify as verify
+from .watching import watch as watch

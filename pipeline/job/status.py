@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -29,13 +30,7 @@ def status_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     That is who is at work, on which share and how far; which regions are done, pending and
     failed; and the recordings that could not be read, whole or in part.
     """
-    store = open_store(path)
-    if store.packed:
-        raise ValueError(f"{path} is a packed copy, which no job is at work on; see info")
-    record = Record(store.record_folder)
-    job = record.job()
-    check_format(store, job)
-    layout = Layout.from_json(job["identity"]["layout"])
+    store, record, job, layout = open_job(path)
     state = record.state(layout.n_regions)
     done = int(state.done.sum())
     running = holders(store.path)
@@ -60,13 +55,29 @@ def status_of(path: str | os.PathLike[str]) -> dict[str, Any]:
             }
             for region, failed in sorted(state.failed.items())
         ],
-        "shares": [_share(holder, state) for holder in running if holder.share],
+        "shares": shares_of(running, state),
         "unreadable": job["unreadable"],
         "masked": [
             {"windows": [start, stop], "path": path, "reason": reason}
             for start, stop, path, reason in state.masked()
         ],
     }
+
+
+def open_job(path: str | os.PathLike[str]) -> tuple[Store, Record, dict[str, Any], Layout]:
+    """A store with the record of its job, what that says the job is, and how it is cut."""
+    store = open_store(path)
+    if store.packed:
+        raise ValueError(f"{path} is a packed copy, which no job is at work on; see info")
+    record = Record(store.record_folder)
+    job = record.job()
+    check_format(store, job)
+    return store, record, job, Layout.from_json(job["identity"]["layout"])
+
+
+def shares_of(running: Iterable[Holder], state: State) -> list[dict[str, Any]]:
+    """The shares of a job that are at work, and how far each is."""
+    return [_share(holder, state) for holder in running if holder.share]
 
 
 def _share(holder: Holder, state: State) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.paths import AnyPath, open_binary, put_lines
+from pipeline.record.additions import Additions
 from pipeline.record.entries import CommonFiles, Done, Entry, Finished, entry_of, known, to_json
 from pipeline.record.lines import fingerprint, json_line, parse, with_checksum
 from pipeline.record.log import Log, log_names, new_log, read_log
@@ -132,6 +133,10 @@ class Record:
     def entries(self) -> Iterator[Entry | None]:
         """All that was recorded, in order; None for a line that is damaged."""
         return (entry for _, entry in self.lines())
+
+    def additions(self) -> Additions:
+        """What was recorded, and each time it is asked again, what has been added since."""
+        return Additions(self._logs)
 
     def common_files(self) -> Files | None:
         """The common files as they were last recorded; None if they no longer hold."""
