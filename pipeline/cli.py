@@ -7,13 +7,13 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
-from pipeline.feature_options import parameters_of
 from pipeline.interrupts import INTERRUPTED, interruptible
-from pipeline.options import FEATURE, SOURCES, JobCommand, LabelCommand
+from pipeline.options import SOURCES, JobCommand, LabelCommand, VerbCommand
+from pipeline.planning import make_plan, read_job
 from pipeline.screen import show_looks
 from pipeline.terminal import (
     WINDOWS_BAR,
@@ -24,11 +24,6 @@ from pipeline.terminal import (
     say_status,
     say_values,
 )
-
-if TYPE_CHECKING:
-    from pipeline.cluster import Capacity, Cluster
-    from pipeline.job import Plan
-    from pipeline.runfile import Job
 
 FAILED, WRONG = 1, 2
 EVERY = 2.0  # seconds, of status --watch
@@ -75,13 +70,15 @@ def _complain(message: str) -> int:
     return WRONG
 
 
-class _InOrder(click.Group):
+class _Verbs(click.Group):
+    command_class = VerbCommand
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # that of a job's life, not of the alphabet
 
 
 @click.group(
-    cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(package_name="dask-audio-pipeline")
 def commands() -> None:
@@ -91,42 +88,6 @@ def commands() -> None:
     it stored. Exit codes: 0 done; 1 recordings or regions failed, or verify found damage; 2 the
     input or an option is wrong; 130 interrupted, and the same command goes on.
     """
-
-
-def _load_job(sources: tuple[str, ...], config: str | None, passed: dict[str, Any]) -> Job:
-    """The job that flags and run.yaml describe together."""
-    from pipeline.runfile import load_job
-    from pipeline.yaml_files import parse_value
-
-    # What may be passed several times and was not is empty.
-    flags = {key: value for key, value in passed.items() if value not in (None, ())}
-    if sources:
-        flags["sources"] = list(sources)
-    if "channel" in flags:
-        flags["channel"] = parse_value(flags["channel"])
-    of_feature = parameters_of(*click.get_current_context().meta[FEATURE])
-    names = [name for name in of_feature if name in flags]
-    parameters = {name: parse_value(flags.pop(name)) for name in names}
-    return load_job(Path(os.path.expanduser(config)) if config else None, flags, parameters)
-
-
-def _make_plan(
-    job: Job, report: Path | None = None, quiet: bool = False
-) -> tuple[Plan, Cluster, Capacity]:
-    """What a job will do, where, and what each worker has; refused where it cannot end well."""
-    from pipeline.cluster import capacity_of, check_manager, check_report, load_cluster
-    from pipeline.job import Plan, check_fits
-
-    cluster = load_cluster(job.cluster)
-    check_manager(cluster)
-    check_report(cluster, report)
-    worker = capacity_of(cluster)
-    with looking_bar(quiet) as looked:
-        plan = Plan.make(
-            job.sources, job.out, job.feature, job.labels, job.settings, progress=looked
-        )
-    check_fits(plan, worker)
-    return plan, cluster, worker
 
 
 @commands.command()
@@ -153,8 +114,8 @@ def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **passed: 
     """
     from pipeline.job import describe_plan, find_begun
 
-    job = _load_job(sources, config, passed)
-    planned, _, worker = _make_plan(job)
+    job = read_job(sources, config, passed)
+    planned, _, worker = make_plan(job)
     find_begun(planned, job.overwrite)
     say_values(describe_plan(planned, worker.threads, job.share), as_json)
 
@@ -198,8 +159,8 @@ def extract(
     """
     from pipeline.job import run
 
-    job = _load_job(sources, config, passed)
-    planned, cluster, _ = _make_plan(job, performance_report, job.quiet)
+    job = read_job(sources, config, passed)
+    planned, cluster, _ = make_plan(job, performance_report, job.quiet)
     grid = planned.inputs.grid
     with progress_bar(job.quiet, grid.hop_samples / grid.samplerate) as progress:
         report = run(
@@ -268,6 +229,24 @@ def verify(out: str, repair: bool, as_json: bool) -> int:
     return FAILED if found else 0
 
 
+@commands.command(cls=LabelCommand)
+@click.argument("out")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def label(out: str, as_json: bool, labels: str | None, **passed: Any) -> None:
+    """Label a finished store anew, without computing its features.
+
+    At once or not at all: killed at any moment, it has the old labels or the new ones.
+    """
+    from pipeline.job import label as label_store
+
+    if labels is None:
+        raise ValueError("labels is missing; pass --labels FILE")
+    chosen = {name: value for name, value in passed.items() if value is not None}
+    say_values(
+        label_store(out, os.path.expanduser(labels), **chosen) or {"labels": labels}, as_json
+    )
+
+
 @commands.command()
 @click.argument("out")
 @click.option(
@@ -312,24 +291,6 @@ def statistics(out: str, split: str | None) -> None:
     rows = "1 row" if found.mean.size == 1 else f"{found.mean.size:,} rows"
     rows += f" in {split}" if split else ""
     click.echo(f"mean and std of {rows}: {'stored' if found.computed else 'already there'}")
-
-
-@commands.command(cls=LabelCommand)
-@click.argument("out")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def label(out: str, as_json: bool, labels: str | None, **passed: Any) -> None:
-    """Label a finished store anew, without computing its features.
-
-    At once or not at all: killed at any moment, it has the old labels or the new ones.
-    """
-    from pipeline.job import label as label_store
-
-    if labels is None:
-        raise ValueError("labels is missing; pass --labels FILE")
-    chosen = {name: value for name, value in passed.items() if value is not None}
-    say_values(
-        label_store(out, os.path.expanduser(labels), **chosen) or {"labels": labels}, as_json
-    )
 
 
 @commands.command()
