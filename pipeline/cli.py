@@ -15,15 +15,7 @@ from pipeline.interrupts import INTERRUPTED, interruptible
 from pipeline.options import SOURCES, JobCommand, LabelCommand, VerbCommand
 from pipeline.planning import make_plan, read_job
 from pipeline.screen import show_looks
-from pipeline.terminal import (
-    WINDOWS_BAR,
-    looking_bar,
-    notice_above_bar,
-    progress_bar,
-    say,
-    say_status,
-    say_values,
-)
+from pipeline.terminal import notice_above_bar, progress_bar, say, say_status, say_values, step_bars
 
 FAILED, WRONG = 1, 2
 EVERY = 2.0  # seconds, of status --watch
@@ -117,7 +109,9 @@ def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **passed: 
     job = read_job(sources, config, passed)
     planned, _, worker = make_plan(job)
     find_begun(planned, job.overwrite)
-    say_values(describe_plan(planned, worker.threads, job.share), as_json)
+    with step_bars() as steps:
+        values = describe_plan(planned, worker.threads, job.share, progress=steps)
+    say_values(values, as_json)
 
 
 @commands.command()
@@ -193,7 +187,9 @@ def status(out: str, watched: bool, every: float | None, as_json: bool) -> None:
     elif every is not None:
         raise click.UsageError("--every says how often to look; pass --watch with it.")
     else:
-        say_status(status_of(out), as_json)
+        with step_bars() as steps:
+            values = status_of(out, steps)
+        say_status(values, as_json)
 
 
 @commands.command()
@@ -210,7 +206,8 @@ def verify(out: str, repair: bool, as_json: bool) -> int:
     from pipeline.job import status_of
     from pipeline.job import verify as find_damage
 
-    found = find_damage(out, repair)
+    with step_bars() as steps:
+        found = find_damage(out, repair, steps)
     if as_json:
         click.echo(json.dumps([asdict(damage) for damage in found], indent=2))
     else:
@@ -242,9 +239,9 @@ def label(out: str, as_json: bool, labels: str | None, **passed: Any) -> None:
     if labels is None:
         raise ValueError("labels is missing; pass --labels FILE")
     chosen = {name: value for name, value in passed.items() if value is not None}
-    say_values(
-        label_store(out, os.path.expanduser(labels), **chosen) or {"labels": labels}, as_json
-    )
+    with step_bars() as steps:
+        values = label_store(out, os.path.expanduser(labels), progress=steps, **chosen)
+    say_values(values or {"labels": labels}, as_json)
 
 
 @commands.command()
@@ -272,7 +269,9 @@ def split(out: str, parts: str, by: Any, seed: int, as_json: bool) -> None:
     """
     from pipeline.training import store_split
 
-    say_values(store_split(out, parts, by, seed), as_json)
+    with step_bars() as steps:
+        values = store_split(out, parts, by, seed, steps)
+    say_values(values, as_json)
 
 
 @commands.command()
@@ -286,8 +285,8 @@ def statistics(out: str, split: str | None) -> None:
     """
     from pipeline.training import statistics as find_statistics
 
-    with looking_bar(bar_format=WINDOWS_BAR) as progress:
-        found = find_statistics(out, split=split, progress=progress)
+    with step_bars() as steps:
+        found = find_statistics(out, split=split, progress=steps("windows read"))
     rows = "1 row" if found.mean.size == 1 else f"{found.mean.size:,} rows"
     rows += f" in {split}" if split else ""
     click.echo(f"mean and std of {rows}: {'stored' if found.computed else 'already there'}")
@@ -300,7 +299,8 @@ def pack(out: str, file: str) -> None:
     """Copy an HDF5 store and its parts into one plain file."""
     from pipeline.store import pack as pack_store
 
-    pack_store(out, file)
+    with step_bars() as steps:
+        pack_store(out, file, steps("bytes copied"))
 
 
 @commands.command()
@@ -310,7 +310,9 @@ def info(out: str, as_json: bool) -> None:
     """Say what is in a store: shape, labels, settings, sources."""
     from pipeline.job import info_of
 
-    say_values(info_of(out), as_json)
+    with step_bars() as steps:
+        values = info_of(out, steps)
+    say_values(values, as_json)
 
 
 @commands.command()

@@ -10,7 +10,7 @@ import click
 
 from pipeline.feature_options import parameters_of
 from pipeline.options import FEATURE
-from pipeline.terminal import looking_bar
+from pipeline.terminal import step_bars
 
 if TYPE_CHECKING:
     from pipeline.cluster import Capacity, Cluster
@@ -46,9 +46,9 @@ def make_plan(
     check_manager(cluster)
     check_report(cluster, report)
     worker = capacity_of(cluster)
-    with looking_bar(quiet) as looked:
+    with step_bars(quiet) as steps:
         plan = Plan.make(
-            job.sources, job.out, job.feature, job.labels, job.settings, progress=looked
+            job.sources, job.out, job.feature, job.labels, job.settings, progress=steps
         )
     check_fits(plan, worker)
     return plan, cluster, worker

@@ -26,6 +26,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "amounts": (),
     "text": (),
     "html": (),
+    "steps": (),
     "yaml_files": (),
     "interrupts": (),
     "process": ("limits", "resources", "numerics", "versions"),

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.labels import EventLabels, Labelling, LabelSource
+from pipeline.steps import Step, unseen
 from pipeline.store import Variable, strings
 
 # Of every store that has labels, in the order of the contract.
@@ -42,7 +43,7 @@ def parts(
 
 
 def describe_labels(
-    labels: LabelSource, listed: bool = False, counted: bool = True
+    labels: LabelSource, listed: bool = False, counted: bool = True, progress: Step = unseen
 ) -> dict[str, Any]:
     """What became of events, and how many windows have each class, as plain values.
 
@@ -53,7 +54,7 @@ def describe_labels(
         return {}
     counts = {name: count for name, count in labels.told.items() if count or name in ALWAYS}
     unplaced = {"unplaced": labels.account.listed} if listed else {}
-    classes = labels.by_class() if counted else [*labels.classes]
+    classes = labels.by_class(progress) if counted else [*labels.classes]
     return {"events": counts, "classes": classes, **unplaced}
 
 

@@ -16,6 +16,7 @@ from pipeline.job.label_variables import describe_labels, label_variables
 from pipeline.layout import Layout
 from pipeline.paths import KEPT_BYTES, is_remote
 from pipeline.share import Share
+from pipeline.steps import Steps, all_unseen
 from pipeline.store import COORDINATE_CHUNK, Encoding, new_store
 from pipeline.windows import read_together
 
@@ -129,13 +130,18 @@ def _smaller_dtypes(plan: Planned) -> list[str]:
 
 
 def describe_plan(
-    plan: Planned, threads: int, share: Share | None = None, counted: bool = True
+    plan: Planned,
+    threads: int,
+    share: Share | None = None,
+    counted: bool = True,
+    progress: Steps = all_unseen,
 ) -> dict[str, Any]:
     """A plan as plain values, for a worker with so many threads, or for a share.
 
     `counted`, with how many windows have each class, for which all are looked at.
     """
     recordings, grid, layout = plan.inputs.recordings, plan.inputs.grid, plan.layout
+    labels, step = plan.inputs.labels, progress("windows counted")
     values = {
         "out": plan.out,
         "recordings": len(recordings),
@@ -155,10 +161,8 @@ def describe_plan(
         "files": count_files(plan),
         "memory_bytes": memory_bytes(plan, threads),
         "threads": threads,
-        "labelled": plan.inputs.labels is not None,
-        **(
-            {} if plan.inputs.labels is None else describe_labels(plan.inputs.labels, True, counted)
-        ),
+        "labelled": labels is not None,
+        **({} if labels is None else describe_labels(labels, True, counted, step)),
         "datetime": plan.inputs.timeline(),
         "feature": plan.feature_identity.description(),
     }

@@ -24,6 +24,7 @@ from pipeline.record.entries import CommonFiles, Done, Entry, Finished, entry_of
 from pipeline.record.lines import fingerprint, json_line, parse, with_checksum
 from pipeline.record.log import Log, log_names, new_log, read_log
 from pipeline.record.state import Files, State, common_files_after
+from pipeline.steps import Step, told, unseen
 
 Place = tuple[int, int]  # of a line: which of the logs, and which line of it
 
@@ -152,11 +153,14 @@ class Record:
                 put_lines(self._logs / name, whole)
 
     def state(
-        self, n_regions: int, in_place: Callable[[Done | CommonFiles], bool] | None = None
+        self,
+        n_regions: int,
+        in_place: Callable[[Done | CommonFiles], bool] | None = None,
+        progress: Step = unseen,
     ) -> State:
         """What all lines together say; what is not `in_place` is not done."""
         state = State.of(n_regions)
-        for entry in self.entries():
+        for entry in told(self.entries(), progress):
             if isinstance(entry, Done | CommonFiles):
                 state.add(entry, in_place is None or in_place(entry))
             elif entry is not None:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.locks import locked
+from pipeline.steps import Steps, all_unseen
 from pipeline.store import (
     STATISTICS,
     Attachment,
@@ -39,6 +40,7 @@ def store_split(
     parts: str | Mapping[str, float],
     by: By = "recording",
     seed: int = 0,
+    progress: Steps = all_unseen,
 ) -> dict[str, Any]:
     """Split a finished store, at once or not at all, and say what each part has come to.
 
@@ -55,14 +57,14 @@ def store_split(
     with locked(store.path) as lock:
         store.sweep()  # what one that was killed has left
         store = open_finished(path)  # another may have been at it until now
-        made = Split.of(store, wanted, by)
+        made = Split.of(store, wanted, by, progress("windows read"))
         settings = {"by": by if isinstance(by, str) else "function", "seed": seed}
         told = json.dumps({**settings, "parts": dict(wanted.fractions)})
         same = _is_stored(store, made, told)
         gone = [] if same or statistics_split(store) is None else [*STATISTICS]
         if not same:
             lock.check()
-            attach(store, _attachment(store, made, told, gone))
+            attach(store, _attachment(store, made, told, gone), progress("windows written"))
     more = {"statistics": "removed, as they were of a part; compute them again"} if gone else {}
     return {
         **settings,
