@@ -262,10 +262,10 @@ def label(out: str, as_json: bool, labels: str | None, **passed: Any) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other parts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def split(out: str, parts: str, by: Any, seed: int, as_json: bool) -> None:
-    """Split the windows in parts, such as train and test, and store that.
+    """Split the windows in parts, such as train and test.
 
-    A group keeps its part when others are added; so fractions are met on average. 'divided' are
-    recordings that go on where one of another part ends.
+    Kept in the store. A group keeps its part when others are added; so fractions are met on
+    average. 'divided' are recordings that go on where one of another part ends.
     """
     from pipeline.training import store_split
 
@@ -278,10 +278,10 @@ def split(out: str, parts: str, by: Any, seed: int, as_json: bool) -> None:
 @click.argument("out")
 @click.option("--split", metavar="NAME", help="Of the windows in this part of the split only.")
 def statistics(out: str, split: str | None) -> None:
-    """Compute mean and standard deviation of each row, and store them.
+    """Compute mean and standard deviation of each row.
 
-    Over the valid windows of a finished store, for Batches(normalize=True). A row is a place on
-    every axis but time: a frequency, a coefficient.
+    Kept in the store, for Batches(normalize=True); over the valid windows of a finished one. A
+    row is a place on every axis but time: a frequency, a coefficient.
     """
     from pipeline.training import statistics as find_statistics
 
@@ -324,10 +324,10 @@ def info(out: str, as_json: bool) -> None:
 def report(
     out: str, html: Path | None, json_file: Path | None, card: Path | None, audio: bool
 ) -> None:
-    """Write what is known of a store, finished or not, as a page to look at.
+    """Write a page to look at: all that is known of a store.
 
-    Coverage in time, windows by state, classes, pictures, values and levels, what failed,
-    throughput and settings.
+    Also of one that is not finished. Coverage in time, windows by state, classes, pictures,
+    values and levels, what failed, throughput and settings.
     """
     from pipeline.reports import write_report
 
@@ -380,7 +380,10 @@ def plot(
     png: Path | None,
     svg: Path | None,
 ) -> None:
-    """Draw a window with its neighbours, a recording as a whole, or windows of a class."""
+    """Draw a window, a recording as a whole, or a class.
+
+    A window comes with its neighbours, a class as windows of it side by side.
+    """
     from pipeline.views import plot_class, plot_recording, plot_window
 
     if [window, recording, name].count(None) != 2:
