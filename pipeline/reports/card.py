@@ -194,7 +194,7 @@ def _marked(text: object) -> str:
 
 def _code(text: str) -> str:
     """A program, in a fence of more backticks than are in it."""
-    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
     lines = "\n".join(map(printable, text.rstrip().splitlines()))
     return f"{fence}python\n{lines}\n{fence}\n"
 

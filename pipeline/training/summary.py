@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,7 +27,6 @@ class Looped(Protocol):
     batch_size: int | None
     shuffle: bool
     seed: int
-    drop_last: bool
     mix: int | None
     rank: int
     world_size: int
@@ -59,7 +59,7 @@ class Summary:
 
     def sections(self) -> Iterator[Section]:
         """Facts, axes and classes."""
-        batches, y = self.batches, self._none_of_labels()
+        batches, y = self.batches, self.source.labels(np.empty(0, np.int64))
         name, units = self.source.what()
         bad = self._n_windows_of(~batches.valid)
         unit = "" if units == "1" else f" ({units})"
@@ -69,9 +69,7 @@ class Summary:
             "y": "none" if y is None else _kind(y, self._size()),
             "batches": self._batches(),
             "windows": f"{self.n_windows:,}{chosen}{f', {bad:,} masked' if bad else ''}",
-            "ranks": f"rank {batches.rank} of {batches.world_size}"
-            if batches.world_size > 1
-            else None,
+            "ranks": self._rank(),
             "order": self._order(),
             **self.options,
             "split": self._split(),
@@ -97,6 +95,10 @@ class Summary:
             return counted(n, "single window")
         return f"{n:,} batch{'es' * (n != 1)} of {counted(size, 'window')}"
 
+    def _rank(self) -> str | None:
+        rank, size = self.batches.rank, self.batches.world_size
+        return f"rank {rank} of {size}" if size > 1 else None
+
     def _order(self) -> str:
         seed, mix = f", seed {self.batches.seed}", self.batches.mix
         if self.drawn:
@@ -108,14 +110,9 @@ class Summary:
     def _n_windows_of(self, mask: npt.NDArray[np.bool_]) -> int:
         return int(np.count_nonzero(mask if self.selected is None else mask[self.selected]))
 
-    def _none_of_labels(self) -> Array | None:
-        return self.source.labels(np.empty(0, np.int64))
-
     def _bytes(self, y: Array | None) -> int:
-        one = (
-            item.itemsize * int(np.prod(item.shape[1:])) for item in (self.X, y) if item is not None
-        )
-        return sum(one) * (self._size() or (1,))[0]
+        arrays = (item for item in (self.X, y) if item is not None)
+        return sum(item.itemsize * prod((*self._size(), *item.shape[1:])) for item in arrays)
 
     def _split(self) -> str | None:
         if not countable((self.n_windows,)):
