@@ -146,7 +146,7 @@ def test_tables_are_sorted_by_number_and_name(browser: Any, pages: dict[str, Pat
 
         table.get_by_role("button", name="present").click()
         rising = column(1)
-        assert rising == sorted(rising, key=int)
+        assert rising == ["13", "40", "122", "366", "1,100"]
         assert table.locator("th[aria-sort=ascending]").inner_text().startswith("present")
         table.get_by_role("button", name="present").press("Enter")
         assert column(1) == rising[::-1]
