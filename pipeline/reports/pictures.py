@@ -19,6 +19,7 @@ from pipeline.views import spread, thumbnail
 
 CLASSES, RECORDINGS = 40, 50  # pictures, at most
 SIZE = 320, 180
+KILO = 2000.0  # Hz, from which on they are told in kHz
 Sound = Callable[[int], bytes | None]  # the sound of a window as FLAC
 
 
@@ -64,8 +65,8 @@ def pictures_of(
 
 
 def _of_classes(counts: LabelCounts) -> list[Picture]:
-    found = zip(counts.names, counts.examples.tolist(), strict=True)
-    return [Picture(name, window) for name, window in found if window >= 0][:CLASSES]
+    found = zip(counts.classes, counts.examples.tolist(), strict=True)
+    return [Picture(item.name, window) for item, window in found if window >= 0][:CLASSES]
 
 
 def _of_recordings(states: WindowStates, sources: list[str]) -> list[Picture]:
@@ -129,14 +130,9 @@ def _axes(store: Store) -> dict[str, str] | None:
     if len(axes) != 2 or [units for _, units in axes].count("s") != 1:
         return None
     (x, x_units), (y, y_units) = sorted(axes, key=lambda axis: axis[1] != "s")
-    values = store.coordinate(y)
-    length = float(store.attrs()["window"])
-    low, high, y_units = (
-        (values.min() / 1000, values.max() / 1000, "kHz")
-        if y_units == "Hz" and values.max() > 2000
-        else (values.min(), values.max(), y_units)
-    )
-    return {
-        "x": f"{x} 0 to {length:g} {x_units}",
-        "y": f"{y} {low:g} to {high:g}" + ("" if y_units == "1" else f" {y_units}"),
-    }
+    values, length = store.coordinate(y), float(store.attrs()["window"])
+    low, high = float(values.min()), float(values.max())
+    if y_units == "Hz" and high > KILO:
+        low, high, y_units = low / 1000, high / 1000, "kHz"
+    unit = "" if y_units == "1" else f" {y_units}"
+    return {"x": f"{x} 0 to {length:g} {x_units}", "y": f"{y} {low:.3g} to {high:.3g}{unit}"}
