@@ -21,7 +21,9 @@ HOSTILE = [
     "鳥の声",
     "",
     "../../../etc",
+    "\u202egnp.eno\u2066",
 ]
+NAMES = [f"{HOSTILE[i % len(HOSTILE)]} {i}" for i in range(200)]
 
 
 def picture(title: str, window: int, size: int = 0, **more: Any) -> dict[str, Any]:
@@ -88,23 +90,70 @@ def recording(number: int, path: str, **states: int) -> dict[str, Any]:
     }
 
 
-def classes(names: list[str]) -> dict[str, Any]:
+def level(n_rows: int, loudest: float = 1.0) -> dict[str, Any]:
+    """The level of windows that are an hour apart, as loud as a multiple of the usual."""
+    start = np.datetime64("2026-03-02")
+    rows = [
+        {
+            "window": 8 * i,
+            "begins": f"{start + np.timedelta64(i, 'h')}:00:00+02:00",
+            "at": 8.0 * i,
+            "low": loudest * (-12 + np.sin(i / 9)),
+            "median": loudest * (-10 + np.sin(i / 9)),
+            "high": loudest * (-7 + np.sin(i / 5)),
+            "floor": 0.02,
+        }
+        for i in range(n_rows)
+    ]
+    return {"units": "1", "rows": rows}
+
+
+def throughput(hosts: list[str], n_stretches: int = 60) -> dict[str, Any]:
+    """A job whose first host is slow."""
+    start = np.datetime64("2026-11-19T20:00:00")
+    return {
+        "began": "2026-11-19T20:00:00+00:00",
+        "ended": "2026-11-19T21:00:00+00:00",
+        "seconds": 7000.0,
+        "windows_per_second": 1800.5,
+        "timeline": [
+            {"at": f"{start + 60 * i}+00:00", "windows_per_second": 100.0 * (i % 7)}
+            for i in range(n_stretches)
+        ],
+        "hosts": [
+            {
+                "host": host,
+                "workers": 2,
+                "regions": 3 + i,
+                "windows": 190 + 830 * i,
+                "seconds": 0.004 if i else 0.01,
+                "relative": 1.0 if i else 2.5,
+                "slow": not i,
+            }
+            for i, host in enumerate(hosts)
+        ],
+    }
+
+
+def classes(names: list[str], most: int, parts: list[str]) -> dict[str, Any]:
+    """Each class in a third as many windows as the one before it, split in equal parts."""
     n = min(20, len(names))
     counts = np.random.default_rng(0).integers(0, 50, (n, n)) + 100 * np.eye(n, dtype=int)
+    present = [most // 3**i for i in range(len(names))]
     return {
         "kind": "events",
         "n_classes": len(names) + 5,
         "rows": [
             {
                 "name": name,
-                "present": 90 - i % 90,
+                "present": present[i],
                 "absent": 600 + i,
                 "unknown": i,
-                "splits": {"train": 70 - i % 70, "test": 20},
+                "splits": {part: present[i] // len(parts) for part in parts},
             }
             for i, name in enumerate(names)
         ],
-        "splits": {"train": 900, "test": 300},
+        "splits": {part: 1200 // len(parts) for part in parts},
         "together": {"names": names[:n], "counts": (counts + counts.T).tolist()},
         "events": {"files": 2, "events": 300, "matched": 290, "no_recording": 10},
     }
@@ -113,18 +162,6 @@ def classes(names: list[str]) -> dict[str, Any]:
 def full() -> dict[str, Any]:
     """A finished store of a season, with a few failures."""
     edges = np.linspace(-13.8, -2.2, 65)
-    level = [
-        {
-            "window": 8 * i,
-            "begins": f"2026-03-{2 + i // 24:02}T{i % 24:02}:00:00+02:00",
-            "at": 8.0 * i,
-            "low": -12 + np.sin(i / 9),
-            "median": -10 + np.sin(i / 9),
-            "high": -7 + np.sin(i / 5),
-            "floor": 0.02,
-        }
-        for i in range(150)
-    ]
     return {
         "report": 1,
         "path": "stores/season.zarr",
@@ -154,18 +191,13 @@ def full() -> dict[str, Any]:
         "recordings": {
             "total": 5,
             "rows": [
-                recording(
-                    i,
-                    f"recordings/day {i}/rec_{i}.wav",
-                    whole=220 - 21 * i,
-                    masked=21 * i,
-                    partial=1,
-                )
+                recording(i, f"recordings/day {i}/rec_{i}.wav", whole=1100 // 4**i, masked=21 * i)
+                | {"seconds": 2000.5 / 3**i, "median": None if i == 4 else 3.0 * i - 12.0}
                 for i in range(5)
             ],
         },
         "coverage": coverage(30),
-        "labels": classes(["owl", "wind", "rain", "Strix aluco", "car"]),
+        "labels": classes(["owl", "wind", "rain", "Strix aluco", "car"], 1100, ["train", "test"]),
         "pictures": {
             "classes": [picture("owl", 3, sound=sound()), picture("wind", 7)],
             "recordings": [picture("recordings/a.wav", i) for i in range(3)],
@@ -188,7 +220,7 @@ def full() -> dict[str, Any]:
             "clipped": 0.001,
             "not_numbers": 0.0,
         },
-        "level": {"units": "1", "rows": level},
+        "level": level(150),
         "failures": {
             "failed": [],
             "masked": [
@@ -207,36 +239,7 @@ def full() -> dict[str, Any]:
             "damaged_lines": 1,
             "damaged": [{"reason": "features/c.1.0 is damaged", "windows": 3}],
         },
-        "throughput": {
-            "began": "2026-11-19T20:00:00+00:00",
-            "ended": "2026-11-19T21:00:00+00:00",
-            "seconds": 7000.0,
-            "windows_per_second": 1800.5,
-            "timeline": [
-                {"at": "2026-11-19T20:00:00+00:00", "windows_per_second": 100.0 * (i % 7)}
-                for i in range(60)
-            ],
-            "hosts": [
-                {
-                    "host": "node-9",
-                    "workers": 2,
-                    "regions": 3,
-                    "windows": 190,
-                    "seconds": 0.01,
-                    "relative": 2.5,
-                    "slow": True,
-                },
-                {
-                    "host": "node-10",
-                    "workers": 2,
-                    "regions": 16,
-                    "windows": 1020,
-                    "seconds": 0.004,
-                    "relative": 1.0,
-                    "slow": False,
-                },
-            ],
-        },
+        "throughput": throughput(["node-9", "node-10"]),
         "bytes": {"stored": 497_000_000, "per_window": 411_200.0, "decoded": 454_000_000},
         "feature": {
             "name": "spectrogram",
@@ -302,18 +305,19 @@ def little() -> dict[str, Any]:
 
 def hostile() -> dict[str, Any]:
     """A store of which there is as much as can be, under names that want to be markup."""
-    found = full()
-    names = [HOSTILE[i % len(HOSTILE)] + f" {i}" for i in range(200)]
+    found, reason = full(), "\n".join(HOSTILE)
     loud = sound(1.0)
     shown = [
-        picture(names[i], i, 8, labels=names[:30], sound=loud, path=f"{names[i]}/x.wav")
-        for i in range(90)
+        picture(name, i, 8, labels=NAMES[:30], sound=loud, path=f"{name}/x.wav", alt=name)
+        for i, name in enumerate(NAMES[:90])
     ]
-    reason = "\n".join(HOSTILE)
     return found | {
-        "path": names[0],
-        "title": names[1],
-        "summary": names[2],
+        "path": NAMES[0],
+        "title": NAMES[1],
+        "units": NAMES[3],
+        "summary": NAMES[2],
+        "finished": False,
+        "shape": [10**10, 257, 400],
         "windows": {
             "total": 10**10,
             "whole": 10**9,
@@ -322,47 +326,65 @@ def hostile() -> dict[str, Any]:
             "failed": 5,
             "pending": 10**9,
         },
+        "regions": {"total": 10**7, "done": 10**6, "failed": 10**5, "pending": 9 * 10**6},
+        "running": [
+            {"holder": name, "share": f"{i}/200", "regions": 10**6, "done": i}
+            for i, name in enumerate(NAMES)
+        ],
         "recordings": {
             "total": 10**6,
             "rows": [
                 recording(i, f"{name}/{name}.wav", whole=10**6, masked=i)
-                for i, name in enumerate(names)
+                for i, name in enumerate(NAMES)
             ],
         },
-        "coverage": coverage(200) | {"offset": None},
-        "labels": classes(names),
+        "coverage": coverage(400) | {"offset": None, "undated": 10**9},
+        "labels": classes(NAMES, 10**15, NAMES[:9])
+        | {"events": {name: {name: name} for name in NAMES[:9]}},
         "pictures": found["pictures"]
         | {
             "classes": shown[:40],
             "recordings": shown[40:],
             "n_classes": 6000,
             "n_recordings": 10**6,
+            "axes": {"x": NAMES[0], "y": NAMES[1]},
         },
-        "failures": {
-            "failed": [
-                {
-                    "region": i,
-                    "windows": [i, i + 9],
-                    "attempts": 4,
-                    "reason": reason,
-                    "trace": reason * 9,
-                }
-                for i in range(50)
-            ],
-            "masked": [
-                {"windows": [i, i + 9], "path": name, "reason": reason}
-                for i, name in enumerate(names[:50])
-            ],
-            "unreadable": [{"path": name, "reason": reason} for name in names[:50]],
-            "n_failed": 10**5,
-            "n_masked": 10**5,
-            "n_unreadable": 10**5,
-            "damaged_lines": 9,
-            "damaged": [{"reason": reason, "windows": 3}],
-        },
-        "feature": {"name": names[0], "parameters": {name: name for name in names[:9]}},
-        "settings": {name: [name] for name in names[:9]},
-        "numerics": {names[0]: 10**10},
+        "values": found["values"] | {"name": NAMES[0], "units": NAMES[1], "maximum": 1e300},
+        "level": level(200, loudest=1e37) | {"units": NAMES[1]},
+        "failures": _failures(reason),
+        "throughput": throughput(NAMES[:100], 100) | {"windows_per_second": 1e18},
+        "bytes": {"stored": 10**18, "per_window": 1e9, "decoded": 10**19},
+        "feature": {"name": NAMES[0], "parameters": {name: name for name in NAMES[:9]}},
+        "settings": {name: [name] for name in NAMES[:9]},
+        "versions": found["versions"] | {name: name for name in NAMES[:9]},
+        "numerics": dict.fromkeys(NAMES[:9], 10**10),
+        "open": reason,
+    }
+
+
+def _failures(reason: str) -> dict[str, Any]:
+    """As many failures of each kind as are listed, all for the same reason."""
+    return {
+        "failed": [
+            {
+                "region": i,
+                "windows": [i, i + 9],
+                "attempts": 4,
+                "reason": reason,
+                "trace": reason * 9,
+            }
+            for i in range(50)
+        ],
+        "masked": [
+            {"windows": [i, i + 9], "path": name, "reason": reason}
+            for i, name in enumerate(NAMES[:50])
+        ],
+        "unreadable": [{"path": name, "reason": reason} for name in NAMES[:50]],
+        "n_failed": 10**5,
+        "n_masked": 10**5,
+        "n_unreadable": 10**5,
+        "damaged_lines": 9,
+        "damaged": [{"reason": reason, "windows": 3} for _ in range(50)],
     }
 
 
