@@ -7,29 +7,18 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
-from pipeline.feature_options import parameters_of
 from pipeline.interrupts import INTERRUPTED, interruptible
-from pipeline.options import FEATURE, SOURCES, JobCommand, LabelCommand
-from pipeline.terminal import (
-    WINDOWS_BAR,
-    looking_bar,
-    notice_above_bar,
-    progress_bar,
-    say,
-    say_status,
-    say_values,
-)
-
-if TYPE_CHECKING:
-    from pipeline.cluster import Capacity, Cluster
-    from pipeline.job import Plan
-    from pipeline.runfile import Job
+from pipeline.options import SOURCES, JobCommand, LabelCommand, VerbCommand
+from pipeline.planning import make_plan, read_job
+from pipeline.screen import show_looks
+from pipeline.terminal import notice_above_bar, progress_bar, say, say_status, say_values, step_bars
 
 FAILED, WRONG = 1, 2
+EVERY = 2.0  # seconds, of status --watch
 
 # Help and errors of the command line come at once: a verb imports what it needs when it runs.
 
@@ -73,13 +62,15 @@ def _complain(message: str) -> int:
     return WRONG
 
 
-class _InOrder(click.Group):
+class _Verbs(click.Group):
+    command_class = VerbCommand
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # that of a job's life, not of the alphabet
 
 
 @click.group(
-    cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(package_name="dask-audio-pipeline")
 def commands() -> None:
@@ -89,42 +80,6 @@ def commands() -> None:
     it stored. Exit codes: 0 done; 1 recordings or regions failed, or verify found damage; 2 the
     input or an option is wrong; 130 interrupted, and the same command goes on.
     """
-
-
-def _load_job(sources: tuple[str, ...], config: str | None, passed: dict[str, Any]) -> Job:
-    """The job that flags and run.yaml describe together."""
-    from pipeline.runfile import load_job
-    from pipeline.yaml_files import parse_value
-
-    # What may be passed several times and was not is empty.
-    flags = {key: value for key, value in passed.items() if value not in (None, ())}
-    if sources:
-        flags["sources"] = list(sources)
-    if "channel" in flags:
-        flags["channel"] = parse_value(flags["channel"])
-    of_feature = parameters_of(*click.get_current_context().meta[FEATURE])
-    names = [name for name in of_feature if name in flags]
-    parameters = {name: parse_value(flags.pop(name)) for name in names}
-    return load_job(Path(os.path.expanduser(config)) if config else None, flags, parameters)
-
-
-def _make_plan(
-    job: Job, report: Path | None = None, quiet: bool = False
-) -> tuple[Plan, Cluster, Capacity]:
-    """What a job will do, where, and what each worker has; refused where it cannot end well."""
-    from pipeline.cluster import capacity_of, check_manager, check_report, load_cluster
-    from pipeline.job import Plan, check_fits
-
-    cluster = load_cluster(job.cluster)
-    check_manager(cluster)
-    check_report(cluster, report)
-    worker = capacity_of(cluster)
-    with looking_bar(quiet) as looked:
-        plan = Plan.make(
-            job.sources, job.out, job.feature, job.labels, job.settings, progress=looked
-        )
-    check_fits(plan, worker)
-    return plan, cluster, worker
 
 
 @commands.command()
@@ -151,10 +106,12 @@ def plan(sources: tuple[str, ...], config: str | None, as_json: bool, **passed: 
     """
     from pipeline.job import describe_plan, find_begun
 
-    job = _load_job(sources, config, passed)
-    planned, _, worker = _make_plan(job)
+    job = read_job(sources, config, passed)
+    planned, _, worker = make_plan(job)
     find_begun(planned, job.overwrite)
-    say_values(describe_plan(planned, worker.threads, job.share), as_json)
+    with step_bars() as steps:
+        values = describe_plan(planned, worker.threads, job.share, progress=steps)
+    say_values(values, as_json)
 
 
 @commands.command()
@@ -196,8 +153,8 @@ def extract(
     """
     from pipeline.job import run
 
-    job = _load_job(sources, config, passed)
-    planned, cluster, _ = _make_plan(job, performance_report, job.quiet)
+    job = read_job(sources, config, passed)
+    planned, cluster, _ = make_plan(job, performance_report, job.quiet)
     grid = planned.inputs.grid
     with progress_bar(job.quiet, grid.hop_samples / grid.samplerate) as progress:
         report = run(
@@ -216,12 +173,23 @@ def extract(
 
 @commands.command()
 @click.argument("out")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(out: str, as_json: bool) -> None:
+@click.option("--watch", "watched", is_flag=True, help="Look again until the job is finished.")
+@click.option(
+    "--every", type=float, metavar="SECONDS", help="How often to look, with --watch. Default: 2."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch, a line a look.")
+def status(out: str, watched: bool, every: float | None, as_json: bool) -> None:
     """Say how far a job is, also while it runs, and what failed."""
-    from pipeline.job import status_of
+    from pipeline.job import status_of, watch
 
-    say_status(status_of(out), as_json)
+    if watched:
+        show_looks(watch(out, EVERY if every is None else every), as_json)
+    elif every is not None:
+        raise click.UsageError("--every says how often to look; pass --watch with it.")
+    else:
+        with step_bars() as steps:
+            values = status_of(out, steps)
+        say_status(values, as_json)
 
 
 @commands.command()
@@ -238,7 +206,8 @@ def verify(out: str, repair: bool, as_json: bool) -> int:
     from pipeline.job import status_of
     from pipeline.job import verify as find_damage
 
-    found = find_damage(out, repair)
+    with step_bars() as steps:
+        found = find_damage(out, repair, steps)
     if as_json:
         click.echo(json.dumps([asdict(damage) for damage in found], indent=2))
     else:
@@ -255,6 +224,24 @@ def verify(out: str, repair: bool, as_json: bool) -> int:
             err=True,
         )
     return FAILED if found else 0
+
+
+@commands.command(cls=LabelCommand)
+@click.argument("out")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def label(out: str, as_json: bool, labels: str | None, **passed: Any) -> None:
+    """Label a finished store anew, without computing its features.
+
+    At once or not at all: killed at any moment, it has the old labels or the new ones.
+    """
+    from pipeline.job import label as label_store
+
+    if labels is None:
+        raise ValueError("labels is missing; pass --labels FILE")
+    chosen = {name: value for name, value in passed.items() if value is not None}
+    with step_bars() as steps:
+        values = label_store(out, os.path.expanduser(labels), progress=steps, **chosen)
+    say_values(values or {"labels": labels}, as_json)
 
 
 @commands.command()
@@ -275,50 +262,34 @@ def verify(out: str, repair: bool, as_json: bool) -> int:
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed, other parts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def split(out: str, parts: str, by: Any, seed: int, as_json: bool) -> None:
-    """Split the windows in parts, such as train and test, and store that.
+    """Split the windows in parts, such as train and test.
 
-    A group keeps its part when others are added; so fractions are met on average. 'divided' are
-    recordings that go on where one of another part ends.
+    Kept in the store. A group keeps its part when others are added; so fractions are met on
+    average. 'divided' are recordings that go on where one of another part ends.
     """
     from pipeline.training import store_split
 
-    say_values(store_split(out, parts, by, seed), as_json)
+    with step_bars() as steps:
+        values = store_split(out, parts, by, seed, steps)
+    say_values(values, as_json)
 
 
 @commands.command()
 @click.argument("out")
 @click.option("--split", metavar="NAME", help="Of the windows in this part of the split only.")
 def statistics(out: str, split: str | None) -> None:
-    """Compute mean and standard deviation of each row, and store them.
+    """Compute mean and standard deviation of each row.
 
-    Over the valid windows of a finished store, for Batches(normalize=True). A row is a place on
-    every axis but time: a frequency, a coefficient.
+    Kept in the store, for Batches(normalize=True); over the valid windows of a finished one. A
+    row is a place on every axis but time: a frequency, a coefficient.
     """
     from pipeline.training import statistics as find_statistics
 
-    with looking_bar(bar_format=WINDOWS_BAR) as progress:
-        found = find_statistics(out, split=split, progress=progress)
+    with step_bars() as steps:
+        found = find_statistics(out, split=split, progress=steps("windows read"))
     rows = "1 row" if found.mean.size == 1 else f"{found.mean.size:,} rows"
     rows += f" in {split}" if split else ""
     click.echo(f"mean and std of {rows}: {'stored' if found.computed else 'already there'}")
-
-
-@commands.command(cls=LabelCommand)
-@click.argument("out")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def label(out: str, as_json: bool, labels: str | None, **passed: Any) -> None:
-    """Label a finished store anew, without computing its features.
-
-    At once or not at all: killed at any moment, it has the old labels or the new ones.
-    """
-    from pipeline.job import label as label_store
-
-    if labels is None:
-        raise ValueError("labels is missing; pass --labels FILE")
-    chosen = {name: value for name, value in passed.items() if value is not None}
-    say_values(
-        label_store(out, os.path.expanduser(labels), **chosen) or {"labels": labels}, as_json
-    )
 
 
 @commands.command()
@@ -328,7 +299,8 @@ def pack(out: str, file: str) -> None:
     """Copy an HDF5 store and its parts into one plain file."""
     from pipeline.store import pack as pack_store
 
-    pack_store(out, file)
+    with step_bars() as steps:
+        pack_store(out, file, steps("bytes copied"))
 
 
 @commands.command()
@@ -338,23 +310,28 @@ def info(out: str, as_json: bool) -> None:
     """Say what is in a store: shape, labels, settings, sources."""
     from pipeline.job import info_of
 
-    say_values(info_of(out), as_json)
+    with step_bars() as steps:
+        values = info_of(out, steps)
+    say_values(values, as_json)
 
 
 @commands.command()
 @click.argument("out")
 @click.option("--html", type=Path, metavar="FILE", help="Page to write, which needs nothing else.")
 @click.option("--json", "json_file", type=Path, metavar="FILE", help="The same as values.")
+@click.option("--card", type=Path, metavar="FILE", help="README.md for the Hugging Face Hub.")
 @click.option("--audio", is_flag=True, help="Put sounds into the page, of recordings at hand.")
-def report(out: str, html: Path | None, json_file: Path | None, audio: bool) -> None:
-    """Write what is known of a store, finished or not, as a page to look at.
+def report(
+    out: str, html: Path | None, json_file: Path | None, card: Path | None, audio: bool
+) -> None:
+    """Write a page to look at: all that is known of a store.
 
-    Coverage in time, windows by state, classes, pictures, values and levels, what failed,
-    throughput and settings.
+    Also of one that is not finished. Coverage in time, windows by state, classes, pictures,
+    values and levels, what failed, throughput and settings.
     """
     from pipeline.reports import write_report
 
-    for file in write_report(out, html, json_file, audio):
+    for file in write_report(out, html, json_file, audio, card):
         say(f"written: {file}")
 
 
@@ -403,7 +380,10 @@ def plot(
     png: Path | None,
     svg: Path | None,
 ) -> None:
-    """Draw a window with its neighbours, a recording as a whole, or windows of a class."""
+    """Draw a window, a recording as a whole, or a class.
+
+    A window comes with its neighbours, a class as windows of it side by side.
+    """
     from pipeline.views import plot_class, plot_recording, plot_window
 
     if [window, recording, name].count(None) != 2:

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from pipeline.job import Progress, extract
+from pipeline.reports import write_report
 from pipeline.training import Batches
 from pipeline.views import plot_window
 
@@ -41,10 +42,13 @@ def run_demo(hours: float, folder: Path, progress: Callable[[Progress], None]) -
     yield f"batches    {len(batches)} of X {X.shape} {X.dtype} and y {y.shape}, shuffled"
     if importlib.util.find_spec("matplotlib") is None:
         yield "picture    none, for matplotlib is not installed"
-        return
-    picture = folder / "window.png"
-    plot_window(store, min(4, seconds - 1), picture)
-    yield f"picture    {picture}"
+    else:
+        picture = folder / "window.png"
+        plot_window(store, min(4, seconds - 1), picture)
+        yield f"picture    {picture}"
+    page = folder / "report.html"
+    write_report(store, page, audio=True)
+    yield f"report     {page}: open it in a browser, as {page.absolute().as_uri()}"
 
 
 def synthesize(path: Path, seconds: int, seed: int = 0) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.checks import one_of
+from pipeline.html import LISTED, Section, Shown, Table
+from pipeline.text import counted
 
 Tail = Literal["pad", "drop"]
 LONGEST = 2**31  # samples in a window
@@ -49,7 +51,7 @@ def count_windows(n_samples: npt.ArrayLike, window: int, hop: int, tail: Tail = 
     return np.where(n > 0, np.minimum(np.maximum(reach_end, 1), start_inside), 0)
 
 
-class WindowGrid:
+class WindowGrid(Shown):
     """All windows of a list of recordings, numbered 0 to ``len(grid) - 1``.
 
     The windows of the first recording come first, in order of time, then
@@ -173,6 +175,45 @@ class WindowGrid:
     def counts(self) -> Indices:
         """Number of windows of each recording, from the first window's on."""
         return self._stop - self._first
+
+    @property
+    def partial(self) -> Indices:
+        """Number of windows of each recording, as `counts`, that its end cuts short."""
+        whole = (self._n_samples - self.window_samples - self._start) // self.hop_samples + 1
+        return np.asarray(self.counts - np.clip(whole, 0, self.counts), np.int64)
+
+    def _line(self) -> str:
+        window, hop = (n / self.samplerate for n in (self.window_samples, self.hop_samples))
+        n_recordings = int(np.count_nonzero(self.counts))
+        return (
+            f"{counted(len(self), 'window')} of {window:g} s, one every {hop:g} s, of "
+            f"{counted(n_recordings, 'recording')}"
+        )
+
+    def _sections(self) -> Iterator[Section]:
+        counts, partial, rate = self.counts, self.partial, self.samplerate
+        window, hop, with_any = self.window_samples, self.hop_samples, np.flatnonzero(counts)
+        without = len(counts) - len(with_any)
+        ending = "kept, and padded" if self.tail == "pad" else "left out"
+        yield {
+            "windows": len(self),
+            "offset": f"{self.offset:,} windows were cut off before" if self.offset else None,
+            "window": f"{window / rate:g} s, {counted(window, 'sample')} at {rate:,} Hz",
+            "hop": f"{hop / rate:g} s, {counted(hop, 'sample')}",
+            "tail": f"{self.tail}: a last window that is partial is {ending}",
+            "partial": counted(int(partial.sum()), "window"),
+            "without windows": counted(without, "recording") if without else None,
+        }
+        some = with_any[:LISTED]
+        numbers = self._recording, self._first + self.offset, counts, partial
+        rows = zip(*(column[some].tolist() for column in numbers), strict=True)
+        starts = [f"{start / rate:,g} s" for start in self._start[some].tolist()]
+        yield Table(
+            "Recordings",
+            ("recording", "first window", "windows", "partial", "from"),
+            [(*row, start) for row, start in zip(rows, starts, strict=True)],
+            len(with_any),
+        )
 
     def _cut(self, t: slice) -> WindowGrid:
         a, b, step = t.indices(len(self))

@@ -1,6 +1,6 @@
 """The inputs of a job: recordings, cut into windows, with a feature and labels that fit them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from pipeline.recordings import (
     scan,
 )
 from pipeline.settings import Settings
+from pipeline.steps import Steps, all_unseen
 from pipeline.windows import held_samples
 
 FRAMES = "time", "s"  # name and units of the axis that frames go along
@@ -42,12 +43,11 @@ class Inputs:
         feature: Feature,
         labels: LabelsLike,
         settings: Settings,
-        progress: Callable[[int, int], None] = lambda done, total: None,
+        progress: Steps = all_unseen,
     ) -> Self:
         """Scan the sources, and fit grid, feature and labels to them."""
-        channel, samplerate = settings.channel, settings.samplerate
-        recordings = scan(sources, channel=channel, samplerate=samplerate, progress=progress)
-        return cls.of(recordings, feature, labels, settings)
+        recordings = scan_for(settings, sources, progress)
+        return cls.of(recordings, feature, labels, settings, progress=progress)
 
     @classmethod
     def of(
@@ -57,6 +57,7 @@ class Inputs:
         labels: LabelsLike,
         settings: Settings,
         remembered: Remembered | None = None,
+        progress: Steps = all_unseen,
     ) -> Self:
         """Fit grid, feature and labels to recordings; `remembered` as in `find_starts`."""
         grid = WindowGrid(recordings, settings.window, settings.hop, settings.tail)
@@ -71,9 +72,8 @@ class Inputs:
         templates = settings.datetime or ()
         said, zone = recordings.said, settings.timezone
         starts = find_starts(recordings.paths, said, templates, zone, remembered)
-        found = find_labels(
-            labels, recordings, grid, _times_of(feature), settings.labelling, starts.clock
-        )
+        times, labelling = _times_of(feature), settings.labelling
+        found = find_labels(labels, recordings, grid, times, labelling, starts.clock, progress)
         return cls(recordings, grid, feature, found, starts)
 
     def layout(self, settings: Settings, *, region_is_file: bool) -> Layout:
@@ -97,6 +97,19 @@ class Inputs:
     def held_samples(self) -> int:
         """Samples that are held for each window: with its context, or what is not shared."""
         return held_samples(self.feature, self.grid)
+
+
+def scan_for(
+    settings: Settings, sources: PathLike | Iterable[PathLike], progress: Steps
+) -> Recordings:
+    """The recordings at the sources, as the settings take them."""
+    return scan(
+        sources,
+        channel=settings.channel,
+        samplerate=settings.samplerate,
+        progress=progress("files looked at"),
+        listing=progress("names listed"),
+    )
 
 
 def _times_of(feature: Feature) -> npt.NDArray[Any] | None:

@@ -4,6 +4,7 @@ from functools import cache
 
 import click
 
+from pipeline.examples import EXAMPLES
 from pipeline.feature_options import feature_of, named, rows_of
 
 SOURCES = """\
@@ -121,7 +122,19 @@ def _option(flag: str, metavar: str, text: str) -> click.Option:
     return click.Option([flag], type=kind, metavar=metavar, help=text, multiple=repeated)
 
 
-class JobCommand(click.Command):
+class VerbCommand(click.Command):
+    """A verb, whose help shows how it is typed."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_help_text(ctx, formatter)
+        lines = EXAMPLES.get(self.name or "", ())
+        if lines:
+            with formatter.section("Example"):
+                for line in lines:
+                    formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+class JobCommand(VerbCommand):
     """A verb with the options of a job, and of the feature that the command line names."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -147,7 +160,7 @@ class JobCommand(click.Command):
                 formatter.write_dl([record for record in records if record is not None])
 
 
-class LabelCommand(click.Command):
+class LabelCommand(VerbCommand):
     """A verb with the options of labels."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:

@@ -7,23 +7,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from pipeline.steps import Step, Steps
+from pipeline.text import printable, value_text
+
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from pipeline.job import Progress
 
-SHOWN, PLACES_SHOWN = 10, 3  # items of a list, and such as have several values
-FILES_BAR = "{n_fmt} of {total_fmt} files looked at, {remaining} left"
-WINDOWS_BAR = "{n_fmt} of {total_fmt} windows read, {remaining} left"
+STEP_BAR, COUNT = "{n_fmt} of {total_fmt} ..., {remaining} left", "{n_fmt} ..."
 JOB_BAR = "{percentage:3.0f}%|{bar:20}| {n_fmt} of {total_fmt} windows{postfix}, {remaining} left"
 
 
 def say(line: str, to_stderr: bool = False) -> None:
     """Print a line, its control characters shown and not obeyed."""
-    from pipeline.job import printable
-
     click.echo(printable(line), err=to_stderr)
 
 
@@ -34,26 +36,7 @@ def say_values(values: dict[str, Any], as_json: bool) -> None:
         return
     width = max(map(len, values))
     for name, value in values.items():
-        say(f"{name:<{width}}  {_text(name, value)}")
-
-
-def _text(name: str, value: Any) -> str:
-    if name.endswith("bytes"):
-        return f"{value:,} ({value / 1e9:.3g} GB)"
-    if isinstance(value, dict):
-        if value.get("recordings") == 0:  # nothing more of what no recording is
-            return "none"
-        if all(isinstance(item, dict) for item in value.values()):
-            return ", ".join(f"{k} ({_text(k, item)})" for k, item in value.items()) or "none"
-        return ", ".join(f"{key}: {_text(key, item)}" for key, item in value.items()) or "none"
-    if isinstance(value, list):
-        shown = PLACES_SHOWN if any(isinstance(item, dict) for item in value) else SHOWN
-        more = [f"and {len(value) - shown:,} more"] if len(value) > shown else []
-        texts = (f"({_text(name, i)})" if isinstance(i, dict) else str(i) for i in value[:shown])
-        return ", ".join([*texts, *more]) or "none"
-    if value is None:
-        return "none"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+        say(f"{name:<{width}}  {value_text(name, value)}")
 
 
 def say_status(values: dict[str, Any], as_json: bool) -> None:
@@ -80,21 +63,50 @@ def say_status(values: dict[str, Any], as_json: bool) -> None:
 
 
 @contextmanager
-def looking_bar(
-    quiet: bool = False, bar_format: str = FILES_BAR
-) -> Iterator[Callable[[int, int], None]]:
-    """A count of the files looked at, on a terminal, where that takes more than a second."""
-    from tqdm import tqdm
+def step_bars(quiet: bool = False) -> Iterator[Steps]:
+    """Counts of steps, one after the other, on a terminal, where one takes more than a second."""
+    bars = _StepBars(quiet)
+    try:
+        yield bars.step
+    finally:
+        bars.close()
 
-    hidden = True if quiet else None  # by None, only where there is no terminal
-    with tqdm(disable=hidden, delay=1, leave=False, bar_format=bar_format, file=sys.stderr) as bar:
 
-        def show(done: int, total: int) -> None:
-            if not bar.disable:
-                bar.total = total
-                bar.update(done - bar.n)
+class _StepBars:
+    """The bar of the step that is under way."""
 
-        yield show
+    def __init__(self, quiet: bool) -> None:
+        self._hidden = True if quiet else None  # by None, only where there is no terminal
+        self._bar: tqdm[NoReturn] | None = None
+        self._counted = ""
+
+    def step(self, counted: str) -> Step:
+        """Shows how far a step is."""
+        return partial(self._show, counted)
+
+    def _show(self, counted: str, done: int, total: int = 0) -> None:
+        if self._bar is None or counted != self._counted:
+            self.close()
+            self._bar, self._counted = self._begun(counted, total), counted
+        self._bar.total = total or None
+        self._bar.update(done - self._bar.n)
+
+    def _begun(self, counted: str, total: int) -> tqdm[NoReturn]:
+        from tqdm import tqdm
+
+        return tqdm(
+            disable=self._hidden,
+            delay=1,
+            leave=False,
+            unit_scale=counted.startswith("bytes"),
+            bar_format=(STEP_BAR if total else COUNT).replace("...", counted),
+            file=sys.stderr,
+        )
+
+    def close(self) -> None:
+        """Remove it."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 @contextmanager

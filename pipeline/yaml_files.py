@@ -1,5 +1,6 @@
 """YAML files, read safely and as YAML 1.2 means them."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,11 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds no mapping; it must be lines of the form 'name: value'")
     return values
+
+
+def dump_yaml(values: dict[str, Any]) -> str:
+    """Names and values as YAML, in their order."""
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=math.inf)
 
 
 def parse_value(text: str) -> Any:

@@ -165,6 +165,11 @@ class Command:
         """What it has written to standard error so far."""
         return (self._output / "err").read_text()
 
+    def printed(self) -> str:
+        """What it has written to standard output so far."""
+        out = self._output / "out"
+        return out.read_text() if out.exists() else ""
+
     def wait(self) -> Ended:
         """Wait for its end."""
         wait_for(lambda: self.poll() is not None)

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
+from browser import browser  # noqa: F401 - a fixture of all tests
 from hypothesis import HealthCheck, settings
 from no_skips import pytest_addoption, pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks of pytest
 from s3 import s3  # noqa: F401 - a fixture of all tests

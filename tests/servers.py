@@ -1,4 +1,4 @@
-"""Real servers, started by scripts; scripts/install-servers installs them."""
+"""Real servers and programs; scripts/install-servers installs them."""
 
 from __future__ import annotations
 

@@ -94,6 +94,14 @@ WRONG = {
     "extract rates --out x.zarr": "rates/a.wav has 8000 Hz, rates/b.wav has 16000 .*--samplerate",
     "extract a.wav b.wav --out x.h5": "a.wav has 8000 Hz, b.wav has 16000 Hz",
     "extract short.wav --out x.h5 --tail drop": "no recording is as long as a window of 1.0 s",
+    # watching
+    "status nowhere.zarr --watch": "nowhere.zarr does not exist",
+    "status foreign.zarr --watch": "foreign.zarr",
+    "status a.wav --watch": "a.wav",
+    "status nowhere.zarr --watch --every 0": "every is 0.0; it must be .* seconds, from 0.1 to",
+    "status nowhere.zarr --watch --every nan": "every is nan; it must be .* seconds",
+    "status nowhere.zarr --watch --every soon": "'--every': 'soon' is not a valid",
+    "status nowhere.zarr --every 1": "--every says how often to look; pass --watch",
     # options and their values
     "extract --out x.zarr": "sources is missing; pass SOURCE",
     "extract a.wav": "out is missing; pass --out OUT",

@@ -53,14 +53,14 @@ OPTIONS = {
     "plan": [*JOB_OPTIONS, "--json"],
     "cluster": [],
     "extract": [*JOB_OPTIONS, "--overwrite", "--quiet", "--performance-report"],
-    "status": ["--json"],
+    "status": ["--watch", "--every", "--json"],
     "verify": ["--repair", "--json"],
     "label": ["--labels", *LABEL_OPTIONS, "--json"],
     "split": ["--parts", "--by", "--seed", "--json"],
     "statistics": ["--split"],
     "pack": [],
     "info": ["--json"],
-    "report": ["--html", "--json", "--audio"],
+    "report": ["--html", "--json", "--card", "--audio"],
     "batches": ["--batch-size", "--shuffle", "--seed", "--limit"],
     "plot": ["--window", "--recording", "--class", "--png", "--svg"],
 }
@@ -310,7 +310,13 @@ def test_the_installed_command_runs_the_demo_and_pipes_may_close_early(tmp_path:
     done = process(COMMAND, "demo", "--hours", 0.02, "--out", "made", cwd=tmp_path)
     assert done.returncode == 0
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["recording", "store", "batches", "picture"]
+    assert [line.split()[0] for line in lines] == [
+        "recording",
+        "store",
+        "batches",
+        "picture",
+        "report",
+    ]
     assert "2 of X (64, 257, 400) float32 and y (64,)" in lines[2]
     assert (tmp_path / "made/window.png").read_bytes().startswith(b"\x89PNG")
     read = f"{COMMAND} batches made/features-72s.zarr --batch-size 1 | head -1"
@@ -493,12 +499,16 @@ def test_a_link_to_a_store_is_that_store(cli: Cli, write_wav: Write, suffix: str
 def test_a_demo_shorter_than_a_minute_works(cli: Cli) -> None:
     shown = cli("demo", "--hours", 0.01, "--out", "made")
     assert shown.code == 0
-    recording, store, batches, picture = shown.out.splitlines()
+    recording, store, batches, picture, report = shown.out.splitlines()
     assert "recording-36s.h5: 36 s at 8000 Hz" in recording
     assert "36 windows in 1 regions, 1 computed now" in store
     assert "1 of X (36, 257, 400) float32 and y (36,)" in batches
     assert picture.endswith("made/window.png")
     assert Path("made/window.png").read_bytes().startswith(b"\x89PNG")
+    assert report.endswith(
+        f"open it in a browser, as {Path('made/report.html').absolute().as_uri()}"
+    )
+    assert "data:audio/flac" in Path("made/report.html").read_text()
 
 
 def test_no_verb_prints_the_help_as_an_error(cli: Cli) -> None:

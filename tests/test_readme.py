@@ -29,13 +29,18 @@ def folder(tmp_path: Path) -> Path:
     for name in ("a.wav", "b.flac"):
         soundfile.write(tmp_path / "recordings" / name, rng.standard_normal((60_000, 2)) / 9, 8000)
     (tmp_path / "events.csv").write_text("path,start,end,label\na.wav,0.5,2.5,owl\n")
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "a.Table.1.selections.txt").write_text(
+        "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tSpecies\n"
+        "1\tSpectrogram 1\t1\t0.5\t2.5\towl\n"
+    )
     (tmp_path / "cluster.yaml").write_bytes(SHIPPED.read_bytes())
     return tmp_path
 
 
 def test_every_line_of_code_runs(folder: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    assert Counter(kind for kind, _ in BLOCKS) == {"sh": 3, "python": 5, "yaml": 1}
+    assert Counter(kind for kind, _ in BLOCKS) == {"sh": 4, "python": 5, "yaml": 1}
     for kind, code in BLOCKS:
         if kind == "yaml":
             (folder / "run.yaml").write_text(code)
@@ -58,6 +63,8 @@ def test_every_line_of_code_runs(folder: Path) -> None:
         )
         assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
     assert (folder / "window.png").stat().st_size > 10_000
+    for name in ("report.html", "owls.html"):
+        assert "</html>" in (folder / name).read_text()
     with h5py.File(folder / "owls.h5") as file:
         assert file["features"].shape == (14, 513, 1599)
 

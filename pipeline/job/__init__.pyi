@@ -7,7 +7,6 @@ from .projection import describe_plan as describe_plan
 from .relabelling import label as label
 from .report import Progress as Progress
 from .report import Report as Report
-from .report import printable as printable
 from .setup import attrs_of as attrs_of
 from .setup import coordinates_between as coordinates_between
 from .setup import variables_of as variables_of
@@ -15,3 +14,4 @@ from .status import info_of as info_of
 from .status import status_of as status_of
 from .stored_events import find_events as find_events
 from .verification import verify as verify
+from .watching import watch as watch

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.labels import EventLabels, Labelling, LabelSource
+from pipeline.steps import Step, unseen
 from pipeline.store import Variable, strings
 
 # Of every store that has labels, in the order of the contract.
@@ -41,16 +42,20 @@ def parts(
     return ((a, labels.block(a, min(a + step, n))[name]) for a in range(0, n, step))
 
 
-def describe_labels(labels: LabelSource, listed: bool = False) -> dict[str, Any]:
+def describe_labels(
+    labels: LabelSource, listed: bool = False, counted: bool = True, progress: Step = unseen
+) -> dict[str, Any]:
     """What became of events, and how many windows have each class, as plain values.
 
-    `listed`, with the events that have no place.
+    `listed`, with the events that have no place; not `counted`, with no more than the names of
+    the classes.
     """
     if not isinstance(labels, EventLabels):
         return {}
     counts = {name: count for name, count in labels.told.items() if count or name in ALWAYS}
     unplaced = {"unplaced": labels.account.listed} if listed else {}
-    return {"events": counts, "classes": labels.by_class(), **unplaced}
+    classes = labels.by_class(progress) if counted else [*labels.classes]
+    return {"events": counts, "classes": classes, **unplaced}
 
 
 def told_of(labels: LabelSource, labelling: Labelling) -> str:

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,23 +14,26 @@ import numpy.typing as npt
 from pipeline.audio import Header
 from pipeline.features import Feature, FeatureIdentity, identify
 from pipeline.grid import WindowGrid
-from pipeline.inputs import Inputs
+from pipeline.html import Section, Shown
+from pipeline.inputs import Inputs, scan_for
 from pipeline.job.identity import codes_of, identity_of
-from pipeline.labels import Labels, LabelsLike
+from pipeline.job.projection import describe_plan
+from pipeline.job.summary import line_of, sections_of
+from pipeline.labels import Labels, LabelsLike, countable
 from pipeline.layout import Layout
 from pipeline.paths import is_remote
-from pipeline.process import numerics_class
+from pipeline.process import cores, numerics_class
 from pipeline.record import Record, fingerprint
-from pipeline.recordings import NAT, PathLike, Recording, Recordings, Remembered, no_stamps, scan
+from pipeline.recordings import NAT, PathLike, Recording, Recordings, Remembered, no_stamps
 from pipeline.settings import Settings
+from pipeline.steps import Steps, all_unseen
 from pipeline.store import Encoding, Store, check_axes, new_store
 
-Looked = Callable[[int, int], None]  # so many files of so many
 LOST = -1  # in place of the number of a recording among those that are there
 
 
-@dataclass(frozen=True, eq=False)
-class Plan:
+@dataclass(frozen=True, eq=False, repr=False)
+class Plan(Shown):
     """What a job will do; made without reading any audio."""
 
     inputs: Inputs
@@ -49,7 +52,7 @@ class Plan:
         labels: LabelsLike = None,
         settings: Settings = Settings(),  # noqa: B008 - it is frozen
         *,
-        progress: Looked = lambda done, total: None,
+        progress: Steps = all_unseen,
     ) -> Self:
         """Plan a job; a ValueError or OSError says what of it will not do."""
         store = new_store(out)  # its ending is checked before anything is read
@@ -100,6 +103,18 @@ class Plan:
         """A digest of the identity."""
         return fingerprint(self.identity)
 
+    @cached_property
+    def _described(self) -> dict[str, Any]:
+        labels = self.inputs.labels
+        counted = labels is not None and countable(labels.shape)
+        return describe_plan(self, cores(), counted=counted)
+
+    def _line(self) -> str:
+        return line_of(self._described)
+
+    def _sections(self) -> Iterator[Section]:
+        return sections_of(self._described)
+
 
 def _find_inputs(
     store: Store,
@@ -107,7 +122,7 @@ def _find_inputs(
     feature: Feature,
     labels: LabelsLike,
     settings: Settings,
-    progress: Looked,
+    progress: Steps,
 ) -> Inputs:
     """The inputs of a new job, or of one that was begun, with those that are lost."""
     if isinstance(sources, str | os.PathLike):
@@ -121,11 +136,11 @@ def _find_inputs(
     recordings = _find_again(sources, record, settings, progress)
     labels = _labels_of(store) if labels is None else labels
     remembered = _starts_of(store, recordings, settings)
-    return Inputs.of(recordings, feature, labels, settings, remembered)
+    return Inputs.of(recordings, feature, labels, settings, remembered, progress)
 
 
 def _find_again(
-    sources: Iterable[PathLike], record: Record, settings: Settings, progress: Looked
+    sources: Iterable[PathLike], record: Record, settings: Settings, progress: Steps
 ) -> Recordings:
     """The recordings of a job that was begun, in its order, those included that are lost.
 
@@ -134,10 +149,7 @@ def _find_again(
     there = [
         s for s in sources if is_remote(s) or glob.has_magic(os.fspath(s)) or os.path.exists(s)
     ]
-    channel, samplerate = settings.channel, settings.samplerate
-    scanned = Recordings([])
-    if there:
-        scanned = scan(there, channel=channel, samplerate=samplerate, progress=progress)
+    scanned = scan_for(settings, there, progress) if there else Recordings([])
     found = {item.path: (number, item) for number, item in enumerate(scanned)}
     known = {path: row for path, *row in record.inputs()}
     items = [

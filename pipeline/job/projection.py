@@ -5,16 +5,18 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from pipeline.cluster import Capacity
-from pipeline.features import margins_of, takes
+from pipeline.features import FeatureIdentity, margins_of, takes
+from pipeline.inputs import Inputs
 from pipeline.job.label_variables import describe_labels, label_variables
-from pipeline.job.plan import Plan
+from pipeline.layout import Layout
 from pipeline.paths import KEPT_BYTES, is_remote
 from pipeline.share import Share
+from pipeline.steps import Steps, all_unseen
 from pipeline.store import COORDINATE_CHUNK, Encoding, new_store
 from pipeline.windows import read_together
 
@@ -32,7 +34,26 @@ RECORD_FILES = 5  # job, inputs, two logs, finished
 SMALLEST = 2  # times smaller, by compression: features of sound were 1.2 to 1.6 times
 
 
-def memory_bytes(plan: Plan, threads: int) -> int:
+class Planned(Protocol):
+    """What is asked of a plan."""
+
+    @property
+    def inputs(self) -> Inputs: ...
+
+    @property
+    def feature_identity(self) -> FeatureIdentity: ...
+
+    @property
+    def encoding(self) -> Encoding: ...
+
+    @property
+    def layout(self) -> Layout: ...
+
+    @property
+    def out(self) -> str: ...
+
+
+def memory_bytes(plan: Planned, threads: int) -> int:
     """Peak memory of a worker with so many threads, in bytes."""
     recordings, grid, layout = plan.inputs.recordings, plan.inputs.grid, plan.layout
     plain = layout.compression == "none"
@@ -54,12 +75,12 @@ def memory_bytes(plan: Plan, threads: int) -> int:
     return int(BASE_BYTES + kept + own(threads) + threads * (block + kernel))
 
 
-def feature_bytes(plan: Plan) -> int:
+def feature_bytes(plan: Planned) -> int:
     """Bytes of the features, before compression."""
     return plan.layout.n_windows * plan.layout.window_bytes
 
 
-def count_files(plan: Plan) -> int:
+def count_files(plan: Planned) -> int:
     """Files of the store when one run has made it, its record included."""
     layout, labels = plan.layout, plan.inputs.labels
     if Path(plan.out).suffix != ".zarr":
@@ -74,7 +95,7 @@ def count_files(plan: Plan) -> int:
     return RECORD_FILES + layout.n_shards + 2 + len(chunks) + sum(chunks)
 
 
-def check_fits(plan: Plan, worker: Capacity) -> None:
+def check_fits(plan: Planned, worker: Capacity) -> None:
     """Refuse a job for which a worker has too little memory, or the disk too little room."""
     worker.check(memory_bytes(plan, worker.threads))
     if is_remote(plan.out):  # a bucket has room; whether it can be reached is seen by looking
@@ -98,7 +119,7 @@ def check_fits(plan: Plan, worker: Capacity) -> None:
         )
 
 
-def _smaller_dtypes(plan: Plan) -> list[str]:
+def _smaller_dtypes(plan: Planned) -> list[str]:
     """Which dtypes the features could be stored in, in fewer bytes."""
     size, found = np.dtype(plan.layout.dtype).itemsize, []
     for dtype in ("float16", "uint8"):
@@ -108,9 +129,19 @@ def _smaller_dtypes(plan: Plan) -> list[str]:
     return [dtype for dtype in found if np.dtype(dtype).itemsize < size]
 
 
-def describe_plan(plan: Plan, threads: int, share: Share | None = None) -> dict[str, Any]:
-    """A plan as plain values, for a worker with so many threads, or for a share."""
+def describe_plan(
+    plan: Planned,
+    threads: int,
+    share: Share | None = None,
+    counted: bool = True,
+    progress: Steps = all_unseen,
+) -> dict[str, Any]:
+    """A plan as plain values, for a worker with so many threads, or for a share.
+
+    `counted`, with how many windows have each class, for which all are looked at.
+    """
     recordings, grid, layout = plan.inputs.recordings, plan.inputs.grid, plan.layout
+    labels, step = plan.inputs.labels, progress("windows counted")
     values = {
         "out": plan.out,
         "recordings": len(recordings),
@@ -130,8 +161,8 @@ def describe_plan(plan: Plan, threads: int, share: Share | None = None) -> dict[
         "files": count_files(plan),
         "memory_bytes": memory_bytes(plan, threads),
         "threads": threads,
-        "labelled": plan.inputs.labels is not None,
-        **({} if plan.inputs.labels is None else describe_labels(plan.inputs.labels, True)),
+        "labelled": labels is not None,
+        **({} if labels is None else describe_labels(labels, True, counted, step)),
         "datetime": plan.inputs.timeline(),
         "feature": plan.feature_identity.description(),
     }

@@ -7,10 +7,17 @@ from pipeline.job.label_variables import LABEL_NAMES, describe_labels, label_var
 from pipeline.job.stored_windows import frame_times, stored_clock, stored_windows
 from pipeline.labels import Labelling, LabelsLike, LabelSource, find_labels
 from pipeline.locks import locked
+from pipeline.steps import Steps, all_unseen
 from pipeline.store import Attachment, Store, attach, coordinates_of, open_finished
 
 
-def label(path: str | os.PathLike[str], labels: LabelsLike, **labelling: Any) -> dict[str, Any]:
+def label(
+    path: str | os.PathLike[str],
+    labels: LabelsLike,
+    *,
+    progress: Steps = all_unseen,
+    **labelling: Any,
+) -> dict[str, Any]:
     """Label a finished store anew, at once or not at all, without computing its features.
 
     Parameters
@@ -19,6 +26,9 @@ def label(path: str | os.PathLike[str], labels: LabelsLike, **labelling: Any) ->
         A store that `extract` has finished.
     labels : path or array_like
         As for `extract`: label files, a folder or a glob of them, or one label a window.
+    progress : callable
+        Called with what is counted, such as "label files read", it returns a function that is
+        called with how many there were so far, and how many there are.
     **labelling
         Parameters of `Labelling`, such as ``min_overlap`` or ``classes``.
 
@@ -52,20 +62,23 @@ def label(path: str | os.PathLike[str], labels: LabelsLike, **labelling: Any) ->
         )
     if labels is None:
         raise ValueError("there are no labels; pass label files, or one label for each window")
-    made = _labels_of(store, labels, chosen)
+    made = _labels_of(store, labels, chosen, progress)
     with locked(store.path) as lock:
         store.sweep()  # what one that was killed has left
         store = open_finished(path)  # another may have been at it until now
         lock.check()
-        attach(store, _attachment(store, made, chosen))
-    return describe_labels(made)
+        attach(store, _attachment(store, made, chosen), progress("rows of labels written"))
+    return describe_labels(made, progress=progress("windows counted"))
 
 
-def _labels_of(store: Store, labels: LabelsLike, labelling: Labelling) -> LabelSource:
+def _labels_of(
+    store: Store, labels: LabelsLike, labelling: Labelling, progress: Steps
+) -> LabelSource:
     """The labels of the windows of a store."""
     recordings, grid = stored_windows(store)
     clock = stored_clock(store, grid)
-    found = find_labels(labels, recordings, grid, frame_times(store), labelling, clock)
+    times = frame_times(store)
+    found = find_labels(labels, recordings, grid, times, labelling, clock, progress)
     assert found is not None
     return found
 

@@ -1,16 +1,13 @@
 """The report: how far a job is, and how it ended."""
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pipeline.amounts import duration
+from pipeline.html import LISTED, Section, Shown, Table
+from pipeline.text import counted, printable
+
 SHOWN = 20  # of each kind of failure
-# What a terminal or a file does not show but obeys, and what is not Unicode.
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def printable(line: str) -> str:
-    """A line whose control characters, as names of files may have, are shown as Python does."""
-    return CONTROL.sub(lambda found: repr(found[0])[1:-1], line)
 
 
 @dataclass(frozen=True)
@@ -23,8 +20,8 @@ class Progress:
     n_windows: int
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Shown):
     """How a job ended.
 
     Attributes
@@ -105,3 +102,39 @@ class Report:
         if self.outlook:
             lines.append(self.outlook)
         return "\n".join(map(printable, lines))
+
+    def _line(self) -> str:
+        wrong = {
+            "failed": counted(len(self.failed), "region"),
+            "masked": counted(self._n_masked, "window"),
+            "not read": counted(len(self.unreadable), "file"),
+        }
+        found = [f"{what}: {n}" for what, n in wrong.items() if not n.startswith("0 ")]
+        found += ["stopped"] if self.stopped else []
+        return f"{self.out}, {counted(self.windows, 'window')}, {', '.join(found) or 'all done'}"
+
+    @property
+    def _n_masked(self) -> int:
+        return sum(b - a for a, b, _ in self.masked)
+
+    def _sections(self) -> Iterator[Section]:
+        yield {
+            "share": self.share,
+            "windows": self.windows,
+            "regions": f"{self.regions:,}, of which {self.computed:,} computed by this run",
+            "took": duration(self.seconds),
+            "failed": counted(len(self.failed), "region"),
+            "masked": counted(self._n_masked, "window"),
+            "not read": counted(len(self.unreadable), "file"),
+            "clipped": counted(self.clipped, "value") if self.clipped else None,
+            "passed over": ", ".join(f"{kind} ({n:,})" for kind, n in self.passed_over) or None,
+            "stopped": self.stopped,
+            "outlook": self.outlook,
+        }
+        if self.failed:
+            yield Table("Failed", ("region", "why"), self.failed, unfolded=True)
+        if self.masked:
+            rows = [(f"{a:,} to {b - 1:,}", why) for a, b, why in self.masked[:LISTED]]
+            yield Table("Masked", ("windows", "why"), rows, len(self.masked), unfolded=True)
+        if self.unreadable:
+            yield Table("Not read", ("path", "why"), self.unreadable, unfolded=True)

@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.steps import Step, unseen
 from pipeline.store import COORDINATE_CHUNK, STATISTICS, Store
 
 LABELS = 4096  # windows whose labels are looked at together
 
 
-def describe_split(store: Store, classes: list[str] | None) -> dict[str, Any]:
+def describe_split(
+    store: Store, classes: list[str] | None, progress: Step = unseen
+) -> dict[str, Any]:
     """What `info` says of the split of a store, as far as there is one."""
     attrs = store.attrs()
     if "split" not in attrs or store.get("split", 0, 0) is None:
@@ -28,7 +31,7 @@ def describe_split(store: Store, classes: list[str] | None) -> dict[str, Any]:
     label = store.get("label", 0, 0)
     if label is not None and label.ndim > 1:
         names = classes or [str(i) for i in range(label.shape[1])]
-        present = _count_classes(store, len(parts), len(names))
+        present = _count_classes(store, len(parts), len(names), progress)
         found["classes_by_split"] = {
             part: dict(zip(names, row, strict=True))
             for part, row in zip(parts, present.tolist(), strict=True)
@@ -53,11 +56,15 @@ def _count(store: Store, n_parts: int) -> list[list[int]]:
     return counts
 
 
-def _count_classes(store: Store, n_parts: int, n_classes: int) -> npt.NDArray[np.int64]:
+def _count_classes(
+    store: Store, n_parts: int, n_classes: int, progress: Step
+) -> npt.NDArray[np.int64]:
     """How many windows of each part have each class."""
     present = np.zeros((n_parts, n_classes), np.int64)
-    for a in range(0, len(store.coordinate("valid")), LABELS):
+    n = len(store.coordinate("valid"))
+    for a in range(0, n, LABELS):
         label, part = (store.coordinate(name, a, a + LABELS) for name in ("label", "split"))
         heard = np.greater(label.reshape(len(label), n_classes, -1), 0).any(axis=2)
         np.add.at(present, part, heard.astype(np.int64))
+        progress(a + len(part), n)
     return present

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from pipeline.layout import Layout
 from pipeline.locks import Holder, holders
 from pipeline.record import Record, State
 from pipeline.share import Share
+from pipeline.steps import Step, Steps, all_unseen
 from pipeline.store import (
     STATISTICS,
     Store,
@@ -21,22 +23,17 @@ from pipeline.store import (
 )
 
 COUNTED = 4096  # windows whose labels are looked at together
+LINES = "lines of the record read"
 
 
-def status_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+def status_of(path: str | os.PathLike[str], progress: Steps = all_unseen) -> dict[str, Any]:
     """How far the job of a store is, also while it runs, as plain values.
 
     That is who is at work, on which share and how far; which regions are done, pending and
     failed; and the recordings that could not be read, whole or in part.
     """
-    store = open_store(path)
-    if store.packed:
-        raise ValueError(f"{path} is a packed copy, which no job is at work on; see info")
-    record = Record(store.record_folder)
-    job = record.job()
-    check_format(store, job)
-    layout = Layout.from_json(job["identity"]["layout"])
-    state = record.state(layout.n_regions)
+    store, record, job, layout = open_job(path)
+    state = record.state(layout.n_regions, progress=progress(LINES))
     done = int(state.done.sum())
     running = holders(store.path)
     return {
@@ -60,7 +57,7 @@ def status_of(path: str | os.PathLike[str]) -> dict[str, Any]:
             }
             for region, failed in sorted(state.failed.items())
         ],
-        "shares": [_share(holder, state) for holder in running if holder.share],
+        "shares": shares_of(running, state),
         "unreadable": job["unreadable"],
         "masked": [
             {"windows": [start, stop], "path": path, "reason": reason}
@@ -69,16 +66,32 @@ def status_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
+def open_job(path: str | os.PathLike[str]) -> tuple[Store, Record, dict[str, Any], Layout]:
+    """A store with the record of its job, what that says the job is, and how it is cut."""
+    store = open_store(path)
+    if store.packed:
+        raise ValueError(f"{path} is a packed copy, which no job is at work on; see info")
+    record = Record(store.record_folder)
+    job = record.job()
+    check_format(store, job)
+    return store, record, job, Layout.from_json(job["identity"]["layout"])
+
+
+def shares_of(running: Iterable[Holder], state: State) -> list[dict[str, Any]]:
+    """The shares of a job that are at work, and how far each is."""
+    return [_share(holder, state) for holder in running if holder.share]
+
+
 def _share(holder: Holder, state: State) -> dict[str, Any]:
     start, stop = Share.parse(holder.share or "").bounds(len(state.done))
     done = int(state.done[start:stop].sum())
     return {"share": holder.share, "holder": holder.name, "regions": stop - start, "done": done}
 
 
-def info_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+def info_of(path: str | os.PathLike[str], progress: Steps = all_unseen) -> dict[str, Any]:
     """What a store holds and how it was made, as plain values."""
     store = open_store(path)
-    recorded = _of_record(store)
+    recorded = _of_record(store, progress(LINES))
     attrs = store.attrs()
     sources, valid = store.coordinate("source"), store.coordinate("valid")
     lengths, coordinates = [len(valid)], {}
@@ -95,7 +108,7 @@ def info_of(path: str | os.PathLike[str]) -> dict[str, Any]:
         **store.encoding.described(),
         "clipped": recorded["clipped"],
         "coordinates": coordinates,
-        **store.together(lambda: _of_labels(store)),
+        **store.together(lambda: _of_labels(store, progress)),
         "statistics": [name for name in STATISTICS if store.get(name) is not None],
         "regions": recorded["regions"],
         "masked_windows": int((~valid).sum()) if recorded["finished"] else None,
@@ -114,7 +127,7 @@ def info_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
-def _of_record(store: Store) -> dict[str, Any]:
+def _of_record(store: Store, progress: Step) -> dict[str, Any]:
     """What `info` says that only the record knows; what it says of small files is checked."""
     if store.packed:
         names = "regions", "unreadable", "numerics", "datetime", "clipped"
@@ -129,7 +142,7 @@ def _of_record(store: Store) -> dict[str, Any]:
         check_common_files(store, finished)
         numerics, clipped = finished.numerics, finished.clipped
     else:
-        state = record.state(n_regions)
+        state = record.state(n_regions, progress=progress)
         if state.common_files is None:
             raise ValueError(f"{store.path} is marked to be made anew; run extract again")
         check_small_files(store, state.settled_files(store.written_last))
@@ -146,16 +159,17 @@ def _of_record(store: Store) -> dict[str, Any]:
     }
 
 
-def _of_labels(store: Store) -> dict[str, Any]:
+def _of_labels(store: Store, progress: Steps) -> dict[str, Any]:
     classes, attrs = store.get("class"), store.attrs()
     names = None if classes is None else [str(name) for name in classes]
     events = json.loads(attrs["labels"])["events"] if "labels" in attrs else None
     told = {} if events is None else {"events": events}
-    labels = {"labels": _count_labels(store, names), "classes": names, **told}
-    return labels | describe_split(store, names)
+    counts = _count_labels(store, names, progress("windows counted"))
+    split = describe_split(store, names, progress("windows of the split counted"))
+    return {"labels": counts, "classes": names, **told, **split}
 
 
-def _count_labels(store: Store, classes: list[str] | None) -> dict[str, Any] | None:
+def _count_labels(store: Store, classes: list[str] | None, progress: Step) -> dict[str, Any] | None:
     """How many windows have each label; of what events have made, have it, have it not, or may."""
     if (none := store.get("annotated", 0, 0)) is None:
         labels = store.get("label")
@@ -166,6 +180,7 @@ def _count_labels(store: Store, classes: list[str] | None) -> dict[str, Any] | N
         label, looked = (store.coordinate(name, a, a + COUNTED) for name in ("label", "annotated"))
         present += (label.reshape(*looked.shape, -1) > 0).any(axis=2).sum(axis=0)
         known += looked.sum(axis=0)
+        progress(a + len(looked), n)
     return {
         name: {"present": p, "absent": k - p, "unknown": n - k}
         for name, p, k in zip(classes or [], present.tolist(), known.tolist(), strict=True)

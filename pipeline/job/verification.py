@@ -13,8 +13,10 @@ from pipeline.layout import Layout
 from pipeline.locks import locked
 from pipeline.paths import StoredFile, remove
 from pipeline.record import Done, Failed, Invalidated, Record, State
+from pipeline.steps import Steps, all_unseen, told
 from pipeline.store import Store, check_format, common_files, known_files, open_store
 
+CHECKED = "bytes checked"
 AT_ONCE = 8  # files read at a time, so that a disk has something to do
 # What writers leave that are at work, or were killed; going on removes it.
 UNFINISHED = ".partial"
@@ -45,11 +47,14 @@ class Damage:
         return f"{damage}: region {self.region}, windows {start} to {stop - 1}{place}"
 
 
-def verify(path: str | os.PathLike[str], repair: bool = False) -> list[Damage]:
+def verify(
+    path: str | os.PathLike[str], repair: bool = False, progress: Steps = all_unseen
+) -> list[Damage]:
     """The damage in a store, finished or not: every byte that is not as it was recorded.
 
     With `repair`, what is damaged is marked to be done again, which `extract` then does, and
-    foreign files are removed from where only the store's own belong.
+    foreign files are removed from where only the store's own belong. `progress` is told of the
+    lines of the record that are read, and of the bytes of regions that are checked.
     """
     store = open_store(path)
     if store.packed:
@@ -58,14 +63,14 @@ def verify(path: str | os.PathLike[str], repair: bool = False) -> list[Damage]:
             f"of"
         )
     if not repair:
-        return list(_damages(store))
+        return list(_damages(store, progress))
     with locked(store.path):
-        found = list(_damages(store))
+        found = list(_damages(store, progress))
         _mark(store, found)
         return found
 
 
-def _damages(store: Store) -> Iterator[Damage]:
+def _damages(store: Store, progress: Steps) -> Iterator[Damage]:
     record = Record(store.record_folder)
     yield from (Damage(str(file), "changed") for file in record.damaged())
     try:
@@ -73,7 +78,8 @@ def _damages(store: Store) -> Iterator[Damage]:
     except (OSError, ValueError):
         return  # without it nothing else can be known; extract writes it again
     check_format(store, job)
-    yield from _Verification(store, record, Layout.from_json(job["identity"]["layout"])).damages()
+    layout = Layout.from_json(job["identity"]["layout"])
+    yield from _Verification(store, record, layout, progress).damages()
 
 
 class _Verification:
@@ -83,13 +89,15 @@ class _Verification:
     there, and of a region the last line that was seen is looked up again.
     """
 
-    def __init__(self, store: Store, record: Record, layout: Layout) -> None:
+    def __init__(self, store: Store, record: Record, layout: Layout, progress: Steps) -> None:
         self._store, self._record, self._layout = store, record, layout
+        self._progress = progress
         self._finished, self._logs = record.finished(), record.logs()
         self._known: set[str] = set()  # names of files that are, were, or were to be attached
         self._state = State.of(layout.n_regions)
         # By region, the place of the last line that says it is stored.
         self._last = np.full((layout.n_regions, 2), -1)
+        self._bytes = np.zeros(layout.n_regions, np.int64)  # that it has recorded
         # What is damaged is not opened, and so cannot say which recordings a window is of.
         self._opens = False
 
@@ -106,13 +114,15 @@ class _Verification:
     def _read_lines(self) -> list[str]:
         """Take in what the record says; the logs that are damaged."""
         damaged: dict[str, None] = {}
-        for place, entry in self._record.lines(self._logs):
+        lines = told(self._record.lines(self._logs), self._progress("lines of the record read"))
+        for place, entry in lines:
             if entry is None:
                 damaged[str(self._record.log(self._logs[place[0]]))] = None
             elif not isinstance(entry, Failed):  # what was stored before is still looked at
                 self._state.add(entry)
             if isinstance(entry, Done):
                 self._last[entry.region] = place
+                self._bytes[entry.region] = sum(file.size for file in entry.files)
         self._read_finished()
         return [*damaged]
 
@@ -125,10 +135,13 @@ class _Verification:
 
     def _files_of_regions(self) -> Iterator[StoredFile]:
         """Those of all regions that are stored."""
+        done, total, step = 0, int(self._bytes[self._state.done].sum()), self._progress(CHECKED)
         self._last[~self._state.done] = -1
         for place, entry in self._record.lines(self._logs):
             if isinstance(entry, Done) and tuple(self._last[entry.region]) == place:
                 yield from entry.files
+                done += int(self._bytes[entry.region])
+                step(done, total)
 
     def _of_common_files(self) -> list[Damage]:
         store, files = self._store, self._state.common_files

@@ -7,3 +7,4 @@ from .joining import find_labels as find_labels
 from .labelling import Labelling as Labelling
 from .values import Labels as Labels
 from .values import LabelSource as LabelSource
+from .values import countable as countable

@@ -15,6 +15,7 @@ from pipeline.labels.events import Events
 from pipeline.labels.labelling import Labelling
 from pipeline.labels.placing import Placement, Places, place
 from pipeline.labels.windows import WindowLabels
+from pipeline.steps import Step, Steps, all_unseen, told, unseen
 
 Array = npt.NDArray[Any]
 COUNTED_BYTES = 1 << 24  # of labels that are made at a time
@@ -68,6 +69,7 @@ class EventLabels:
         grid: WindowGrid,
         labelling: Labelling,
         times: Array | None,
+        progress: Steps = all_unseen,
     ) -> EventLabels:
         """Those of the label files that a path, a folder or a glob names."""
         if labelling.label_kind == "frame" and times is None:
@@ -75,7 +77,7 @@ class EventLabels:
                 "label_kind is 'frame', but the feature has no frames; pass label_kind 'window' or "
                 "'fraction'"
             )
-        _, placement = read_placed(labels, places, grid, labelling)
+        _, placement = read_placed(labels, places, grid, labelling, progress)
         return cls(placement, grid, labelling, times, labels)
 
     @property
@@ -112,7 +114,7 @@ class EventLabels:
             *self._identity,
         ]
 
-    def by_class(self) -> dict[str, dict[str, int]]:
+    def by_class(self, progress: Step = unseen) -> dict[str, dict[str, int]]:
         """How many windows have each class, have it not, and are not known to."""
         n = len(self.classes)
         present, known = np.zeros(n, np.int64), np.zeros(n, np.int64)
@@ -122,6 +124,7 @@ class EventLabels:
             label = block["label"].reshape(len(block["label"]), n, -1)
             present += (label > 0).any(axis=2).sum(axis=0)
             known += block["annotated"].sum(axis=0)
+            progress(min(a + step, self._n_windows), self._n_windows)
         return {
             name: {"present": p, "absent": k - p, "unknown": self._n_windows - k}
             for name, p, k in zip(self.classes, present.tolist(), known.tolist(), strict=True)
@@ -129,13 +132,18 @@ class EventLabels:
 
 
 def read_placed(
-    labels: str, places: Places, grid: WindowGrid, labelling: Labelling
+    labels: str,
+    places: Places,
+    grid: WindowGrid,
+    labelling: Labelling,
+    progress: Steps = all_unseen,
 ) -> tuple[Events, Placement]:
     """The events of the label files that a path, a folder or a glob names, and their places."""
     files = label_files(labels)
     if not files:
         raise FileNotFoundError(f"{labels} names no label file; pass a file, a folder or a glob")
-    events = read_events(files, labelling)
+    step = progress("label files read")
+    events = read_events(told(files, step, len(files)), labelling)
     return events, place(events, places, grid, labelling)
 
 

@@ -17,6 +17,7 @@ from pipeline.labels.placing import Places
 from pipeline.labels.values import Labels, LabelsByPath, LabelSource, check_count, make_labels
 from pipeline.paths import as_path
 from pipeline.recordings import FileNames, PathLike, Recordings
+from pipeline.steps import Steps, all_unseen, told
 
 OF_WINDOWS = "windows"  # in place of a format: one label a window
 LabelsLike = PathLike | LabelSource | Sequence[Any] | npt.NDArray[Any] | None
@@ -37,6 +38,7 @@ def find_labels(
     times: npt.NDArray[Any] | None,
     labelling: Labelling,
     clock: npt.NDArray[Any] | None = None,
+    progress: Steps = all_unseen,
 ) -> LabelSource | None:
     """The labels of the windows of a grid: those that are passed, or stored with the recordings.
 
@@ -46,7 +48,7 @@ def find_labels(
     unread = [path for path, _ in recordings.unreadable]
     if isinstance(labels, str | os.PathLike) and _are_events(os.fspath(labels), labelling):
         places = Places.of(recordings, unread, clock)
-        return EventLabels.read(os.fspath(labels), places, grid, labelling, times)
+        return EventLabels.read(os.fspath(labels), places, grid, labelling, times, progress)
     allowed = ("label_column", labelling.label_column), ("label_format", OF_WINDOWS)
     for name in labelling.passed:
         if labels is None or (name, labelling.passed[name]) not in allowed:
@@ -57,7 +59,7 @@ def find_labels(
         for item, count in zip(recordings, grid.counts, strict=True)
     )
     if labels is None:
-        return stored_labels(labelled)
+        return stored_labels(told(labelled, progress("files asked for labels"), len(recordings)))
     return passed_labels(labels, labelled, len(grid), unread, labelling.label_column)
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from pipeline.features import array_digest
 
 # Numbers as programs write them. What else Python reads as a number may be a name: 007, 1_1, nan.
 WHOLE = re.compile(r"0|-?[1-9][0-9]*")
+COUNTED = 1 << 22  # cells of labels that are looked at on the way
 REAL = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
@@ -136,6 +138,11 @@ def _numbers(text: Collection[str]) -> list[int] | list[float] | None:
         return None
     numbers = [float(word) for word in text]
     return numbers if np.isfinite(numbers).all() else None
+
+
+def countable(shape: Sequence[int]) -> bool:
+    """Whether labels of a shape are so few that they are soon counted."""
+    return prod(shape) <= COUNTED
 
 
 def check_count(n_labels: int, n_windows: int, what: str, of: str, without: str = "") -> None:

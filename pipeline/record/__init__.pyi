@@ -1,3 +1,4 @@
+from .additions import RewrittenError as RewrittenError
 from .entries import CommonFiles as CommonFiles
 from .entries import Done as Done
 from .entries import Failed as Failed

@@ -18,7 +18,21 @@ def log_names(folder: AnyPath) -> list[str]:
         names = [name for name, _ in folder.walk()]
     else:
         names = os.listdir(folder) if folder.is_dir() else []
-    return sorted(name for name in names if name.endswith(".jsonl"))
+    return sorted(filter(_is_log, names))
+
+
+def log_sizes(folder: AnyPath) -> dict[str, int]:
+    """How many bytes each log of a folder has."""
+    if isinstance(folder, RemotePath):
+        return {name: size for name, size in folder.walk() if _is_log(name)}
+    if not folder.is_dir():
+        return {}
+    with os.scandir(folder) as found:
+        return {entry.name: os.stat(entry.path).st_size for entry in found if _is_log(entry.name)}
+
+
+def _is_log(name: str) -> bool:
+    return name.endswith(".jsonl")
 
 
 def read_log(folder: AnyPath, name: str) -> Iterator[bytes]:

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.paths import AnyPath, open_binary, put_lines
+from pipeline.record.additions import Additions
 from pipeline.record.entries import CommonFiles, Done, Entry, Finished, entry_of, known, to_json
 from pipeline.record.lines import fingerprint, json_line, parse, with_checksum
 from pipeline.record.log import Log, log_names, new_log, read_log
 from pipeline.record.state import Files, State, common_files_after
+from pipeline.steps import Step, told, unseen
 
 Place = tuple[int, int]  # of a line: which of the logs, and which line of it
 
@@ -133,6 +135,10 @@ class Record:
         """All that was recorded, in order; None for a line that is damaged."""
         return (entry for _, entry in self.lines())
 
+    def additions(self) -> Additions:
+        """What was recorded, and each time it is asked again, what has been added since."""
+        return Additions(self._logs)
+
     def common_files(self) -> Files | None:
         """The common files as they were last recorded; None if they no longer hold."""
         none: Files | None = None
@@ -147,11 +153,14 @@ class Record:
                 put_lines(self._logs / name, whole)
 
     def state(
-        self, n_regions: int, in_place: Callable[[Done | CommonFiles], bool] | None = None
+        self,
+        n_regions: int,
+        in_place: Callable[[Done | CommonFiles], bool] | None = None,
+        progress: Step = unseen,
     ) -> State:
         """What all lines together say; what is not `in_place` is not done."""
         state = State.of(n_regions)
-        for entry in self.entries():
+        for entry in told(self.entries(), progress):
             if isinstance(entry, Done | CommonFiles):
                 state.add(entry, in_place is None or in_place(entry))
             elif entry is not None:

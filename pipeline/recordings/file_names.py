@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import overload
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from pipeline.paths import is_remote
 
 DECODED_AT_ONCE = 4096  # paths, by iteration
+ENDING = 8  # bytes of a path that its ending is looked for in
 
 
 class Paths(Sequence[str]):
@@ -42,6 +44,28 @@ class Paths(Sequence[str]):
         lengths = np.diff(self._ends)
         ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths[mask])])
         return self._of(self._characters[np.repeat(mask, lengths)], ends)
+
+    def any_with(self, text: str) -> bool:
+        """Whether a text is in any of the paths, or where one goes on in the next."""
+        return text.encode() in self._characters.tobytes()
+
+    def endings(self) -> Counter[str]:
+        """How many paths have each ending, such as "wav"; "" of none, or of more than 7 letters.
+
+        They are found in the buffer, for there may be millions.
+        """
+        ends = self._ends[:, np.newaxis] - self._ends[0]
+        places = ends[1:] + np.arange(-ENDING, 0)
+        text = self._characters[np.maximum(places, 0)]
+        dots = (text == ord(".")) & (places >= ends[:-1])
+        last = np.where(dots.any(axis=1), ENDING - np.argmax(dots[:, ::-1], axis=1), ENDING)
+        text[np.arange(ENDING) < last[:, np.newaxis]] = 0
+        found = Counter[str]()
+        codes, counts = np.unique(text.view(np.uint64), return_counts=True)
+        for code, count in zip(codes, counts.tolist(), strict=True):
+            ending = code.tobytes().strip(b"\0").decode(errors="replace").lower()
+            found["" if "/" in ending else ending] += count
+        return found
 
     def __len__(self) -> int:
         return len(self._ends) - 1

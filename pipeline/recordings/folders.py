@@ -9,9 +9,10 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
+Listed = Callable[[], None]
 STORES = (".zarr", ".parts")  # of features
 LABELS = "-lbl.npy"
 # Endings of audio, and of films with it, that are not read.
@@ -24,20 +25,24 @@ LINKS = "links to folders"
 ANY_DEPTH = re.compile(r"(?:^|/+)\*\*(?:/+\*\*)*(?:/+|$)")
 
 
-def search(folder: str, known: frozenset[str], passed: dict[str, str]) -> Iterator[str]:
+def search(
+    folder: str, known: frozenset[str], passed: dict[str, str], listed: Listed
+) -> Iterator[str]:
     """Files below a folder with endings that are known, and folders that cannot be searched.
 
     They come in the order of their whole paths. `passed` takes what is passed over, by
-    path: its ending, or `LINKS`. Stores of features are not looked into.
+    path: its ending, or `LINKS`. Stores of features are not looked into. `listed` is
+    called for each name.
     """
     entries = _visible(folder, passed)
     if entries is None:
         yield folder or "."
         return
     for path, is_folder in entries:
+        listed()
         suffix = os.path.splitext(path)[1].lower()
         if is_folder:
-            yield from search(path, known, passed)
+            yield from search(path, known, passed, listed)
         elif suffix in known:
             if not path.endswith(LABELS):
                 yield path
@@ -45,7 +50,7 @@ def search(folder: str, known: frozenset[str], passed: dict[str, str]) -> Iterat
             passed[path] = suffix
 
 
-def match(pattern: str, passed: dict[str, str]) -> Iterator[str]:
+def match(pattern: str, passed: dict[str, str], listed: Listed) -> Iterator[str]:
     """What fits a glob, in order of name, but stores and what is in them."""
 
     @cache
@@ -54,12 +59,18 @@ def match(pattern: str, passed: dict[str, str]) -> Iterator[str]:
         return _is_store(path) or (path != above and stored(above))
 
     found = False
-    for path in sorted({*_fitting(pattern, passed)}):
+    for path in sorted({*_each(_fitting(pattern, passed), listed)}):
         if not (path.endswith(LABELS) or stored(path)):
             found = True
             yield path
     if not found:
         raise FileNotFoundError(f"nothing fits the glob {pattern}; give another")
+
+
+def _each(paths: Iterable[str], listed: Listed) -> Iterator[str]:
+    for path in paths:
+        listed()
+        yield path
 
 
 def _fitting(pattern: str, passed: dict[str, str]) -> Iterator[str]:

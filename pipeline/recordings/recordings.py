@@ -10,12 +10,16 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.amounts import duration
 from pipeline.audio import OGG_SUFFIXES, Channel, Header
 from pipeline.grid import Indices
+from pipeline.html import LISTED, Section, Shown
 from pipeline.paths import is_remote
 from pipeline.recordings.file_names import DECODED_AT_ONCE, Paths
 from pipeline.recordings.recording import Recording
 from pipeline.recordings.starts import Said
+from pipeline.recordings.summary import sections_of
+from pipeline.text import counted
 
 SHORT_SECONDS = 10  # of which all takes up to four times as long to decode as a window does
 MIX = -1  # "mix", as the column of channels has it
@@ -29,7 +33,7 @@ COLUMNS = np.dtype(
 )
 
 
-class Recordings(Sequence[Recording]):
+class Recordings(Shown, Sequence[Recording]):
     """Recordings of one rate, in the order of the sources.
 
     They are kept as columns of numbers and one buffer of paths; a `Recording`
@@ -103,7 +107,7 @@ class Recordings(Sequence[Recording]):
     @cached_property
     def remote(self) -> bool:
         """Whether any of them is on a server; there may be millions to look at."""
-        return any(map(is_remote, self._paths))
+        return self._paths.any_with("://") and any(map(is_remote, self._paths))
 
     def sequential(self) -> Indices:
         """Numbers of those of which a part costs much, as what is before it must be decoded.
@@ -140,6 +144,16 @@ class Recordings(Sequence[Recording]):
         )
         _, first = np.unique((native << 32) + (channels << 1) + seekable, return_index=True)
         return max(self[int(i)].held_bytes(n_samples) for i in first)
+
+    def _line(self) -> str:
+        n = counted(len(self), "recording")
+        return f"{n} of {self.samplerate:,} Hz, {duration(self.seconds)}" if len(self) else n
+
+    def _sections(self) -> Iterator[Section]:
+        return sections_of(
+            *(self[:LISTED], self._columns, self._paths, self.said),
+            *(self.unreadable, self.passed_over),
+        )
 
     def __len__(self) -> int:
         return len(self._columns)

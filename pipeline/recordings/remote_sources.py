@@ -9,12 +9,14 @@ from itertools import islice, takewhile
 
 from pipeline.audio import HDF5_SUFFIXES
 from pipeline.paths import RemotePath
-from pipeline.recordings.folders import LABELS, OTHER_AUDIO, STORES, no_audio
+from pipeline.recordings.folders import LABELS, OTHER_AUDIO, STORES, Listed, no_audio
 from pipeline.recordings.manifest import Found, read_manifest
 
 
-def expand_remote(source: str, known: frozenset[str], passed: dict[str, str]) -> Iterator[Found]:
-    """The files that a URL names, in order of name; `known` and `passed` as in `search`.
+def expand_remote(
+    source: str, known: frozenset[str], passed: dict[str, str], listed: Listed
+) -> Iterator[Found]:
+    """The files that a URL names, in order of name; what else is passed as in `search`.
 
     It is that of an object, of the beginning of the names of several (a "folder"), a glob,
     or a manifest; on a web server, of a file or a manifest.
@@ -33,6 +35,7 @@ def expand_remote(source: str, known: frozenset[str], passed: dict[str, str]) ->
     seen = found = False
     for parts in _walk(path, pattern):
         seen = True
+        listed()
         named = _matched(parts, pattern) if pattern else len(folder)
         if named is None or _is_left_out(parts, named, 0 if pattern else named):
             continue

@@ -21,6 +21,7 @@ from pipeline.recordings.recordings import COLUMNS, Recordings, absolute, as_row
 from pipeline.recordings.sources import PathLike, find_files
 from pipeline.recordings.starts import NAT, Said, no_stamps, stamp_row
 from pipeline.recordings.times import parse_metadata
+from pipeline.steps import unseen
 
 T = TypeVar("T")
 THREADS, FILES_A_TASK = 8, 64  # at most; to open files is mostly to wait
@@ -33,7 +34,8 @@ def scan(
     *,
     channel: Channel = 0,
     samplerate: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = unseen,
+    listing: Callable[[int], None] = unseen,
 ) -> Recordings:
     """Find the recordings at the sources; only their headers are read.
 
@@ -50,6 +52,9 @@ def scan(
         Rate in Hz to resample to; for ``.npy`` files, the rate they have.
     progress : callable
         Called with the number of files looked at, and of all.
+    listing : callable
+        Called, before that, with the number of names that folders, globs and
+        buckets have shown so far.
 
     Returns
     -------
@@ -66,7 +71,7 @@ def scan(
         channel or is named twice, or the rates differ and `samplerate` is not
         given.
     """
-    paths, passed_over, given = find_files(sources)
+    paths, passed_over, given = find_files(sources, listing)
     folder = os.getcwd()
     examine = partial(_examine, check_channel(channel), check_samplerate(samplerate), folder)
     columns, keys = np.empty(len(paths), COLUMNS), np.empty(len(paths), np.int64)

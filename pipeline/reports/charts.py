@@ -8,7 +8,7 @@ from html import escape
 from itertools import groupby
 from typing import Any
 
-from pipeline.reports.amounts import moment, share, value
+from pipeline.amounts import moment, share, value
 
 WIDTH = 720
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 10, 34  # of what is drawn, from the edges
@@ -16,7 +16,7 @@ PLOT = WIDTH - LEFT - RIGHT
 HOURS = 24
 HOUR_HEIGHT, WIDEST_DAY = 7, 72
 SHADES = 8  # of coverage
-DATES = 6  # written below it, about
+DATES, DATE_WIDTH = 6, 80  # written below it, about, and the room that each needs
 
 
 def coverage_chart(coverage: Mapping[str, Any]) -> str:
@@ -36,10 +36,12 @@ def coverage_chart(coverage: Mapping[str, Any]) -> str:
     for hour in range(0, HOURS + 1, 6):
         y = TOP + hour * HOUR_HEIGHT
         parts.append(_text(LEFT - 6, y + 4, f"{hour:02}:00", "end"))
-    step = max(1, math.ceil(max(len(rows) / DATES, 80 / across)))
+    step = max(1, math.ceil(max(len(rows) / DATES, DATE_WIDTH / across)))
     for i in range(0, len(rows), step):
         x = LEFT + i * across
-        parts += [_line(x, bottom, x, bottom + 5), _text(x, bottom + 18, rows[i]["from"], "start")]
+        parts.append(_line(x, bottom, x, bottom + 5))
+        if x + DATE_WIDTH <= WIDTH:
+            parts.append(_text(x, bottom + 18, rows[i]["from"], "start"))
     first, last = coverage["first"], coverage["last"]
     told = (
         f"Share of each hour of the day that was recorded, by {coverage['unit']}, {first} to {last}"

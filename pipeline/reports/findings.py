@@ -11,10 +11,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.amounts import duration
 from pipeline.job import info_of, status_of
 from pipeline.layout import Layout
 from pipeline.record import Done, Record
-from pipeline.reports.amounts import duration
 from pipeline.reports.coverage import coverage_of
 from pipeline.reports.label_counts import LabelCounts
 from pipeline.reports.pictures import pictures_of
@@ -49,27 +49,30 @@ def findings_of(path: str | os.PathLike[str], audio: bool = False) -> dict[str, 
     job = None if store.packed else _Job.of(store, path)
     states = WindowStates.of(store, None if job is None else job.status)
     labels = None if info["labels"] is None else LabelCounts.of(store, info, states)
-    readable, reader = np.flatnonzero(states.readable), Reader(store)
-    values = Values.of(store, reader, _sample(readable, reader.n_values))
-    sound = Sounds(store).of if audio else lambda _: None
+    n_readable, reader = int(states.readable.sum()), Reader(store)
+    looked_at = states.usual
+    values = Values.of(store, reader, _sample(looked_at, reader.n_values))
+    sound = Sounds(store).of if audio else lambda *_: None
     pictures = pictures_of(store, reader, info, states, labels, sound)
     clipped = info["clipped"] if store.encoding.coded else None
-    share = None if clipped is None else clipped / max(1, len(readable) * reader.n_values)
+    share = None if clipped is None else clipped / max(1, n_readable * reader.n_values)
     stored = os.path.getsize(path) if job is None else job.stored_bytes
     return {
         "report": FORMAT,
         **_identity(store, info, job),
+        "variables": _variables(store),
+        "splits": {name: part["windows"] for name, part in (info["split"] or {}).items()} or None,
         "windows": states.counts(),
         **_progress(job),
         "recordings": recordings_of(store, states, values),
         "coverage": coverage_of(store, states),
-        "labels": None if labels is None else labels.described(info, len(states.state)),
+        "labels": None if labels is None else labels.described(info),
         "pictures": pictures,
-        "values": None if values is None else values.described(store, len(readable), share),
+        "values": None if values is None else values.described(store, len(looked_at), share),
         "level": None if values is None else values.level(store),
         "failures": {**_failures(job, info), "damaged": _damage(reader)},
         "throughput": None if job is None else throughput_of(job.layout, job.done),
-        "bytes": _bytes(stored, len(readable), reader.n_values),
+        "bytes": _bytes(stored, n_readable, reader.n_values),
         **{name: info[name] for name in ("feature", "settings", "versions", "numerics")},
         "fingerprint": info["fingerprint"],
         "open": OPENED_BY.format(
@@ -126,6 +129,22 @@ def _identity(store: Store, info: Mapping[str, Any], job: _Job | None) -> dict[s
     }
 
 
+def _variables(store: Store) -> list[dict[str, Any]]:
+    """What each window has, X and y first, the dimension of windows left out."""
+    variables = store.variables()
+    first = [name for name in ("features", "label") if name in variables]
+    return [
+        {
+            "name": name,
+            "dimensions": [*variable.dims[1:]],
+            "shape": [*variable.shape[1:]],
+            "dtype": str(variable.dtype),
+        }
+        for name, variable in ({name: variables[name] for name in first} | variables).items()
+        if variable.dims[:1] == ("window",)
+    ]
+
+
 def _progress(job: _Job | None) -> dict[str, Any]:
     """How many regions are done, and who is at work."""
     if job is None:
@@ -143,9 +162,9 @@ def _progress(job: _Job | None) -> dict[str, Any]:
     return {"regions": regions, "running": running}
 
 
-def _sample(readable: npt.NDArray[np.int64], n_values: int) -> npt.NDArray[np.int64]:
-    """The readable windows whose features are looked at, evenly spread."""
-    return spread(readable, max(1, min(SAMPLE, SAMPLE_BYTES // (4 * max(1, n_values)))))
+def _sample(windows: npt.NDArray[np.int64], n_values: int) -> npt.NDArray[np.int64]:
+    """The windows whose features are looked at, evenly spread."""
+    return spread(windows, max(1, min(SAMPLE, SAMPLE_BYTES // (4 * max(1, n_values)))))
 
 
 def _failures(job: _Job | None, info: Mapping[str, Any]) -> dict[str, Any]:

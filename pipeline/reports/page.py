@@ -7,8 +7,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pipeline.job import printable
-from pipeline.reports.amounts import count, duration, moment, share, size, value
+from pipeline.amounts import count, duration, moment, share, size, value
 from pipeline.reports.charts import (
     coverage_chart,
     histogram_chart,
@@ -17,6 +16,7 @@ from pipeline.reports.charts import (
     states_chart,
 )
 from pipeline.reports.window_states import STATES
+from pipeline.text import printable
 from pipeline.views import clipped
 
 MOST_BYTES = 5_000_000

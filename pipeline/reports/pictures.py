@@ -6,9 +6,10 @@ import os
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.reports.coverage import local_iso
 from pipeline.reports.label_counts import LabelCounts, labels_at
@@ -19,7 +20,9 @@ from pipeline.views import spread, thumbnail
 
 CLASSES, RECORDINGS = 40, 50  # pictures, at most
 SIZE = 320, 180
-Sound = Callable[[int], bytes | None]  # the sound of a window as FLAC
+KILO = 2000.0  # Hz, from which on they are told in kHz
+Array = npt.NDArray[Any]
+Sound = Callable[[str, float], bytes | None]  # of a window of a recording, as FLAC
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +48,10 @@ def pictures_of(
         drawn, missing = _drawn(store, reader, [*classes, *recordings]), None
     except ImportError as error:
         drawn, missing = {}, str(error)
+    places = _Places.of(store, states, info["sources"])
     shown = [
         [
-            _described(store, info, item, drawn[item.window], sound)
+            _described(store, info, places, item, drawn[item.window], sound)
             for item in some
             if item.window in drawn
         ]
@@ -64,8 +68,8 @@ def pictures_of(
 
 
 def _of_classes(counts: LabelCounts) -> list[Picture]:
-    found = zip(counts.names, counts.examples.tolist(), strict=True)
-    return [Picture(name, window) for name, window in found if window >= 0][:CLASSES]
+    found = zip(counts.classes, counts.examples.tolist(), strict=True)
+    return [Picture(item.name, window) for item, window in found if window >= 0][:CLASSES]
 
 
 def _of_recordings(states: WindowStates, sources: list[str]) -> list[Picture]:
@@ -92,35 +96,53 @@ def _drawn(store: Store, reader: Reader, pictures: list[Picture]) -> dict[int, b
     }
 
 
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """Where windows are, in which recording and when."""
+
+    recording: Array
+    start: Array
+    sources: list[str]
+    times: Array | None
+    offsets: Array | None
+
+    @classmethod
+    def of(cls, store: Store, states: WindowStates, sources: list[str]) -> Self:
+        start, times = store.coordinate("start"), store.get("datetime")
+        return cls(states.recording, start, sources, times, store.get("utc_offset"))
+
+    def of_window(self, window: int) -> tuple[str, float, str | None]:
+        """Its recording, the seconds from the start of that, and its time of day."""
+        recording, time = int(self.recording[window]), None
+        if self.times is not None and self.offsets is not None:
+            time = local_iso(int(self.times[window]), int(self.offsets[recording]))
+        return self.sources[recording], float(self.start[window]), time
+
+
 def _described(
-    store: Store, info: Mapping[str, Any], picture: Picture, png: bytes, sound: Sound
+    store: Store,
+    info: Mapping[str, Any],
+    places: _Places,
+    picture: Picture,
+    png: bytes,
+    sound: Sound,
 ) -> dict[str, Any]:
     window = picture.window
-    recording = int(store.coordinate("recording", window, window + 1)[0])
-    at = float(store.coordinate("start", window, window + 1)[0])
-    time, path, heard = _time(store, window, recording), info["sources"][recording], sound(window)
-    labels = [] if info["labels"] is None else labels_at(store, info, window)
-    where = f"{os.path.basename(path)} at {at:g} s"
+    path, at, time = places.of_window(window)
+    heard, title = sound(path, at), store.attrs()["title"]
     return {
         "title": picture.title,
         "png": f"data:image/png;base64,{b64encode(png).decode()}",
         "width": SIZE[0],
         "height": SIZE[1],
-        "alt": f"{store.attrs()['title']} of window {window}, {where}",
+        "alt": f"{title} of window {window}, {os.path.basename(path)} at {at:g} s",
         "window": window,
         "path": path,
         "at": at,
         "datetime": time,
-        "labels": labels,
+        "labels": [] if info["labels"] is None else labels_at(store, info, window),
         "sound": None if heard is None else f"data:audio/flac;base64,{b64encode(heard).decode()}",
     }
-
-
-def _time(store: Store, window: int, recording: int) -> str | None:
-    times = store.get("datetime", window, window + 1)
-    if times is None:
-        return None
-    return local_iso(int(times[0]), int(store.coordinate("utc_offset")[recording]))
 
 
 def _axes(store: Store) -> dict[str, str] | None:
@@ -129,14 +151,9 @@ def _axes(store: Store) -> dict[str, str] | None:
     if len(axes) != 2 or [units for _, units in axes].count("s") != 1:
         return None
     (x, x_units), (y, y_units) = sorted(axes, key=lambda axis: axis[1] != "s")
-    values = store.coordinate(y)
-    length = float(store.attrs()["window"])
-    low, high, y_units = (
-        (values.min() / 1000, values.max() / 1000, "kHz")
-        if y_units == "Hz" and values.max() > 2000
-        else (values.min(), values.max(), y_units)
-    )
-    return {
-        "x": f"{x} 0 to {length:g} {x_units}",
-        "y": f"{y} {low:g} to {high:g}" + ("" if y_units == "1" else f" {y_units}"),
-    }
+    values, length = store.coordinate(y), float(store.attrs()["window"])
+    low, high = float(values.min()), float(values.max())
+    if y_units == "Hz" and high > KILO:
+        low, high, y_units = low / 1000, high / 1000, "kHz"
+    unit = "" if y_units == "1" else f" {y_units}"
+    return {"x": f"{x} 0 to {length:g} {x_units}", "y": f"{y} {low:.3g} to {high:.3g}{unit}"}

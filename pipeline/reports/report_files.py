@@ -1,4 +1,4 @@
-"""The files of a report: the page, and its values as JSON."""
+"""The files of a report: the page, its values as JSON, and the card of a data set."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.paths import put_lines
+from pipeline.reports.card import card_of
 from pipeline.reports.findings import findings_of
 from pipeline.reports.page import page_of
 
@@ -18,7 +19,11 @@ def _as_json(report: Mapping[str, Any]) -> str:
 
 
 # What makes a file of each kind, and how its name may end.
-KINDS = {"html": (page_of, (".html", ".htm")), "json": (_as_json, (".json",))}
+KINDS = {
+    "html": (page_of, (".html", ".htm")),
+    "json": (_as_json, (".json",)),
+    "card": (card_of, (".md",)),
+}
 
 
 def write_report(
@@ -26,12 +31,13 @@ def write_report(
     html: Path | None = None,
     json_file: Path | None = None,
     audio: bool = False,
+    card: Path | None = None,
 ) -> list[Path]:
     """Write what is known of a store to files of the kinds that are asked for; which they are.
 
     With `audio`, the page has the sounds of the windows that it shows.
     """
-    asked = {"html": html, "json": json_file}
+    asked = {"html": html, "json": json_file, "card": card}
     files = {kind: file for kind, file in asked.items() if file is not None}
     if not files:
         options = " or ".join(f"--{kind} FILE" for kind in KINDS)

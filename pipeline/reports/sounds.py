@@ -24,7 +24,7 @@ class Sounds:
 
     def __init__(self, store: Store) -> None:
         attrs = store.attrs()
-        self._store, self._left = store, MOST_BYTES
+        self._left = MOST_BYTES
         self._length = float(attrs["window"])
         self._rate = min(max(int(attrs["samplerate"]), LOWEST), HIGHEST)
         self._channel = json.loads(attrs["settings"])["channel"]
@@ -32,13 +32,10 @@ class Sounds:
         rows = iter(()) if store.packed else Record(store.record_folder).inputs()
         self._scanned = {path: (size, modified) for path, size, modified, *_ in rows}
 
-    def of(self, window: int) -> bytes | None:
-        """The sound of a window as FLAC; None if it is not at hand, or too long."""
-        recording = int(self._store.coordinate("recording", window, window + 1)[0])
-        path = str(self._store.coordinate("source")[recording])
+    def of(self, path: str, start: float) -> bytes | None:
+        """The window at a second of a recording, as FLAC; None if not at hand, or too long."""
         if self._length > LONGEST_WINDOW or self._left <= 0 or path not in self._scanned:
             return None
-        start = float(self._store.coordinate("start", window, window + 1)[0])
         try:
             samples = self._read(path, start)
         except (OSError, ValueError):

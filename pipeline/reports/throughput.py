@@ -14,6 +14,7 @@ from pipeline.record import Done
 
 STRETCHES = 60
 HOSTS = 100
+SHORTEST = 2.0  # seconds of a job that there is more to say of than one number
 SLOW = 1.5  # times the usual time of a window
 Array = npt.NDArray[Any]
 
@@ -56,7 +57,7 @@ def _timeline(
     began: float, ended: float, ends: Array, seconds: Array, windows: Array
 ) -> list[dict[str, Any]]:
     """Windows a second in equal stretches of time: each region at its own, even, pace."""
-    if ended <= began:
+    if ended - began < SHORTEST:
         return []
     edges = np.linspace(began, ended, STRETCHES + 1)
     # How much was done until each edge.

@@ -43,6 +43,12 @@ class WindowStates:
         """Which windows have features of what was recorded."""
         return self.state <= PARTIAL
 
+    @property
+    def usual(self) -> npt.NDArray[np.int64]:
+        """Numbers of the windows that are whole; where none is, of those that are readable."""
+        whole = np.flatnonzero(self.state == WHOLE)
+        return whole if len(whole) else np.flatnonzero(self.readable)
+
     def counts(self) -> dict[str, int]:
         """How many windows there are, and how many in each state."""
         found = np.bincount(self.state, minlength=len(STATES))

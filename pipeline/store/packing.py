@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.paths import put_in_place
+from pipeline.steps import Step, unseen
 from pipeline.store.hdf5_files import replace_virtual, written
 from pipeline.store.hdf5_store import Hdf5Store
 from pipeline.store.opening import new_store, open_finished
 
 
-def pack(path: str | os.PathLike[str], file: str | os.PathLike[str]) -> None:
+def pack(
+    path: str | os.PathLike[str], file: str | os.PathLike[str], progress: Step = unseen
+) -> None:
     """Copy a finished HDF5 store and its parts into one plain file.
 
     Parameters
@@ -21,6 +24,8 @@ def pack(path: str | os.PathLike[str], file: str | os.PathLike[str]) -> None:
         Of the store.
     file : path
         Of the copy, ending in .h5 or .hdf5; it must not exist.
+    progress : callable
+        Called with how many bytes of features were copied, and how many there are.
 
     Raises
     ------
@@ -34,13 +39,13 @@ def pack(path: str | os.PathLike[str], file: str | os.PathLike[str]) -> None:
     if copy.path.exists() or copy.parts.exists():
         raise ValueError(f"{file} exists; pass another path to pack into")
     try:
-        _copy(store, copy.path)
+        _copy(store, copy.path, progress)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
         raise OSError(f"{path} cannot be packed into {file}: {why}") from error
 
 
-def _copy(store: Hdf5Store, path: Path) -> None:
+def _copy(store: Hdf5Store, path: Path, progress: Step) -> None:
     """Copy all, a shard at a time, into a file that appears whole at the end."""
     with put_in_place(path) as aside:
         shutil.copyfile(store.path, aside)
@@ -56,3 +61,4 @@ def _copy(store: Hdf5Store, path: Path) -> None:
                         f"damaged: {error}; verify --repair and extract again compute them anew"
                     ) from error
                 check()
+                progress(features.nbytes * b // len(features), features.nbytes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from math import inf
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pipeline.checks import one_of, whole
 from pipeline.features import array_digest
+from pipeline.html import Section, Shown
 from pipeline.process import Recycled, aligned, cores, keep_freed_memory
 from pipeline.store import open_finished
 from pipeline.training.augmentation import Augment, augmented
@@ -24,6 +25,7 @@ from pipeline.training.normalization import Normalization
 from pipeline.training.order import Indices, Order, Uneven
 from pipeline.training.reading import Batch, closed_at_exit, mixed, read_ahead, spans, split
 from pipeline.training.sources import Empty, Labelled, Source, StoredSource, paths_of, source_of
+from pipeline.training.summary import Summary
 from pipeline.training.weighting import ClassWeights, Weighted, Weights, WindowWeights, weights_of
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ READ_BYTES, READ_WINDOWS = 1 << 22, 1 << 10
 AHEAD = 8
 
 
-class Batches:
+class Batches(Shown):
     """The batches of windows that are stored, or computed as they are asked for.
 
     Sized, indexable, and iterable as often as one likes: ``len(batches)``,
@@ -318,6 +320,26 @@ class Batches:
     def _stop(self) -> int:
         """The place that the last batch ends before."""
         return min(len(self) * self._step, len(self._order))
+
+    def _summary(self) -> Summary:
+        X = self._source.read(np.empty(0, np.int64), decode=self._decode)
+        options = {
+            "epoch": f"{self._epoch:,}" if self._epoch else None,
+            "last batch": "left out if not full" if self.drop_last else None,
+            "normalize": None if self._normalization is None else "by the mean and std of each row",
+            "augment": None
+            if self._augment is None
+            else f"{self._augment!r}; X and y are as before",
+        }
+        if self._normalization is not None:
+            X = self._normalization.apply(X, np.empty)
+        return Summary(self, self._source, self._windows, X, self._drawn is not None, options)
+
+    def _line(self) -> str:
+        return self._summary().line()
+
+    def _sections(self) -> Iterator[Section]:
+        return self._summary().sections()
 
     def __len__(self) -> int:
         n = len(self._order)

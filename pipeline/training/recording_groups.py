@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from pipeline.checks import one_of
 from pipeline.recordings import NAT
+from pipeline.steps import Step, unseen
 from pipeline.store import COORDINATE_CHUNK, Store
 from pipeline.training.order import Indices
 
@@ -39,11 +40,13 @@ class StoredRecordings:
     ends: Indices  # of the samples that are in windows
 
     @classmethod
-    def of(cls, store: Store) -> Self:
+    def of(cls, store: Store, progress: Step = unseen) -> Self:
         paths = [str(path) for path in store.coordinate("source")]
         counts = np.zeros(len(paths), np.int64)
-        for _, recording in chunks(store, "recording"):
+        n_windows = len(store.coordinate("valid"))
+        for a, recording in chunks(store, "recording"):
             counts += np.bincount(recording, minlength=len(paths))
+            progress(a + len(recording), n_windows)
         begins, ends = (np.full(len(paths), NAT) for _ in range(2))
         if store.get("datetime", 0, 0) is not None:
             some = np.flatnonzero(counts)  # windows come recording by recording

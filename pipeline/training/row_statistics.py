@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pipeline.kernels import Moments, moments_of, windows_of_a_tile
 from pipeline.locks import locked
 from pipeline.process import Recycled, cores, keep_freed_memory, one_blas_thread
+from pipeline.steps import unseen
 from pipeline.store import STATISTICS, Attachment, Store, Variable, attach, open_finished
 from pipeline.training.normalization import row_axes, stored_statistics
 from pipeline.training.order import Indices
@@ -47,7 +48,7 @@ def statistics(
     path: str | os.PathLike[str],
     *,
     split: str | None = None,
-    progress: Callable[[int, int], None] = lambda *_: None,
+    progress: Callable[[int, int], None] = unseen,
 ) -> Statistics:
     """Compute mean and standard deviation of each row of a store, and keep them in it.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, Protocol
@@ -11,9 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.features import Axis
 from pipeline.store import Encoding, Store, open_finished
 from pipeline.training.order import Indices
-from pipeline.training.stored_labels import stored_labels
+from pipeline.training.stored_labels import stored_labels, stored_parts
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -51,6 +53,15 @@ class Source(Protocol):
     @property
     def window_bytes(self) -> int:
         """Bytes of the features of a window, as they are stored."""
+
+    def what(self) -> tuple[str, str]:
+        """What the features are, and their units."""
+
+    def axes(self) -> Sequence[Axis]:
+        """The axes of the features of a window."""
+
+    def parts(self, windows: Indices) -> Counter[str]:
+        """How many of the windows are in each part of the split that is stored, if one is."""
 
     def tell(self) -> None:
         """Warn, in the caller's thread, of what was found while windows were read."""
@@ -100,6 +111,24 @@ class StoredSource:
         """Bytes of the features of a window."""
         none = self.store.read(np.empty(0, np.int64))
         return none.itemsize * prod(none.shape[1:])
+
+    def what(self) -> tuple[str, str]:
+        """What the features are, and their units."""
+        return str(self.store.attrs()["title"]), self.store.units()
+
+    def axes(self) -> Sequence[Axis]:
+        """The axes of the features of a window."""
+        axes = self.store.axes().items()
+        return [Axis(name, self.store.coordinate(name), units) for name, units in axes]
+
+    def parts(self, windows: Indices) -> Counter[str]:
+        """How many of the windows are in each part of the split that is stored, if one is."""
+        split = self.store.together(lambda: stored_parts(self.store))
+        if split is None:
+            return Counter()
+        names, numbers = split
+        counts = np.bincount(numbers[windows], minlength=len(names))
+        return Counter(dict(zip(names, counts.tolist(), strict=True)))
 
     def tell(self) -> None:
         """There is nothing to warn of."""
@@ -158,6 +187,21 @@ class JoinedSource:
     def window_bytes(self) -> int:
         """Bytes of the features of a window."""
         return self._sources[0].window_bytes
+
+    def what(self) -> tuple[str, str]:
+        """What the features are, and their units."""
+        return self._sources[0].what()
+
+    def axes(self) -> Sequence[Axis]:
+        """The axes of the features of a window."""
+        return self._sources[0].axes()
+
+    def parts(self, windows: Indices) -> Counter[str]:
+        """How many of the windows are in each part of the splits that are stored."""
+        found = Counter[str]()
+        for number, rows in self._parts(self._owner(windows)):
+            found += self._sources[number].parts(windows[rows] - self._start(number))
+        return found
 
     def tell(self) -> None:
         """There is nothing to warn of."""

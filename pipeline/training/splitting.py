@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.checks import number, whole
+from pipeline.steps import Step, unseen
 from pipeline.store import Store, open_finished
 from pipeline.training.order import Indices
 from pipeline.training.recording_groups import By, StoredRecordings, check_by, chunks
@@ -95,8 +96,8 @@ class Split:
     numbers: npt.NDArray[np.int8]  # of the part; 0 of recordings without windows, too
 
     @classmethod
-    def of(cls, store: Store, parts: Parts, by: By) -> Self:
-        recordings = StoredRecordings.of(store)
+    def of(cls, store: Store, parts: Parts, by: By, progress: Step = unseen) -> Self:
+        recordings = StoredRecordings.of(store, progress)
         groups = recordings.groups(by)
         known = {group: parts.of_group(group) for group in {*groups} if group is not None}
         numbers = [0 if group is None else known[group] for group in groups]

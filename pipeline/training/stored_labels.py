@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from math import prod
 from threading import Lock
@@ -82,3 +83,9 @@ def stored_labels(store: Store) -> tuple[StoredRows | None, StoredRows | None, l
     label, annotated = (StoredRows.of(store, name) for name in ("label", "annotated"))
     names = store.get("class")
     return label, annotated, None if names is None else [*map(str, names)]
+
+
+def stored_parts(store: Store) -> tuple[list[str], Array] | None:
+    """The parts of the split of a store, if it has one, and the number of each window's."""
+    told, numbers = store.attrs().get("split"), store.get("split")
+    return None if told is None or numbers is None else ([*json.loads(told)["parts"]], numbers)

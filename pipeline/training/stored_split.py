@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.locks import locked
+from pipeline.steps import Steps, all_unseen
 from pipeline.store import (
     STATISTICS,
     Attachment,
@@ -29,6 +30,7 @@ from pipeline.training.normalization import stored_statistics
 from pipeline.training.order import Indices
 from pipeline.training.recording_groups import By, check_by, chunks
 from pipeline.training.splitting import Parts, Split
+from pipeline.training.stored_labels import stored_parts
 
 LABELS = ("label", "annotated")
 
@@ -38,6 +40,7 @@ def store_split(
     parts: str | Mapping[str, float],
     by: By = "recording",
     seed: int = 0,
+    progress: Steps = all_unseen,
 ) -> dict[str, Any]:
     """Split a finished store, at once or not at all, and say what each part has come to.
 
@@ -54,14 +57,14 @@ def store_split(
     with locked(store.path) as lock:
         store.sweep()  # what one that was killed has left
         store = open_finished(path)  # another may have been at it until now
-        made = Split.of(store, wanted, by)
+        made = Split.of(store, wanted, by, progress("windows read"))
         settings = {"by": by if isinstance(by, str) else "function", "seed": seed}
         told = json.dumps({**settings, "parts": dict(wanted.fractions)})
         same = _is_stored(store, made, told)
         gone = [] if same or statistics_split(store) is None else [*STATISTICS]
         if not same:
             lock.check()
-            attach(store, _attachment(store, made, told, gone))
+            attach(store, _attachment(store, made, told, gone), progress("windows written"))
     more = {"statistics": "removed, as they were of a part; compute them again"} if gone else {}
     return {
         **settings,
@@ -96,17 +99,13 @@ def _attachment(store: Store, made: Split, told: str, gone: list[str]) -> Attach
 
 def is_of_split(store: Store, name: str) -> npt.NDArray[np.bool_]:
     """Of each window, whether it is in a part of the split of a store."""
-
-    def read() -> tuple[str | None, npt.NDArray[Any] | None]:
-        return store.attrs().get("split"), store.get("split")
-
-    told, numbers = store.together(read)
-    if told is None or numbers is None:
+    split = store.together(lambda: stored_parts(store))
+    if split is None:
         raise ValueError(
             f"{store.path} has no split, of which {name!r} would be a part; run audio-pipeline "
             f"split {store.path} --parts train=.8,valid=.1,test=.1"
         )
-    names = [*json.loads(told)["parts"]]
+    names, numbers = split
     if name not in names:
         raise ValueError(
             f"{store.path} has no part {name!r} in its split; there are {', '.join(names)}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections import deque
-from collections.abc import Generator, Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import prod
 from threading import Lock
@@ -14,7 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.checks import whole
-from pipeline.features import Feature, Spectrogram, identify, margins_of, shape_of
+from pipeline.features import (
+    Axis,
+    Feature,
+    Spectrogram,
+    axes_of,
+    feature_name,
+    identify,
+    margins_of,
+    shape_of,
+)
 from pipeline.inputs import Inputs
 from pipeline.labels import LabelsLike, LabelSource
 from pipeline.process import one_blas_thread
@@ -161,7 +170,8 @@ class ComputedSource:
         self._labels = None if labels is None else _MadeLabels(labels)
         self.classes = None if labels is None or labels.classes is None else [*labels.classes]
         self.valid = np.ones(len(inputs.grid), np.bool_)
-        self.path = ", ".join(map(str, inputs.recordings.paths[:1]))
+        more = len(inputs.recordings) - 1
+        self.path = inputs.recordings.paths[0] + (f" and {more:,} more" if more else "")
         # As of a store of the same windows, so that both mix them alike.
         self.shard = inputs.layout(settings, region_is_file=False).shard
         self.mix = MIX if len(inputs.recordings.sequential()) else None
@@ -208,6 +218,19 @@ class ComputedSource:
     def window_bytes(self) -> int:
         """Bytes of the features of a window."""
         return np.dtype(self._settings.dtype).itemsize * prod(shape_of(self._inputs.feature))
+
+    def what(self) -> tuple[str, str]:
+        """What the features are, and their units."""
+        feature = self._inputs.feature
+        return feature_name(feature), str(getattr(feature, "units", "1"))
+
+    def axes(self) -> Sequence[Axis]:
+        """The axes of the features of a window."""
+        return axes_of(self._inputs.feature)
+
+    def parts(self, windows: Indices) -> Counter[str]:
+        """Nothing is stored, and so no split."""
+        return Counter()
 
     def tell(self) -> None:
         """Warn of recordings that cannot be read, or raise, as the settings say."""

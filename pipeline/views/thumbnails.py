@@ -27,8 +27,8 @@ def thumbnail(
 ) -> bytes:
     """A picture of one window's features, frequency upwards, time to the right, as a PNG.
 
-    Features with two axes or more are a picture, those along one axis in order a curve, and
-    all others bars.
+    Features with two axes or more are a picture, those along one axis with units, in order, a
+    curve, and all others bars.
     """
     try:
         from matplotlib import colormaps
@@ -41,7 +41,8 @@ def thumbnail(
     if len(axes) > 1:
         image = Image.fromarray(_shades(_rows(axes, X), size))
     else:
-        image = Image.fromarray(_curve(np.ravel(X), size, bool(axes) and _ordered(axes[0][1])))
+        is_curve = bool(axes) and axes[0][0] != "1" and _ordered(axes[0][1])
+        image = Image.fromarray(_curve(np.ravel(X), size, is_curve))
     colours = colormaps["viridis"](np.linspace(0, 1, SHADES))[:, :3]
     others = [[0.8] * 3, [1.0] * 3, colours[SHADES // 4].tolist()]
     palette = np.concatenate([colours, others])

@@ -63,7 +63,7 @@ def test_windows_are_counted_by_state(out: Path, tmp_path: Path) -> None:
     assert (rows["b.wav"]["whole"], rows["b.wav"]["partial"]) == (14, 1)
     assert (rows["a.wav"]["seconds"], rows["b.wav"]["seconds"]) == (25, 14.5)
     assert rows["a.wav"]["floor"] < 1e-3
-    assert rows["b.wav"]["floor"] > 2 / 15  # two windows of silence
+    assert rows["b.wav"]["floor"] > 2 / 14  # two windows of silence
     (masked,) = found["failures"]["masked"]
     assert masked["windows"] == [5, 8]
     assert found["failures"]["n_masked"] == 1
@@ -103,12 +103,39 @@ def test_each_class_has_a_picture_of_a_window_with_it(out: Path, labels: Any) ->
     assert found["axes"] == {"x": "time 0 to 1 s", "y": "frequency 0 to 500 Hz"}
 
 
+def test_names_of_windows_are_classes(write_wav: Write, tmp_path: Path) -> None:
+    labels = ["owl", "cat", "owl", "owl"]
+    pl.extract(write_wav(seconds=4), tmp_path / "x.zarr", FEATURE, labels)
+    store_split(tmp_path / "x.zarr", "train=1")
+    found = findings_of(tmp_path / "x.zarr")
+    rows = [(row["name"], row["present"], row["splits"]) for row in found["labels"]["rows"]]
+    assert rows == [("owl", 3, {"train": 3}), ("cat", 1, {"train": 1})]
+    assert found["labels"]["classes"] == ["cat", "owl"]
+    shown = {
+        item["title"]: (item["window"], item["labels"]) for item in found["pictures"]["classes"]
+    }
+    assert shown["cat"] == (1, ["cat"])
+    assert shown["owl"][1] == ["owl"]
+
+
+def test_what_each_window_has_is_told(out: Path) -> None:
+    found = findings_of(out)
+    variables = {item.pop("name"): item for item in found["variables"]}
+    assert [*variables][:2] == ["features", "label"]
+    features = {"dimensions": ["frequency", "time"], "shape": [17, 50], "dtype": "float32"}
+    assert variables["features"] == features
+    assert variables["label"] == {"dimensions": ["class"], "shape": [3], "dtype": "int8"}
+    assert variables["valid"] == {"dimensions": [], "shape": [], "dtype": "bool"}
+    assert not {"source", "frequency", "class"} & {*variables}
+    assert found["splits"] == found["labels"]["splits"]
+
+
 def test_values_are_those_of_the_windows(out: Path) -> None:
     found = findings_of(out)
-    readable = np.r_[0:5, 8:N]
+    readable = np.r_[0:5, 8 : N - 1]  # the last one is partial
     X = features(out, readable)
     values = found["values"]
-    assert (values["sampled"], values["of"]) == (37, 37)
+    assert (values["sampled"], values["of"]) == (36, 36)
     assert (values["minimum"], values["maximum"]) == (X.min(), X.max())
     assert values["mean"] == pytest.approx(X.mean(dtype=float))
     assert values["std"] == pytest.approx(X.std(dtype=float))
@@ -151,6 +178,20 @@ def test_a_store_of_one_value_a_window_is_shown_too(write_wav: Write, tmp_path: 
     assert found["pictures"]["axes"] is None
     assert found["values"]["of"] == 3
     json.dumps(found, allow_nan=False)
+
+
+def test_one_name_a_window_is_its_class(write_wav: Write, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("path,label\nb.wav,owl\na.wav,cat\n")
+    for name, seconds in (("a.wav", 2), ("b.wav", 3)):
+        write_wav(name, seconds, 1000)
+    sources = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    pl.extract(sources, tmp_path / "x.zarr", FEATURE, tmp_path / "labels.csv")
+    found = findings_of(tmp_path / "x.zarr")
+    rows = {row["name"]: (row["present"], row["absent"]) for row in found["labels"]["rows"]}
+    assert rows == {"owl": (3, 2), "cat": (2, 3)}
+    assert found["labels"]["together"] is None
+    shown = [(item["title"], item["labels"]) for item in found["pictures"]["classes"]]
+    assert shown == [("owl", ["owl"]), ("cat", ["cat"])]
 
 
 def test_of_a_packed_copy_is_told_what_is_in_it(out: Path, tmp_path: Path) -> None:
