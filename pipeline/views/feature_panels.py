@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from textwrap import fill
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +25,7 @@ from pipeline.views.scales import (
 )
 
 MARKED = 400  # points of a curve in a window, at most, that are to be told apart
+LETTERS_AN_INCH = 11  # of what is written upwards
 Array = npt.NDArray[Any]
 
 
@@ -61,7 +63,13 @@ def _show_values(panel: Any, title: str, rows: Axis) -> None:
     if rows.units == "1":
         panel.set_yticks([0, 1], ["lowest", "highest"])
         title = f"{title}, each {rows.name} in its own range"
-    panel.set_ylabel(title, parse_math=False)
+    _name_values(panel, title)
+
+
+def _name_values(panel: Any, title: str) -> None:
+    """Say what is upwards, in as many lines as the height of the figure asks for."""
+    letters = round(LETTERS_AN_INCH * panel.figure.get_size_inches()[1])
+    panel.set_ylabel(fill(title, letters), parse_math=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,15 +133,16 @@ class Features:
             panel.plot(start + places, self.values[place], style, color="C0", linewidth=0.6)
             return None
         cells, times = np.ma.masked_invalid(self.values[place]), self._times
-        is_timed = times is not None and len(times) > 1
-        across = edges_of(times) if is_timed else np.linspace(0, self.length, cells.shape[1] + 1)
+        across = np.linspace(0, self.length, cells.shape[1] + 1)
+        if times is not None and len(times) > 1:
+            across = edges_of(times)
         edges = start + across, edges_of(self.rows.values)
         return panel.pcolormesh(*edges, cells, norm=self._norm, rasterized=True)
 
     def show_rows(self, panel: Any) -> None:
         """Label the axis upwards: of a curve, by what its values are."""
         if self.rows is None:
-            panel.set_ylabel(self.title, parse_math=False)
+            _name_values(panel, self.title)
         else:
             show_axis(panel, "y", self.rows)
 

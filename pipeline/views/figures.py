@@ -44,8 +44,11 @@ def names_in_any_script() -> Iterator[None]:
 
 def _figure(width: float, height: float) -> Any:
     with matplotlib_for("plot"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    return Figure(figsize=(width, height), dpi=110, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)  # else each text that is measured has a canvas of its own
+    return figure
 
 
 def subplots(n: int, across: int) -> tuple[Any, list[Any]]:
@@ -78,6 +81,8 @@ def lay_out(figure: Any) -> None:
 
 
 def save(figure: Any, file: Path) -> None:
-    """Write a figure as what its file name says."""
-    with names_in_any_script():
+    """Write a figure as what its file name says; in an SVG, text stays text, in any script."""
+    from matplotlib import rc_context
+
+    with names_in_any_script(), rc_context({"svg.fonttype": "none"}):
         figure.savefig(file)

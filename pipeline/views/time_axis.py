@@ -11,9 +11,10 @@ import numpy as np
 from pipeline.recordings import NAT
 from pipeline.store import Store
 
-TICKS = 8  # about, at most
+TICKS = 9  # about, at most
 SHORT, MINUTES, LONG = 120.0, 7200.0, 36000.0  # seconds up to which s, min and h are told
 STEPS = (30, 60, 120, 300, 600, 900)  # seconds between ticks that tell minutes
+ROUNDING = 1e-6  # of a step
 HOURS = "h:mm:ss"  # the unit of a moment long after the start
 
 
@@ -97,7 +98,7 @@ def _by_days(first: float, last: float, clock: Clock) -> tuple[Any, list[str], s
     from matplotlib import dates
 
     untyped: Any = dates
-    locator = untyped.AutoDateLocator(maxticks=TICKS + 1)
+    locator = untyped.AutoDateLocator(maxticks=TICKS)
     ends = (datetime.fromtimestamp(clock.begin + edge, UTC) for edge in (first, last))
     days = np.asarray(locator.tick_values(*ends))
     ticks = days * 86400 - clock.begin
@@ -116,10 +117,12 @@ def _step(stretch: float) -> float:
 
 
 def _multiples(first: float, last: float, step: float, begin: float = 0.0) -> Any:
-    """From first to last what is, counted from before it, a multiple of a step."""
-    a, b = (begin + first) / step, (begin + last) / step
-    slack = 1e-9 * max(1.0, abs(b))
-    return np.arange(np.ceil(a - slack), np.floor(b + slack) + 1) * step - begin
+    """From first to last what is, counted from a whole hour before it, a multiple of a step."""
+    hour = begin % 3600
+    places = np.arange(
+        np.ceil((hour + first) / step - ROUNDING), np.floor((hour + last) / step + ROUNDING) + 1
+    )
+    return places * step - hour + 0.0  # so that there is no -0
 
 
 def _digits(step: float) -> int:

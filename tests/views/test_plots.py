@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -50,6 +51,58 @@ def test_one_label_a_window_is_a_line(tmp_path: Path, drawn: list[Figure]) -> No
     plot_window(tmp_path / "x.zarr", 1, tmp_path / "x.png")
     (line,) = (line for line in drawn[0].axes[0].lines if line.get_drawstyle() == "steps-post")
     assert np.asarray(line.get_ydata()).tolist() == [0, 1, 0, 0]
+
+
+def test_names_of_windows_are_beside_their_line(tmp_path: Path, drawn: list[Figure]) -> None:
+    write(tmp_path / "x.wav", 3)
+    pl.extract(tmp_path / "x.wav", tmp_path / "x.zarr", FEATURE, ["owl", "$cat_{", "owl"])
+    plot_window(tmp_path / "x.zarr", 1, tmp_path / "x.png")
+    texts = [text.get_text() for text in drawn[0].axes[0].get_yticklabels()]
+    assert texts == ["$cat_{", "owl"]
+
+
+@pytest.mark.parametrize("feature", [FEATURE, pl.Waveform()], ids=["picture", "curve"])
+def test_windows_that_could_not_be_read_are_grey(
+    tmp_path: Path, drawn: list[Figure], feature: pl.Feature
+) -> None:
+    write(tmp_path / "x.wav", 4)
+    pl.extract(tmp_path / "x.wav", tmp_path / "x.zarr", feature)
+    import zarr
+
+    zarr.open_group(tmp_path / "x.zarr", mode="r+")["valid"][2] = False
+    plot_window(tmp_path / "x.zarr", 1, tmp_path / "x.png")
+    panel = drawn[0].axes[1]
+    (span,) = (patch for patch in panel.patches if patch.get_facecolor() == (0.8, 0.8, 0.8, 1))
+    assert span.get_extents().transformed(panel.transData.inverted()).intervalx == (
+        pytest.approx([2, 3])
+    )
+    assert panel.get_title(loc="right") == "grey: could not be read"
+    if len(feature.shape) > 1:
+        cells = [np.ma.getmaskarray(mesh.get_array()).all() for mesh in panel.collections]
+        assert cells == [False, False, True, False]
+
+
+def test_time_is_that_of_the_place_where_it_is_known(tmp_path: Path, drawn: list[Figure]) -> None:
+    name = "20210610_233000.wav"
+    write(tmp_path / name, 9)
+    pl.extract(
+        tmp_path / name, tmp_path / "x.zarr", FEATURE, datetime="%Y%m%d_%H%M%S", timezone="+02:00"
+    )
+    plot_window(tmp_path / "x.zarr", 7, tmp_path / "x.png")
+    panel = drawn[0].axes[-2]
+    texts = [text.get_text() for text in panel.get_xticklabels()]
+    assert texts == [f"23:30:0{t}" for t in range(3, 10)]  # windows 3 to 8
+    assert panel.get_xlabel() == "time (UTC+02:00), 2021-06-10"
+
+
+def test_text_of_an_svg_stays_text(tmp_path: Path) -> None:
+    write(tmp_path / "a<b&鳥.wav", 2)
+    pl.extract(tmp_path / "a<b&鳥.wav", tmp_path / "x.zarr", FEATURE)
+    plot_window(tmp_path / "x.zarr", 1, svg=tmp_path / "x.svg")
+    texts = {
+        "".join(item.itertext()).strip() for item in ElementTree.parse(tmp_path / "x.svg").iter()
+    }
+    assert "a<b&鳥.wav, window 1" in texts
 
 
 class Shown:

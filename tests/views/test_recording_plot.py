@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -69,6 +70,40 @@ def test_a_long_recording_is_sampled_evenly_and_says_so(
     assert "a sample of 40 of 95 valid windows, in 10 columns" in panel.get_title()
 
 
+@pytest.mark.parametrize("at_once", [1, 7, 1000])
+def test_each_recording_is_averaged_by_itself_however_much_is_looked_at_once(
+    tmp_path: Path, drawn: list[Figure], monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(module, "COLUMNS", 5)
+    monkeypatch.setattr(module, "LOOKED_AT", at_once)
+    for name, n in (("a", 3), ("b", 23), ("c", 2)):
+        write(tmp_path / f"{name}.wav", n)
+    sources, out = [tmp_path / f"{name}.wav" for name in "abc"], tmp_path / "x.zarr"
+    pl.extract(sources, out, Means(*ROWS), window=2, hop=1, tail="drop")
+    plot_recording(out, "b.wav", tmp_path / "x.png")
+    panel = drawn[0].axes[0]
+    mesh = np.reshape(np.ma.getdata(panel.collections[0].get_array()), (3, 5))
+    windows = np.arange(22) / 100 + 0.005
+    bounds = np.arange(6) * 22 // 5
+    wanted = [windows[a:b].mean() for a, b in itertools.pairwise(bounds.tolist())]
+    np.testing.assert_allclose(mesh[0], wanted, atol=1e-6)
+    edges = panel.collections[0].get_coordinates()[0, :, 0]  # type: ignore[attr-defined]
+    assert edges.tolist() == [*bounds[:5].tolist(), 23]
+
+
+def test_numbers_of_different_kinds_are_shades_each_in_its_own_range(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    write(tmp_path / "x.wav", 4)
+    pl.extract(tmp_path / "x.wav", tmp_path / "x.zarr", Means(pl.Axis("index", [0.0, 1.0])))
+    plot_recording(tmp_path / "x.zarr", 0, tmp_path / "x.png")
+    panel, bar = drawn[0].axes
+    mesh = np.reshape(np.ma.getdata(panel.collections[0].get_array()), (2, 4))
+    np.testing.assert_allclose(mesh, [np.arange(4) / 3] * 2, atol=0.03)
+    assert bar.get_ylabel() == "mean, each index in its own range"
+    assert [text.get_text() for text in bar.get_yticklabels()] == ["lowest", "highest"]
+
+
 def test_features_without_rows_are_a_curve_and_masked_windows_are_left_out(
     tmp_path: Path, drawn: list[Figure]
 ) -> None:
@@ -93,9 +128,8 @@ def test_time_is_that_of_the_place_where_it_is_known(tmp_path: Path, drawn: list
     )  # fmt: skip
     plot_recording(tmp_path / "x.zarr", 0, svg=tmp_path / "x.svg")
     panel = drawn[0].axes[0]
-    assert [text.get_text() for text in panel.get_xticklabels()[::2]] == [
-        "23:30:00.0", "23:30:01.0", "23:30:02.0", "23:30:03.0"
-    ]  # fmt: skip
+    texts = [text.get_text() for text in panel.get_xticklabels()]
+    assert texts[::2] == [f"23:30:0{t}.0" for t in range(4)]
     assert panel.get_xlabel() == "time (UTC-03:30), 2021-06-10"
     assert ElementTree.parse(tmp_path / "x.svg").getroot().tag.endswith("svg")
 
