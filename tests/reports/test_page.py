@@ -243,3 +243,13 @@ def test_a_page_stays_under_5_mb_and_says_what_is_left_out() -> None:
 def test_it_says_how_far_the_job_is(changes: dict[str, Any], told: str) -> None:
     page = page_of(full() | changes)
     assert f">{told}</p>" in page
+
+
+def test_what_cannot_be_made_smaller_is_shown_as_it_is() -> None:
+    report = full() | {"open": "x" * 6_000_000}
+    assert len(page_of(report)) > 6_000_000
+
+
+def test_a_long_text_is_as_harmless_as_a_short_one() -> None:
+    report = full() | {"summary": "\x1b[31m" + "x" * 20_000}
+    assert "\x1b" not in page_of(report)
