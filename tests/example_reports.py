@@ -339,8 +339,7 @@ def hostile() -> dict[str, Any]:
             ],
         },
         "coverage": coverage(400) | {"offset": None, "undated": 10**9},
-        "labels": classes(NAMES, 10**15, NAMES[:9])
-        | {"events": {name: {name: name} for name in NAMES[:9]}},
+        "labels": classes(NAMES, 10**15, NAMES[:9]) | {"events": dict.fromkeys(NAMES[:9], 10**15)},
         "pictures": found["pictures"]
         | {
             "classes": shown[:40],
