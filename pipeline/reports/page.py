@@ -21,7 +21,7 @@ from pipeline.views import clipped
 
 MOST_BYTES = 5_000_000
 LETTERS = 80  # of a name
-LONGEST = 10_000  # letters of a text; longer are pictures and sounds
+LONGEST = 1000  # letters of a value of the settings
 SECTIONS = {
     "what": "What it is",
     "coverage": "Coverage in time",
@@ -119,7 +119,7 @@ def _smaller(report: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 def _printable(value: Any) -> Any:
     """The same plain values, their texts without characters that a page cannot have."""
     if isinstance(value, str):
-        return value if len(value) > LONGEST else "\n".join(map(printable, value.split("\n")))
+        return "\n".join(map(printable, value.split("\n")))
     if isinstance(value, list):
         return [*map(_printable, value)]
     if isinstance(value, dict):
@@ -137,7 +137,7 @@ def _file(path: str) -> str:
 
 def _plain(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Plain values as pairs of text; what is not set is "none"."""
-    return [(name, _text(value)) for name, value in values.items()]
+    return [(name, clipped(_text(value), LONGEST)) for name, value in values.items()]
 
 
 def _text(value: Any) -> str:
