@@ -143,6 +143,7 @@ def classes(names: list[str], most: int, parts: list[str]) -> dict[str, Any]:
     return {
         "kind": "events",
         "n_classes": len(names) + 5,
+        "classes": names,
         "rows": [
             {
                 "name": name,
@@ -178,6 +179,16 @@ def full() -> dict[str, Any]:
         "samplerate": 8000,
         "window": 1.0,
         "hop": 1.0,
+        "variables": [
+            {
+                "name": "features",
+                "dimensions": ["frequency", "time"],
+                "shape": [257, 400],
+                "dtype": "float32",
+            },
+            {"name": "label", "dimensions": ["class"], "shape": [10], "dtype": "int8"},
+        ],
+        "splits": {"train": 600, "test": 600},
         "windows": {
             "total": 1210,
             "whole": 1100,
@@ -270,6 +281,7 @@ def little() -> dict[str, Any]:
         },
         "coverage": None,
         "labels": None,
+        "splits": None,
         "pictures": {
             "classes": [],
             "recordings": [],
@@ -339,8 +351,7 @@ def hostile() -> dict[str, Any]:
             ],
         },
         "coverage": coverage(400) | {"offset": None, "undated": 10**9},
-        "labels": classes(NAMES, 10**15, NAMES[:9])
-        | {"events": {name: i for i, name in enumerate(NAMES[:9])}},
+        "labels": classes(NAMES, 10**15, NAMES[:9]) | {"events": dict.fromkeys(NAMES[:9], 10**15)},
         "pictures": found["pictures"]
         | {
             "classes": shown[:40],

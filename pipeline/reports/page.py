@@ -21,6 +21,7 @@ from pipeline.text import printable, shortened, value_text
 MOST_BYTES = 5_000_000
 LETTERS = 80  # of a name
 EMBEDDED = "png", "sound"  # files, of which all letters are known
+LONGEST = 1000  # letters of a value of the settings
 SECTIONS = {
     "what": "What it is",
     "coverage": "Coverage in time",
@@ -141,4 +142,4 @@ def _file(path: str) -> str:
 
 def _plain(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Plain values as pairs of text."""
-    return [(name, value_text(name, value)) for name, value in values.items()]
+    return [(name, shortened(value_text(name, value), LONGEST)) for name, value in values.items()]
