@@ -229,7 +229,6 @@ def full() -> dict[str, Any]:
             "std": 1.7,
             "floor": 0.0004,
             "clipped": 0.001,
-            "not_numbers": 0.0,
         },
         "level": level(150),
         "failures": {
