@@ -23,6 +23,7 @@ from pipeline.job.extraction import run
 from pipeline.job.plan import Plan
 from pipeline.labels.values import Labels
 from pipeline.reports.findings import findings_of
+from pipeline.reports.page import page_of
 from pipeline.settings import Settings
 from pipeline.share import Share
 from pipeline.store import open_finished, pack
@@ -264,6 +265,10 @@ def test_an_unfinished_store_is_told_of_as_far_as_it_is(tmp_path: Path) -> None:
     assert found["values"]["sampled"] == 2
     assert found["values"]["maximum"] == 1
     assert found["throughput"]["hosts"][0]["regions"] == 1
+    page = " ".join(page_of(found).split())
+    assert "unfinished: 1 of 4 regions, 1 failed" in page
+    assert "Nobody is at work on it now." in page
+    assert "no luck" in page
 
 
 def test_before_anything_is_done_there_is_little_to_say(tmp_path: Path) -> None:
