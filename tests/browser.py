@@ -94,3 +94,14 @@ def inked(shown: Any) -> float:
     image = Image.open(io.BytesIO(shown.page.screenshot(clip=box))).convert("RGB")
     counts = [n for n, _ in image.getcolors(image.width * image.height)]
     return 1 - max(counts) / sum(counts)
+
+
+def unpainted(page: Any) -> list[str]:
+    """The marks of drawings that have no colour."""
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll("svg *")].filter((one) => {
+            const { fill, stroke } = getComputedStyle(one);
+            return fill === "none" && stroke === "none";
+        }).map((one) => one.outerHTML)"""
+    )
+    return found
