@@ -18,6 +18,11 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update"),
 ]
 
+BOXES = """those => [...document.querySelectorAll(those)].map((one) => {
+    const { left, top, right, bottom } = one.getBoundingClientRect();
+    return [left + scrollX, top + scrollY, right + scrollX, bottom + scrollY];
+})"""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
@@ -82,15 +87,26 @@ def shorten(page: Any, what: str, n: int) -> None:
     )
 
 
-def inked(shown: Any) -> float:
-    """How much of what a window shows of an element is not of its commonest colour."""
-    box = shown.evaluate(
-        """one => {
-            one.scrollIntoView();
-            const { x, y, width, height } = one.getBoundingClientRect();
-            return { x, y, width, height: Math.min(height, innerHeight - y) };
-        }"""
-    )
-    image = Image.open(io.BytesIO(shown.page.screenshot(clip=box))).convert("RGB")
+def ink(page: Any, *elements: str) -> list[list[float]]:
+    """How much of each of some elements, as it is shown, is not of its commonest colour."""
+    image = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+    return [
+        [_ink(image.crop([round(place) for place in box])) for box in page.evaluate(BOXES, those)]
+        for those in elements
+    ]
+
+
+def _ink(image: Image.Image) -> float:
     counts = [n for n, _ in image.getcolors(image.width * image.height)]
     return 1 - max(counts) / sum(counts)
+
+
+def unpainted(page: Any) -> list[str]:
+    """The marks of drawings that have no colour."""
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll("svg *")].filter((one) => {
+            const { fill, stroke } = getComputedStyle(one);
+            return fill === "none" && stroke === "none";
+        }).map((one) => one.outerHTML)"""
+    )
+    return found

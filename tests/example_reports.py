@@ -143,6 +143,7 @@ def classes(names: list[str], most: int, parts: list[str]) -> dict[str, Any]:
     return {
         "kind": "events",
         "n_classes": len(names) + 5,
+        "classes": names,
         "rows": [
             {
                 "name": name,
@@ -178,6 +179,16 @@ def full() -> dict[str, Any]:
         "samplerate": 8000,
         "window": 1.0,
         "hop": 1.0,
+        "variables": [
+            {
+                "name": "features",
+                "dimensions": ["frequency", "time"],
+                "shape": [257, 400],
+                "dtype": "float32",
+            },
+            {"name": "label", "dimensions": ["class"], "shape": [10], "dtype": "int8"},
+        ],
+        "splits": {"train": 600, "test": 600},
         "windows": {
             "total": 1210,
             "whole": 1100,
@@ -192,7 +203,7 @@ def full() -> dict[str, Any]:
             "total": 5,
             "rows": [
                 recording(i, f"recordings/day {i}/rec_{i}.wav", whole=1100 // 4**i, masked=21 * i)
-                | {"seconds": 2000.5 / 3**i, "median": None if i == 4 else 3.0 * i - 12.0}
+                | {"seconds": 2000.5 / 3**i, "median": None if i == 2 else 3.0 * i - 12.0}
                 for i in range(5)
             ],
         },
@@ -218,7 +229,6 @@ def full() -> dict[str, Any]:
             "std": 1.7,
             "floor": 0.0004,
             "clipped": 0.001,
-            "not_numbers": 0.0,
         },
         "level": level(150),
         "failures": {
@@ -270,6 +280,7 @@ def little() -> dict[str, Any]:
         },
         "coverage": None,
         "labels": None,
+        "splits": None,
         "pictures": {
             "classes": [],
             "recordings": [],
@@ -339,8 +350,7 @@ def hostile() -> dict[str, Any]:
             ],
         },
         "coverage": coverage(400) | {"offset": None, "undated": 10**9},
-        "labels": classes(NAMES, 10**15, NAMES[:9])
-        | {"events": {name: i for i, name in enumerate(NAMES[:9])}},
+        "labels": classes(NAMES, 10**15, NAMES[:9]) | {"events": dict.fromkeys(NAMES[:9], 10**15)},
         "pictures": found["pictures"]
         | {
             "classes": shown[:40],

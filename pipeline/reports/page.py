@@ -16,12 +16,12 @@ from pipeline.reports.charts import (
     states_chart,
 )
 from pipeline.reports.window_states import STATES
-from pipeline.text import printable
-from pipeline.views import clipped
+from pipeline.text import printable, shortened, value_text
 
 MOST_BYTES = 5_000_000
 LETTERS = 80  # of a name
-LONGEST = 10_000  # letters of a text; longer are pictures and sounds
+EMBEDDED = "png", "sound"  # files, of which all letters are known
+LONGEST = 1000  # letters of a value of the settings
 SECTIONS = {
     "what": "What it is",
     "coverage": "Coverage in time",
@@ -41,7 +41,9 @@ def page_of(report: Mapping[str, Any]) -> str:
     shown, notes = _printable(report), dict[str, None]()
     text = _render(shown, notes)
     while len(text.encode()) >= MOST_BYTES:
-        shown, note = _smaller(shown)
+        before, (shown, note) = shown, _smaller(shown)
+        if shown == before:  # there is nothing more that could be left out
+            break
         notes[note] = None
         text = _render(shown, notes)
     return text
@@ -119,16 +121,19 @@ def _smaller(report: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 def _printable(value: Any) -> Any:
     """The same plain values, their texts without characters that a page cannot have."""
     if isinstance(value, str):
-        return value if len(value) > LONGEST else "\n".join(map(printable, value.split("\n")))
+        return "\n".join(map(printable, value.split("\n")))
     if isinstance(value, list):
         return [*map(_printable, value)]
     if isinstance(value, dict):
-        return {_printable(key): _printable(item) for key, item in value.items()}
+        return {
+            _printable(key): item if key in EMBEDDED else _printable(item)
+            for key, item in value.items()
+        }
     return value
 
 
 def _name(text: str) -> str:
-    return clipped(text, LETTERS)
+    return shortened(text, LETTERS)
 
 
 def _file(path: str) -> str:
@@ -136,15 +141,5 @@ def _file(path: str) -> str:
 
 
 def _plain(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Plain values as pairs of text; what is not set is "none"."""
-    return [(name, _text(value)) for name, value in values.items()]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {_text(item)}" for name, item in value.items()) or "none"
-    if isinstance(value, list):
-        return ", ".join(map(_text, value)) or "none"
-    if value is None:
-        return "none"
-    return count(value) if type(value) is int else str(value)
+    """Plain values as pairs of text."""
+    return [(name, shortened(value_text(name, value), LONGEST)) for name, value in values.items()]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.reports.coverage import local_iso
-from pipeline.reports.values import Values
+from pipeline.reports.values import Values, known
 from pipeline.reports.window_states import PARTIAL, STATES, WHOLE, WindowStates
 from pipeline.store import Store
 
@@ -61,11 +61,9 @@ def _begins(store: Store, states: WindowStates, listed: Array) -> list[str | Non
 
 def _loudness(values: Values | None, recording: Array, number: int) -> dict[str, float | None]:
     """The median of the sampled windows of a recording, and the share of the floor in them."""
-    of = np.zeros(0, np.bool_) if values is None else recording[values.windows] == number
-    if values is None or not of.any():
-        return {"median": None, "floor": None}
-    median, floor = np.nanmedian(values.percentiles[of, 1]), values.floor[of].mean()
-    return {
-        name: None if np.isnan(value) else float(value)
-        for name, value in (("median", median), ("floor", floor))
-    }
+    if values is not None:
+        of = recording[values.windows] == number
+        if of.any():
+            median = float(np.median(values.percentiles[of, 1]))
+            return {"median": median, "floor": known(values.floor[of].mean())}
+    return {"median": None, "floor": None}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,13 +17,13 @@ from pipeline.store import Store
 LOOKED_AT = 4096  # values of a window, evenly spread, that its percentiles are of
 BINS = 64
 ROWS = 200
-PERCENTILES = 10, 50, 90
+PERCENTILES, LEVELS = (10, 50, 90), ("low", "median", "high")
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """Of each window of a sample, in order: its percentiles, its extremes and what is not usual."""
+    """Of a sample of windows: percentiles and floor of each, and how all values are distributed."""
 
     windows: Array
     percentiles: Array  # (window, 3)
@@ -33,17 +32,16 @@ class Values:
     extremes: tuple[float, float]
     mean: float
     std: float
-    not_numbers: float  # share
 
     @classmethod
     def of(cls, store: Store, reader: Reader, windows: Array) -> Self | None:
-        """Those of windows, as far as they can be read; None if there is no number in them."""
+        """Those of windows, as far as they can be read; None if none can."""
         floor = _floor(store)
         found = [(some, _Block.of(X, floor)) for some, X in reader.blocks(windows)]
+        if not found:
+            return None
         blocks = [block for _, block in found]
         count = sum(block.n for block in blocks)
-        if not count:
-            return None
         mean = sum(block.total for block in blocks) / count
         square = sum(block.square for block in blocks) / count
         return cls(
@@ -54,13 +52,11 @@ class Values:
             (min(block.low for block in blocks), max(block.high for block in blocks)),
             mean,
             float(np.sqrt(max(0.0, square - mean**2))),
-            1 - count / (sum(len(some) for some, _ in found) * reader.n_values),
         )
 
     def described(self, store: Store, n_readable: int, clipped: float | None) -> dict[str, Any]:
         """Their distribution as plain values, with the share of all values that are clipped."""
         counts, edges = np.histogram(self.some, BINS, self.extremes)
-        floor = self.floor.mean()
         return {
             "name": str(store.attrs()["title"]),
             "units": store.units(),
@@ -71,38 +67,31 @@ class Values:
             "maximum": self.extremes[1],
             "mean": self.mean,
             "std": self.std,
-            "floor": None if np.isnan(floor) else float(floor),
+            "floor": known(self.floor.mean()),
             "clipped": clipped,
-            "not_numbers": self.not_numbers,
         }
 
     def level(self, store: Store) -> dict[str, Any]:
         """The percentiles along time, of a few windows together where there are many."""
-        times, begins = store.get("datetime"), _elapsed(store)
-        order = np.arange(len(self.windows))
+        times, order = store.get("datetime"), np.arange(len(self.windows))
         if times is not None:
             order = np.argsort(times[self.windows], kind="stable")
-        offsets = None if times is None else store.coordinate("utc_offset")
-        recording = store.coordinate("recording")
-        rows = []
-        for part in np.array_split(order, min(ROWS, len(order))):
-            window = int(self.windows[part[0]])
-            low, median, high = np.nanmedian(self.percentiles[part], axis=0).tolist()
-            floor = float(self.floor[part].mean())
-            begun = None
-            if times is not None and offsets is not None:
-                begun = local_iso(int(times[window]), int(offsets[recording[window]]))
-            rows.append(
-                {
-                    "window": window,
-                    "begins": begun,
-                    "at": float(begins[window]),
-                    "low": low,
-                    "median": median,
-                    "high": high,
-                    "floor": None if np.isnan(floor) else floor,
-                }
+        parts = np.array_split(order, min(ROWS, len(order)))
+        first = self.windows[[part[0] for part in parts]]
+        begins, elapsed = _begins(store, times, first), _elapsed(store)[first]
+        levels = [np.median(self.percentiles[part], axis=0).tolist() for part in parts]
+        rows = [
+            {
+                "window": int(window),
+                "begins": begun,
+                "at": float(at),
+                **dict(zip(LEVELS, level, strict=True)),
+                "floor": known(self.floor[part].mean()),
+            }
+            for part, level, window, begun, at in zip(
+                parts, levels, first, begins, elapsed, strict=True
             )
+        ]
         return {"units": store.units(), "rows": rows}
 
 
@@ -113,7 +102,7 @@ class _Block:
     percentiles: Array
     floor: Array
     some: Array
-    n: int  # values that are numbers
+    n: int
     total: float
     square: float
     low: float
@@ -122,19 +111,18 @@ class _Block:
     @classmethod
     def of(cls, features: Array, floor: tuple[float, float] | None) -> _Block:
         X = features.reshape(len(features), -1)
-        looked = X[:, :: -(-X.shape[1] // LOOKED_AT)].astype(np.float64)
-        numbers = X[np.isfinite(X)].astype(np.float64)
+        some = X[:, :: -(-X.shape[1] // LOOKED_AT)].astype(np.float64)
         is_floor = np.full(len(X), np.nan) if floor is None else _between(X, floor).mean(axis=1)
-        looked[~np.isfinite(looked)] = np.nan
-        some = looked[np.isfinite(looked)]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a window may have no number
-            percentiles = np.nanpercentile(looked, PERCENTILES, axis=1).T
-        low, high = (numbers.min(), numbers.max()) if len(numbers) else (np.inf, -np.inf)
         return cls(
-            percentiles, is_floor, some, len(numbers), float(numbers.sum()),
-            float((numbers**2).sum()), float(low), float(high),
+            np.percentile(some, PERCENTILES, axis=1).T, is_floor, some.ravel(), X.size,
+            float(X.sum(dtype=np.float64)), float(np.square(X, dtype=np.float64).sum()),
+            float(X.min()), float(X.max()),
         )  # fmt: skip
+
+
+def known(value: float) -> float | None:
+    """A number, or None of what is none."""
+    return None if np.isnan(value) else float(value)
 
 
 def _between(values: Array, limits: tuple[float, float]) -> npt.NDArray[np.bool_]:
@@ -145,16 +133,27 @@ def _floor(store: Store) -> tuple[float, float] | None:
     """What values of no sound are between, as stored; None of features that are not ours."""
     attrs = store.attrs()
     feature = json.loads(attrs["feature"])
-    if feature["name"] not in FEATURES or "frontend" in feature["parameters"]:
+    if (kind := FEATURES.get(feature["name"])) is None:
         return None
-    try:
-        made = make_feature(feature["name"], feature["parameters"])
-        bound = bind(made, int(attrs["samplerate"]), float(attrs["window"]))
-    except (ValueError, ImportError):  # as another version had it
-        return None
-    floor, stored = float(getattr(bound, "floor", 0.0)), store.encoding.dtype
+    floor: Any = getattr(kind, "floor", 0.0)
+    if isinstance(floor, property):  # it hangs on the parameters
+        try:
+            made = make_feature(feature["name"], feature["parameters"])
+        except ValueError:  # as another version had it
+            return None
+        floor = getattr(bind(made, int(attrs["samplerate"]), float(attrs["window"])), "floor", 0.0)
+    stored = store.encoding.dtype
     error = store.encoding.largest_error or float(np.spacing(np.abs(floor, dtype=stored)))
     return floor - error, floor + error
+
+
+def _begins(store: Store, times: Array | None, windows: Array) -> list[str | None]:
+    """When windows began, in local time."""
+    if times is None:
+        return [None] * len(windows)
+    offsets = store.coordinate("utc_offset")[store.coordinate("recording")[windows]]
+    found = zip(times[windows].tolist(), offsets.tolist(), strict=True)
+    return [local_iso(time, offset) for time, offset in found]
 
 
 def _elapsed(store: Store) -> Array:

@@ -1,5 +1,4 @@
 from .class_plot import plot_class as plot_class
-from .class_rows import clipped as clipped
 from .plots import plot_window as plot_window
 from .recording_plot import plot_recording as plot_recording
 from .sample import spread as spread

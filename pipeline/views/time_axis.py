@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from pipeline.recordings import NAT
+from pipeline.recordings import NAT, offset_text
 from pipeline.store import Store
 
 TICKS = 9  # about, at most
@@ -44,12 +44,6 @@ class Clock:
     def told(self, seconds: float) -> str:
         """The date and time of day so long after the start, with six digits of a second."""
         return str(np.datetime64(round((self.begin + seconds) * 1e6), "us")).replace("T", " ")
-
-
-def offset_text(offset: int) -> str:
-    """Seconds ahead of UTC as ISO 8601 has them."""
-    sign, ahead = "-" if offset < 0 else "+", timedelta(seconds=abs(offset))
-    return sign + str(ahead).rjust(8, "0").removesuffix(":00")
 
 
 def moment(seconds: float, clock: Clock | None, last: float) -> str:

@@ -115,6 +115,9 @@ def test_a_store_in_a_bucket_opens_elsewhere_and_is_told_by_all_verbs(
     assert cli("verify", out).out == "all is as it was written\n"
     assert cli("batches", out, "--batch-size", 4).code == 0
     assert cli("plot", out, "--window", 2, "--png", "w.png").code == 0
+    assert "finished" in cli("status", out, "--watch").out
+    assert cli("report", out, "--html", "r.html", "--audio").code == 0
+    assert "data:audio/flac" in Path("r.html").read_text()
     with xarray.open_zarr(open_store(out).zarr_store()) as dataset:  # type: ignore[attr-defined]
         assert dataset.features.dims == ("window", "frequency", "time")
         np.testing.assert_array_equal(pl.open_dataset(out).features, dataset.features)

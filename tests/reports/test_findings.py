@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import Write
+from example_reports import REPORTS
 from PIL import Image
 from scripted import REGION, Scripted
 
@@ -22,6 +23,7 @@ from pipeline.job.extraction import run
 from pipeline.job.plan import Plan
 from pipeline.labels.values import Labels
 from pipeline.reports.findings import findings_of
+from pipeline.reports.page import page_of
 from pipeline.settings import Settings
 from pipeline.share import Share
 from pipeline.store import open_finished, pack
@@ -49,6 +51,36 @@ def out(tmp_path: Path, labels: Any) -> Path:
     pl.extract(sources, out, FEATURE, Labels(labels, ("cat", "owl", "<i>")))
     store_split(out, "train=.5,test=.5", seed=1)
     return out
+
+
+def test_the_examples_of_other_tests_have_the_form_of_reports(
+    write_wav: Write, tmp_path: Path
+) -> None:
+    write_wav("rec_20260302_040506.wav", 9)
+    (tmp_path / "e.csv").write_text(
+        "filename,onset,offset,label\nrec_20260302_040506.wav,1,2.5,owl\n"
+        "rec_20260302_040506.wav,3,5,wind\n"
+    )
+    settings = {"datetime": "%Y%m%d_%H%M%S", "timezone": "Europe/Athens"}
+    pl.extract([tmp_path], tmp_path / "x.zarr", FEATURE, tmp_path / "e.csv", **settings)
+    found = findings_of(tmp_path / "x.zarr", audio=True)
+    for name, example in REPORTS.items():
+        assert differing(found, example()) == [], name
+
+
+def differing(found: Any, example: Any, place: str = "") -> list[str]:
+    """The names that a report and an example do not share, where these are always the same."""
+    if isinstance(found, list) and isinstance(example, list) and found and example:
+        return differing(found[0], example[0], place)
+    names_vary = place.endswith(
+        (".settings", ".versions", ".numerics", ".parameters", ".splits", ".events")
+    )
+    if names_vary or not isinstance(found, dict) or not isinstance(example, dict):
+        return []
+    names = [f"{place}.{name}" for name in found.keys() ^ example.keys()]
+    for name in found.keys() & example.keys():
+        names += differing(found[name], example[name], f"{place}.{name}")
+    return names
 
 
 def test_windows_are_counted_by_state(out: Path, tmp_path: Path) -> None:
@@ -233,6 +265,10 @@ def test_an_unfinished_store_is_told_of_as_far_as_it_is(tmp_path: Path) -> None:
     assert found["values"]["sampled"] == 2
     assert found["values"]["maximum"] == 1
     assert found["throughput"]["hosts"][0]["regions"] == 1
+    page = " ".join(page_of(found).split())
+    assert "unfinished: 1 of 4 regions, 1 failed" in page
+    assert "Nobody is at work on it now." in page
+    assert "no luck" in page
 
 
 def test_before_anything_is_done_there_is_little_to_say(tmp_path: Path) -> None:

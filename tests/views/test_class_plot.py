@@ -16,7 +16,7 @@ from plotted import boxes
 import pipeline as pl
 from pipeline.job import stored_events
 from pipeline.labels.values import Labels
-from pipeline.views import plot_class
+from pipeline.views import plot_class, plot_window
 
 FEATURE = pl.Spectrogram(n_fft=32, frame_length=20)
 
@@ -128,21 +128,17 @@ def test_numbers_of_different_kinds_are_bars_each_in_its_own_range(
     assert drawn[0].get_supylabel() == "numbers, each index in its own\nrange"
 
 
-def test_when_a_window_is_is_told_by_the_clock_where_all_are_known(
+def test_when_windows_are_is_told_from_the_start_where_a_clock_is_not_known(
     tmp_path: Path, drawn: list[Figure]
 ) -> None:
     sources = [tmp_path / "20210610_233000.wav", tmp_path / "x.wav"]
     for source in sources:
         soundfile.write(source, np.random.default_rng(0).random(1000) / 2, 1000)
-    for n in (1, 2):
-        pl.extract(
-            sources[:n], tmp_path / f"{n}.zarr", FEATURE, [1] * n,
-            datetime="%Y%m%d_%H%M%S", timezone="UTC",
-        )  # fmt: skip
-        plot_class(tmp_path / f"{n}.zarr", "1", tmp_path / "x.png")
-    told = [[panel.get_title().partition("\n")[2] for panel in figure.axes] for figure in drawn]
-    assert told[0][0] == "2021-06-10 23:30:00 UTC"
-    assert told[1][:2] == ["at 0 s", "at 0 s"]
+    dated = {"datetime": "%Y%m%d_%H%M%S", "timezone": "UTC"}
+    pl.extract(sources, tmp_path / "x.zarr", FEATURE, [1, 1], **dated)
+    plot_class(tmp_path / "x.zarr", "1", tmp_path / "x.png")
+    titles = [panel.get_title() for panel in drawn[0].axes[:2]]
+    assert titles == ["20210610_233000.wav\nat 0 s", "x.wav\nat 0 s"]
 
 
 def test_panels_above_none_have_the_ticks_of_time(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -152,15 +148,6 @@ def test_panels_above_none_have_the_ticks_of_time(tmp_path: Path, drawn: list[Fi
     ticked = [any(tick.get_visible() and tick.get_text() for tick in panel.get_xticklabels())
               for panel in drawn[0].axes[:5]]  # fmt: skip
     assert ticked == [False, True, True, True, True]
-
-
-def test_a_name_of_each_window_is_a_class(tmp_path: Path, drawn: list[Figure]) -> None:
-    soundfile.write(tmp_path / "x.wav", np.random.default_rng(0).random(3000) / 2, 1000)
-    pl.extract(tmp_path / "x.wav", tmp_path / "x.zarr", FEATURE, ["owl", "cat", "owl"])
-    plot_class(tmp_path / "x.zarr", "cat", tmp_path / "x.png")
-    assert drawn[0].axes[0].get_title() == "x.wav\nat 1 s"
-    with pytest.raises(ValueError, match=r"has the classes cat, owl$"):
-        plot_class(tmp_path / "x.zarr", "0", tmp_path / "x.png")
 
 
 def test_one_label_a_window_is_a_class_by_its_value(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -175,3 +162,35 @@ def test_a_store_without_labels_has_no_classes(tmp_path: Path) -> None:
     pl.extract(tmp_path / "x.wav", tmp_path / "x.zarr", FEATURE)
     with pytest.raises(ValueError, match="has no labels"):
         plot_class(tmp_path / "x.zarr", "1", tmp_path / "x.png")
+
+
+def test_one_name_a_window_is_a_class_by_its_name(tmp_path: Path, drawn: list[Figure]) -> None:
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, np.random.default_rng(0).random(2000) / 2, 1000)
+    (tmp_path / "labels.csv").write_text("path,label\na.wav,cat\nb.wav,owl\n")
+    sources, out = [tmp_path / "a.wav", tmp_path / "b.wav"], tmp_path / "x.zarr"
+    pl.extract(sources, out, FEATURE, tmp_path / "labels.csv")
+    plot_class(out, "owl", tmp_path / "x.png")
+    assert [panel.get_title() for panel in drawn[0].axes[:2]] == ["b.wav\nat 0 s", "b.wav\nat 1 s"]
+    with pytest.raises(ValueError, match="has the classes cat, owl"):
+        plot_class(out, "1", tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("name", ["x_20260302_040506.wav", "x.wav"])
+def test_axes_are_in_kilohertz_and_by_the_clock_where_it_is_known(
+    tmp_path: Path, drawn: list[Figure], name: str
+) -> None:
+    soundfile.write(tmp_path / name, np.random.default_rng(0).random(24_000) / 2, 8000)
+    out, times = tmp_path / "x.zarr", {"datetime": "%Y%m%d_%H%M%S", "timezone": "+02:00"}
+    dated = times if "2026" in name else {}
+    pl.extract(tmp_path / name, out, pl.Spectrogram(), [0, 1, 0], **dated)
+    plot_window(out, 1, tmp_path / "x.png")
+    panel = next(panel for panel in drawn[0].axes if "frequency" in panel.get_ylabel())
+    assert panel.get_ylabel() == "frequency (kHz)"
+    wanted = "time (UTC+02:00), 2026-03-02" if dated else "time (s)"
+    assert panel.get_xlabel() == wanted
+    plot_class(out, "1", tmp_path / "x.png")
+    when = "2026-03-02 04:05:07 UTC+02:00" if dated else "at 1 s"
+    assert drawn[1].axes[0].get_title() == f"{name}\n{when}"
+    assert drawn[1].get_supylabel() == "frequency (kHz)"
+    assert drawn[1].get_supxlabel() == "time (s) in the window"

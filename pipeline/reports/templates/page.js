@@ -11,11 +11,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const rises = head.getAttribute("aria-sort") !== "ascending";
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", rises ? "ascending" : "descending");
-      const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
       const sign = rises ? 1 : -1;
-      const rows = [...table.tBodies[0].rows].map((row) => [key(row), row]);
       const numeric = head.classList.contains("number");
-      rows.sort(([a], [b]) => sign * (numeric ? a - b : a.localeCompare(b, undefined, { numeric: true })));
+      const key = ({ dataset, textContent }) => numeric ? parseFloat(dataset.value) : textContent;
+      const rows = [...table.tBodies[0].rows].map((row) => [key(row.cells[column]), row]);
+      const byNumber = (a, b) => isNaN(a) - isNaN(b) || sign * (a - b); // what is not known comes last
+      const byName = (a, b) => sign * a.localeCompare(b, undefined, { numeric: true });
+      rows.sort(([a], [b]) => (numeric ? byNumber : byName)(a, b));
       table.tBodies[0].append(...rows.map(([, row]) => row));
     });
   });
