@@ -119,8 +119,8 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "datasets": ("variables", "arrays", "opening"),
     "views": (
-        *("class_rows", "event_marks", "figures", "sample", "plots", "recording_plot"),
-        *("class_plot", "thumbnails"),
+        *("class_rows", "event_marks", "figures", "sample", "scales", "time_axis"),
+        *("feature_panels", "plots", "recording_plot", "class_plot", "thumbnails"),
     ),
     "reports": (
         *("window_states", "coverage", "label_counts", "throughput", "reading", "values"),
@@ -171,7 +171,10 @@ DOORS = {
     "cloudpickle": {"job.preflight"},
     "click": {"options", "terminal", "screen", "planning", "cli"},
     "tqdm": {"terminal", "screen"},
-    "matplotlib": {"views.event_marks", "views.figures", "views.thumbnails"},
+    "matplotlib": {
+        *("views.event_marks", "views.figures", "views.scales", "views.time_axis"),
+        "views.thumbnails",
+    },
     "PIL": {"views.thumbnails"},
     "jinja2": {"reports.page"},
     "onnxruntime": {"models.session"},

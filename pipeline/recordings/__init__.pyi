@@ -18,3 +18,4 @@ from .starts import window_times as window_times
 from .timeline import describe_timeline as describe_timeline
 from .times import check_templates as check_templates
 from .times import check_timezone as check_timezone
+from .times import offset_text as offset_text

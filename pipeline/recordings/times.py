@@ -188,6 +188,12 @@ def _stamp(fields: Mapping[str, str | None], offset: int | None) -> Stamp | None
     return Stamp(seconds * SECOND + int((fields.get("f") or "").ljust(9, "0")), offset)
 
 
+def offset_text(offset: int) -> str:
+    """Seconds ahead of UTC as ISO 8601 has them."""
+    sign, ahead = "-" if offset < 0 else "+", timedelta(seconds=abs(offset))
+    return sign + str(ahead).rjust(8, "0").removesuffix(":00")
+
+
 def offsets_at(clock: int, zone: tzinfo) -> set[int]:
     """Seconds ahead of UTC that a zone may be when its clocks show a time.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.recordings import NAT
+from pipeline.recordings import NAT, offset_text
 from pipeline.reports.window_states import MASKED, WindowStates
 from pipeline.store import Store
 
@@ -46,12 +45,6 @@ def local_iso(time: int, offset: int) -> str | None:
     if time == NAT:
         return None
     return f"{np.datetime64(int(time) // SECOND + offset, 's')}{offset_text(offset)}"
-
-
-def offset_text(offset: int) -> str:
-    """Seconds ahead of UTC as ISO 8601 has them."""
-    sign, ahead = "-" if offset < 0 else "+", timedelta(seconds=abs(offset))
-    return sign + str(ahead).rjust(8, "0").removesuffix(":00")
 
 
 def _lengths(store: Store, windows: Array) -> Array:

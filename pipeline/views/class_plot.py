@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from pipeline.job import find_events
 from pipeline.store import Store, open_finished
 from pipeline.views.class_rows import ClassRows, clipped
 from pipeline.views.event_marks import draw_boxes, in_range, longest
-from pipeline.views.figures import labelled, picture_file, save, subplots
-from pipeline.views.plots import draw_features, has_frequencies
+from pipeline.views.feature_panels import Features, show_shades, values_at
+from pipeline.views.figures import lay_out, names_in_any_script, picture_file, save, subplots
+from pipeline.views.sample import over_recordings
+from pipeline.views.time_axis import Clock, moment, show_time
 
 SHOWN = 12  # windows, at most
 ACROSS = 4
@@ -35,7 +37,7 @@ def plot_class(
     windows = np.flatnonzero(_heard(store, name) & store.coordinate("valid"))
     if not len(windows):
         raise ValueError(f"class {name!r} of {path} is in no valid window; choose another")
-    shown = _chosen(windows, store.coordinate("recording")[windows])
+    shown = over_recordings(windows, store.coordinate("recording")[windows], SHOWN)
     _draw(store, file, name, shown, len(windows))
 
 
@@ -45,9 +47,10 @@ def _heard(store: Store, name: str) -> npt.NDArray[np.bool_]:
     if first is None:
         raise ValueError(f"{store.path} has no labels, and so no classes; run label first")
     if first.ndim == 1:
-        values = np.array([f"{value:g}" for value in store.coordinate("label").tolist()])
-        names = sorted({*values.tolist()})
-        found = values == name
+        labels = store.coordinate("label")
+        values = np.unique(labels) if texts is None else np.arange(len(texts))
+        names = [f"{value:g}" for value in values.tolist()] if texts is None else [*map(str, texts)]
+        found = labels == values[names.index(name)] if name in names else np.zeros(n, np.bool_)
     else:
         names = [*map(str, range(first.shape[1]) if texts is None else texts)]
         found = np.zeros(n, np.bool_)
@@ -60,58 +63,62 @@ def _heard(store: Store, name: str) -> npt.NDArray[np.bool_]:
     return np.asarray(found)
 
 
-def _chosen(windows: Array, recording: Array) -> Array:
-    """Up to 12 of the windows, from as many recordings as there can be, evenly spread in each."""
-    numbers, counts = np.unique(recording, return_counts=True)
-    if len(numbers) > SHOWN:
-        kept = (2 * np.arange(SHOWN) + 1) * len(numbers) // (2 * SHOWN)
-        numbers, counts = numbers[kept], counts[kept]
-    taken = np.zeros(len(numbers), np.int64)
-    while taken.sum() < min(SHOWN, counts.sum()):
-        left = np.flatnonzero(taken < counts)
-        taken[left[np.argmin(taken[left])]] += 1
-    parts = []
-    for number, n in zip(numbers.tolist(), taken.tolist(), strict=True):
-        of = windows[recording == number]
-        parts.append(of[(2 * np.arange(n) + 1) * len(of) // (2 * n)])
-    return np.concatenate(parts)
-
-
 def _draw(store: Store, file: Path, name: str, shown: Array, n_windows: int) -> None:
-    start, recording = store.coordinate("start"), store.coordinate("recording")
-    sources, length = store.coordinate("source"), float(store.attrs()["window"])
+    features, start = Features.of(store, shown), values_at(store, "start", shown)
     figure, panels = subplots(len(shown), ACROSS)
-    meshes = []
-    for panel, window in zip(panels, shown.tolist(), strict=True):
-        mesh = draw_features(panel, store, np.array([window]), start, length)
-        panel.set_xlim(start[window], start[window] + length)
+    mesh = None
+    for place, panel in enumerate(panels):
         panel.tick_params(labelsize=7)
-        source = clipped(os.path.basename(str(sources[recording[window]])))
-        panel.set_title(f"{source}\nat {start[window]:g} s", fontsize=7, parse_math=False)
-        meshes += [] if mesh is None else [mesh]
-    if meshes:
-        low, high = np.percentile([mesh.get_clim() for mesh in meshes], [0, 100])
-        for mesh in meshes:
-            mesh.set_clim(low, high)
-        title = labelled(str(store.attrs()["title"]), store.units())
-        figure.colorbar(meshes[0], ax=panels, pad=0.01).set_label(title, parse_math=False)
+        if features.are_profiles:
+            features.draw_profile(panel, place)
+        else:
+            mesh = features.draw(panel, place, 0.0)
+    _name_axes(figure, panels[0], features)
+    _name_windows(panels, store, shown, start)
+    if mesh is not None and features.rows is not None:
+        show_shades(figure, mesh, panels, features.title, features.rows)
     figure.suptitle(f"{clipped(name)}: {len(shown)} of {n_windows} windows", parse_math=False)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a name may be in any script
-        for panel, window in zip(panels if meshes else [], shown.tolist(), strict=False):
-            _draw_events(panel, store, window)
+    lay_out(figure)
+    if mesh is not None and features.have_frequencies:
+        _draw_events(panels, store, shown, start)
     save(figure, file)
 
 
-def _draw_events(panel: Any, store: Store, window: int) -> None:
-    """Draw the boxes of events in a window, if they are known."""
-    labels, annotated = (store.get(name, window, window + 1) for name in ("label", "annotated"))
-    if annotated is None or labels is None or not has_frequencies(store):
-        return
-    events = find_events(store, window, window + 1)
+def _name_axes(figure: Any, panel: Any, features: Features) -> None:
+    """Label the axes, which all panels share, once for all."""
+    if features.are_profiles:
+        features.show_profile(panel)
+    else:
+        features.show_rows(panel)
+        panel.set_xlim(0, features.length)
+        show_time(panel.xaxis, 0.0, features.length)
+        within = "" if features.within is None else f", and {features.within} within it"
+        panel.set_xlabel(f"{panel.get_xlabel()} in the window{within}")
+    figure.supxlabel(panel.get_xlabel(), fontsize=9, parse_math=False)
+    figure.supylabel(panel.get_ylabel(), fontsize=9, parse_math=False)
+    panel.set(xlabel="", ylabel="")
+
+
+def _name_windows(panels: list[Any], store: Store, shown: Array, start: Array) -> None:
+    """Say above each panel of which recording it is, and of when: by clocks, if all are known."""
+    sources, numbers = store.coordinate("source"), values_at(store, "recording", shown)
+    clocks = [Clock.of(store, window) for window in shown.tolist()]
+    for panel, number, seconds, clock in zip(panels, numbers, start.tolist(), clocks, strict=True):
+        source = clipped(os.path.basename(str(sources[number])))
+        when = moment(seconds, None if None in clocks else clock, max(start))
+        panel.set_title(f"{source}\n{when}", fontsize=7, parse_math=False)
+
+
+def _draw_events(panels: list[Any], store: Store, shown: Array, start: Array) -> None:
+    """Draw the boxes of events, if they are known, in the colours of their classes."""
+    events = find_events(store, [(window, window + 1) for window in shown.tolist()])
     if events is None:
         return
-    names = [*map(str, store.coordinate("class"))]
-    rows = ClassRows.of(labels, annotated, names, events.label)
-    shown = longest(events)
-    draw_boxes(panel, shown.where(in_range(shown, *panel.get_ylim())), rows, names)
+    texts = [*map(str, store.coordinate("class"))]
+    labels, annotated = (values_at(store, name, shown) for name in ("label", "annotated"))
+    marked = np.concatenate([some.label for some in events])
+    rows = ClassRows.of(labels, annotated, texts, marked)
+    with names_in_any_script():
+        for panel, some, first in zip(panels, events, start.tolist(), strict=True):
+            moved = longest(replace(some, start=some.start - first, end=some.end - first))
+            draw_boxes(panel, moved.where(in_range(moved, *panel.get_ylim())), rows, texts)

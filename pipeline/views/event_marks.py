@@ -29,7 +29,10 @@ def in_range(events: Heard, low: float, high: float) -> npt.NDArray[np.bool_]:
 
 
 def draw_boxes(panel: Any, events: Heard, rows: ClassRows, names: Sequence[str]) -> None:
-    """Draw events as boxes in time and frequency; their names, where there is room for these."""
+    """Draw events as boxes in time and frequency; their names, where there is room for these.
+
+    The panel must have its place in the figure.
+    """
     from matplotlib.patches import Rectangle
 
     bottom, top = panel.get_ylim()
@@ -79,7 +82,6 @@ def _name(
 
 def _drop_names_upon_others(panel: Any, texts: list[tuple[Any, list[dict[str, Any]]]]) -> None:
     """Move names to where they are inside the panel and on no other; remove those left."""
-    panel.figure.draw_without_rendering()
     inside, taken = panel.bbox, list[Any]()
     for text, places in texts:
         for place in places:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,16 @@ from pipeline.labels import Heard
 from pipeline.record import Record
 from pipeline.recordings import scan
 from pipeline.store import Store, open_finished
-from pipeline.training import read_features
-from pipeline.views.class_rows import ClassRows
+from pipeline.views.class_rows import ClassRows, clipped
 from pipeline.views.event_marks import draw_boxes, draw_lines, in_range, longest
-from pipeline.views.figures import (
-    are_in_order,
-    edges_of,
-    labelled,
-    panels,
-    picture_file,
-    save,
-    scale_rows,
-)
+from pipeline.views.feature_panels import Features, show_shades, values_at
+from pipeline.views.figures import lay_out, names_in_any_script, panels, picture_file, save
+from pipeline.views.scales import edges_of
+from pipeline.views.time_axis import Clock, show_time
 
 AROUND = 4  # windows shown either side
-MARKED = 400  # points of a curve in a window, at most, that are to be told apart
+TITLE = 80  # letters of the name of a recording
+Array = npt.NDArray[Any]
 
 
 def plot_window(
@@ -38,21 +32,21 @@ def plot_window(
 
     The waveform is left out if the recording is no longer what it was.
     """
-    file = picture_file(png, svg)
-    store = open_finished(path)
-    recording = store.coordinate("recording")  # of each window
-    if not 0 <= window < len(recording):
-        raise ValueError(f"window is {window}; {path} has windows 0 to {len(recording) - 1}")
-    near = np.arange(max(0, window - AROUND), min(len(recording), window + AROUND + 1))
-    near = near[recording[near] == recording[window]]
-    source = str(store.coordinate("source")[recording[window]])
-    _draw(store, file, near, window, source)
+    file, store = picture_file(png, svg), open_finished(path)
+    (n,) = store.variables()["valid"].shape
+    if not 0 <= window < n:
+        raise ValueError(f"window is {window}; {path} has windows 0 to {n - 1}")
+    near = np.arange(max(0, window - AROUND), min(n, window + AROUND + 1))
+    recording = values_at(store, "recording", near)
+    number = int(recording[near == window][0])
+    source = str(store.coordinate("source", number, number + 1)[0])
+    _draw(store, file, near[recording == number], window, source)
 
 
-def _draw(store: Store, file: Path, near: npt.NDArray[np.int64], window: int, source: str) -> None:
-    attrs, start = store.attrs(), store.coordinate("start")
-    length = float(attrs["window"])
-    first, last = start[near[0]], start[near[-1]] + length
+def _draw(store: Store, file: Path, near: Array, window: int, source: str) -> None:
+    attrs, start = store.attrs(), values_at(store, "start", near)
+    edges = [*start.tolist(), float(start[-1]) + float(attrs["window"])]
+    first, last = edges[0], edges[-1]
     # Of a packed copy it is not known what was read, and so not whether it is still there.
     inputs = iter(()) if store.packed else Record(store.record_folder).inputs()
     scanned = next((item for item in inputs if item[0] == source), None)
@@ -64,27 +58,41 @@ def _draw(store: Store, file: Path, near: npt.NDArray[np.int64], window: int, so
         "features": 2.2,
     }
     figure, axes = panels(heights)
-    edges = [*start[near], last]
     if labels is not None:
         _draw_labels(axes["label"], store, edges, labels, rows)
     if waveform is not None:
         seconds = first + np.arange(len(waveform)) / float(attrs["samplerate"])
         axes["waveform"].plot(seconds, waveform, linewidth=0.4)
         axes["waveform"].set_ylabel("amplitude")
-    frames, title = axes["features"], labelled(str(attrs["title"]), store.units())
-    mesh = draw_features(frames, store, near, start, length)
-    if mesh is None:
-        frames.set_ylabel(title, parse_math=False)
+    features = Features.of(store, near)
+    mesh = _draw_features(axes["features"], features, start)
+    if mesh is not None and features.rows is not None:
+        show_shades(figure, mesh, [*axes.values()], features.title, features.rows)
+    place = window - int(near[0])
+    _draw_edges(axes, edges, (edges[place], edges[place] + features.length))
+    show_time(axes["features"].xaxis, first, last, Clock.of(store, window))
+    if features.within is not None:
+        label = f"{axes['features'].get_xlabel()}, and {features.within} within each window"
+        axes["features"].set_xlabel(label, parse_math=False)
+    figure.suptitle(
+        f"{clipped(os.path.basename(source), TITLE)}, window {window}", parse_math=False
+    )
+    if rows is None or events is None or not len(events):
+        lay_out(figure)
     else:
-        bar = figure.colorbar(mesh, ax=list(axes.values()), pad=0.01)
-        bar.set_label(title, parse_math=False)
-    _draw_edges(axes, edges, (start[window], start[window] + length))
-    figure.suptitle(f"{os.path.basename(source)}, window {window}", parse_math=False)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a name may be in any script
-        if rows is not None and events is not None and len(events):
-            _draw_events(axes, store, events, rows, mesh is not None)
+        _draw_events(figure, axes, store, events, rows, features.have_frequencies)
     save(figure, file)
+
+
+def _draw_features(panel: Any, features: Features, start: Array) -> Any:
+    """Draw the windows side by side; the last picture, if they are pictures."""
+    mesh = None
+    for place, first in enumerate(start.tolist()):
+        mesh = features.draw(panel, place, first)
+    features.show_rows(panel)
+    if not features.valid.all():
+        panel.set_title("grey: could not be read", loc="right", fontsize=7)
+    return mesh
 
 
 def _draw_edges(axes: dict[str, Any], edges: list[float], window: tuple[float, float]) -> None:
@@ -97,40 +105,7 @@ def _draw_edges(axes: dict[str, Any], edges: list[float], window: tuple[float, f
             panel.axvspan(*window, color="C1", alpha=0.12)
 
 
-def draw_features(
-    panel: Any, store: Store, near: npt.NDArray[np.int64], start: npt.NDArray[Any], length: float
-) -> Any:
-    """A curve of what goes along time or is one value, and None; a picture of all else."""
-    X = read_features(store, near).astype(np.float32)
-    axes = [*store.axes().items()]
-    if len(axes) == 2 and axes[0][1] == "s" != axes[1][1]:
-        axes, X = axes[::-1], X.swapaxes(1, 2)
-    timed = bool(axes) and axes[-1][1] == "s"
-    times = store.coordinate(axes[-1][0]) if timed else np.array([length / 2])
-    panel.set_xlabel("time (s)")
-    if not axes or (timed and len(axes) == 1):
-        style = ".-" if len(times) <= MARKED else "-"
-        for t, x in zip(near, X, strict=True):
-            panel.plot(start[t] + times, np.ravel(x), style, color="C0", linewidth=0.6)
-        return None
-    name, units = axes[0]
-    values, (low, high) = store.coordinate(name), np.percentile(X, [2, 99.5])
-    columns = X.reshape(len(X), len(values), -1)
-    across, rows = np.linspace(0, length, columns.shape[2] + 1), edges_of(values)
-    if timed and len(times) > 1:
-        across = edges_of(times)
-    elif len(axes) == 2 and not timed:
-        panel.set_xlabel(f"time (s), and {axes[-1][0]} within each window", parse_math=False)
-    for t, x in zip(near, columns, strict=True):
-        mesh = panel.pcolormesh(start[t] + across, rows, x, vmin=low, vmax=high, rasterized=True)
-    panel.set_ylabel(labelled(name, units), parse_math=False)
-    scale_rows(panel, values)
-    return mesh
-
-
-def _labels(
-    store: Store, near: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[Any] | None, ClassRows | None, Heard | None]:
+def _labels(store: Store, near: Array) -> tuple[Array | None, ClassRows | None, Heard | None]:
     """Labels of windows; in rows, if they are of several classes; and events, if they are known."""
     a, b = int(near[0]), int(near[-1]) + 1
     labels, annotated, names = store.together(
@@ -138,19 +113,24 @@ def _labels(
     )
     if labels is None or labels.ndim == 1:
         return labels, None, None
-    events = None if annotated is None else find_events(store, a, b)
+    found = None if annotated is None else find_events(store, [(a, b)])
+    events = None if found is None else found[0]
     marked = np.zeros(0, np.int64) if events is None else events.label
     texts = None if names is None else [*map(str, names)]
     return labels, ClassRows.of(labels, annotated, texts, marked), events
 
 
 def _draw_labels(
-    panel: Any, store: Store, edges: list[float], y: npt.NDArray[Any], rows: ClassRows | None
+    panel: Any, store: Store, edges: list[float], y: Array, rows: ClassRows | None
 ) -> None:
     """A line of one label a window, or a row for each of several classes."""
     panel.set_ylabel("label")
     if rows is None:
         panel.step(edges, [*y, y[-1]], where="post", color="C1")
+        names, values = store.get("class"), np.unique(y)
+        if len(values) <= AROUND * 2 + 1:
+            texts = [f"{value:g}" if names is None else clipped(names[value]) for value in values]
+            panel.set_yticks(values, texts, parse_math=False)
         return
     times = store.coordinate("time") if y.ndim > 2 else np.zeros(0)
     length = float(store.attrs()["window"])
@@ -160,26 +140,26 @@ def _draw_labels(
 
 
 def _draw_events(
-    axes: dict[str, Any], store: Store, events: Heard, rows: ClassRows, is_picture: bool
+    figure: Any,
+    axes: dict[str, Any],
+    store: Store,
+    events: Heard,
+    rows: ClassRows,
+    have_boxes: bool,
 ) -> None:
     """Draw events in the features where these are of frequencies, and else in the rows."""
     shown, frames = longest(events), axes["features"]
     is_boxed = np.zeros(len(shown), np.bool_)
-    if is_picture and has_frequencies(store):
+    if have_boxes:
         is_boxed = in_range(shown, *frames.get_ylim())
     rows.draw_colours(axes["label"])
     draw_lines(axes["label"], shown.where(~is_boxed), rows)
     if len(shown) < len(events):
         text = f"the {len(shown)} longest of {len(events)} events"
         axes["label"].set_title(text, loc="left", fontsize=7)
-    draw_boxes(frames, shown.where(is_boxed), rows, store.coordinate("class").tolist())
-
-
-def has_frequencies(store: Store) -> bool:
-    """Whether the rows of the features are frequencies, in order."""
-    name = next((name for name, units in store.axes().items() if units == "Hz"), None)
-    timed = all(units in ("Hz", "s") for units in store.axes().values())
-    return name is not None and timed and are_in_order(store.coordinate(name))
+    lay_out(figure)
+    with names_in_any_script():
+        draw_boxes(frames, shown.where(is_boxed), rows, store.coordinate("class").tolist())
 
 
 def _waveform(

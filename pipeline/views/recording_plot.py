@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,27 +12,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.features import Axis
 from pipeline.store import Store, open_finished
 from pipeline.training import read_features
-from pipeline.views.figures import (
-    edges_of,
-    labelled,
-    panels,
-    picture_file,
-    save,
-    scale_rows,
-    show_clock,
-    show_hertz,
-    show_seconds,
-)
+from pipeline.views.class_rows import clipped
+from pipeline.views.feature_panels import axes_in, row_axis, show_shades, title_of
+from pipeline.views.figures import GREY, lay_out, panels, picture_file, save
 from pipeline.views.sample import spread
+from pipeline.views.scales import edges_of, in_own_ranges, shades, show_axis
+from pipeline.views.time_axis import Clock, show_time
 
 COLUMNS = 1000  # at most
 READ = 4000  # windows, at most
 READ_BYTES = 1 << 28  # of decoded features, at most, but for one window in each of 100 columns
 AT_ONCE = 1 << 25  # bytes of features in memory
-DAY = 86400.0
-NAT = int(np.iinfo(np.int64).min)  # of a time that is not known
+LOOKED_AT = 1 << 20  # windows, at most, of which it is looked at once whether they are valid
+TITLE = 80  # letters of the name of a recording
 Array = npt.NDArray[Any]
 
 
@@ -58,10 +54,15 @@ def plot_recording(
     """
     file, store = picture_file(png, svg), open_finished(path)
     number = _number(store, recording)
-    windows = np.flatnonzero(store.coordinate("recording") == number)
-    if not len(windows):
+    (n,) = store.variables()["valid"].shape
+    # Those of one recording stand together, in the order of the recordings.
+    first, last = (
+        bisect_left(range(n), k, key=lambda t: int(store.coordinate("recording", t, t + 1)[0]))
+        for k in (number, number + 1)
+    )
+    if first == last:
         raise ValueError(f"recording {recording} of {path} has no window; choose another")
-    _draw(store, file, number, _averages(store, windows), int(windows[0]))
+    _draw(store, file, number, _averages(store, first, last), first)
 
 
 def _number(store: Store, recording: str | int) -> int:
@@ -84,24 +85,15 @@ def _number(store: Store, recording: str | int) -> int:
     )
 
 
-def _row_axis(store: Store) -> int | None:
-    """Which axis of the features is that of rows: the first, but for time."""
-    units = [*store.axes().values()]
-    if units == ["s"] or not units:
-        return None
-    return 1 if len(units) == 2 and units[0] == "s" != units[1] else 0
-
-
-def _averages(store: Store, windows: Array) -> Columns:
+def _averages(store: Store, first: int, last: int) -> Columns:
     """The averages of windows, of which a bounded sample is read: evenly spread in each column."""
-    shape = read_features(store, windows[:1]).shape[1:]
+    axes = axes_in(store)
+    shape, axis = tuple(len(axis.values) for axis in axes), row_axis(axes)
     window_bytes = 4 * max(1, int(np.prod(shape)))
-    n_columns = min(COLUMNS, len(windows), max(100, READ_BYTES // window_bytes))
+    n_columns = min(COLUMNS, last - first, max(100, READ_BYTES // window_bytes))
     most = max(1, min(READ, READ_BYTES // window_bytes) // n_columns)
-    bounds = np.arange(n_columns + 1) * len(windows) // n_columns
-    valid = store.coordinate("valid")[windows]
-    sampled = [spread(windows[a:b][valid[a:b]], most) for a, b in itertools.pairwise(bounds)]
-    axis = _row_axis(store)
+    bounds = first + np.arange(n_columns + 1) * (last - first) // n_columns
+    sampled, n_valid = _sampled(store, bounds, most)
     n_rows = 1 if axis is None else shape[axis]
     mean, band = np.full((n_rows, n_columns), np.nan), np.full((2, n_columns), np.nan)
     at_once = max(1, AT_ONCE // window_bytes // most)
@@ -114,36 +106,44 @@ def _averages(store: Store, windows: Array) -> Columns:
             if len(values):
                 mean[:, column] = values.mean(axis=(0, *range(2, values.ndim)), dtype=np.float64)
                 band[:, column] = np.percentile(values, [10, 90]) if axis is None else 0
-    start = store.coordinate("start")[windows]
-    last = start[-1] + float(store.attrs()["window"])
-    edges = np.array([*start[bounds[:-1]], last])
-    return Columns(mean, band, edges, sum(map(len, sampled)), int(valid.sum()))
+    attrs = store.attrs()
+    begin = float(store.coordinate("start", first, first + 1)[0])
+    edges = begin + (bounds - first) * float(attrs["hop"])
+    edges[-1] += float(attrs["window"]) - float(attrs["hop"])
+    return Columns(mean, band, edges, sum(map(len, sampled)), n_valid)
+
+
+def _sampled(store: Store, bounds: Array, most: int) -> tuple[list[Array], int]:
+    """Valid windows of each column, so many at most, and how many there are in all."""
+    sampled, n_valid = [], 0
+    step = max(1, LOOKED_AT // int(np.diff(bounds).max()))
+    for a in range(0, len(bounds) - 1, step):
+        ends = bounds[a : a + step + 1]
+        valid = store.coordinate("valid", int(ends[0]), int(ends[-1]))
+        for b, c in itertools.pairwise(ends.tolist()):
+            windows = b + np.flatnonzero(valid[b - ends[0] : c - ends[0]])
+            sampled.append(spread(windows, most))
+            n_valid += len(windows)
+    return sampled, n_valid
 
 
 def _draw(store: Store, file: Path, number: int, columns: Columns, first: int) -> None:
     figure, axes = panels({"features": 3.5})
     panel, edges = axes["features"], columns.edges
-    clock = store.get("datetime", first, first + 1)
-    if clock is not None and clock[0] != NAT:
-        offset = int(store.coordinate("utc_offset")[number])
-        begin = int(clock[0]) / 1e9 + offset - float(edges[0])
-        edges = (begin + edges) / DAY
-        show_clock(panel.xaxis, offset)
-    else:
-        show_seconds(panel.xaxis, float(edges[-1] - edges[0]))
-    title = labelled(str(store.attrs()["title"]), store.units())
-    axis = _row_axis(store)
+    shown, title = axes_in(store), title_of(store)
+    axis = row_axis(shown)
     if axis is None:
-        _draw_curve(panel, columns, edges)
+        _draw_curve(panel, columns)
         panel.set_ylabel(title, parse_math=False)
     else:
-        mesh = _draw_rows(panel, columns, edges, store, axis)
-        figure.colorbar(mesh, ax=panel, pad=0.01).set_label(title, parse_math=False)
-    panel.set_facecolor("0.8")
+        show_shades(figure, _draw_rows(panel, columns, shown[axis]), [panel], title, shown[axis])
+    panel.set_facecolor(GREY)
+    show_time(panel.xaxis, float(edges[0]), float(edges[-1]), Clock.of(store, first))
     panel.set_xlim(edges[0], edges[-1])
-    source = os.path.basename(str(store.coordinate("source")[number]))
-    figure.suptitle(source, parse_math=False)
-    figure.axes[0].set_title(_told(columns), fontsize=8)
+    source = os.path.basename(str(store.coordinate("source", number, number + 1)[0]))
+    figure.suptitle(clipped(source, TITLE), parse_math=False)
+    panel.set_title(_told(columns), fontsize=8)
+    lay_out(figure)
     save(figure, file)
 
 
@@ -156,10 +156,10 @@ def _told(columns: Columns) -> str:
     return f"averages of {read} valid windows, in {n_columns} columns{missing}"
 
 
-def _draw_curve(panel: Any, columns: Columns, edges: Array) -> None:
+def _draw_curve(panel: Any, columns: Columns) -> None:
     """The mean of each column as steps, in the band from 10 to 90 % of the values."""
     low, high = ([*values, values[-1]] for values in columns.band)
-    known = ~np.isnan(columns.mean[0])
+    edges, known = columns.edges, ~np.isnan(columns.mean[0])
     panel.fill_between(edges, low, high, step="post", alpha=0.3, linewidth=0, label="10-90 %")
     panel.stairs(columns.mean[0], edges, baseline=None, label="mean")
     panel.broken_barh(
@@ -169,15 +169,13 @@ def _draw_curve(panel: Any, columns: Columns, edges: Array) -> None:
     panel.legend(loc="upper right", fontsize=8)
 
 
-def _draw_rows(panel: Any, columns: Columns, edges: Array, store: Store, axis: int) -> Any:
-    name, units = [*store.axes().items()][axis]
-    values, known = store.coordinate(name), columns.mean[np.isfinite(columns.mean)]
-    low, high = np.percentile(known, [2, 99.5]) if len(known) else (0, 1)
-    rows = edges_of(values) if len(values) > 1 else np.array([-0.5, 0.5])
-    style = {"vmin": low, "vmax": high, "rasterized": True}
-    mesh = panel.pcolormesh(edges, rows, np.ma.masked_invalid(columns.mean), **style)
-    panel.set_ylabel(labelled(name, units), parse_math=False)
-    scale_rows(panel, values)
-    if units == "Hz":
-        show_hertz(panel.yaxis, name, float(values.max()))
+def _draw_rows(panel: Any, columns: Columns, axis: Axis) -> Any:
+    mean = columns.mean
+    if axis.units == "1":
+        mean = in_own_ranges(mean.T[..., np.newaxis])[..., 0].T
+    mesh = panel.pcolormesh(
+        columns.edges, edges_of(axis.values), np.ma.masked_invalid(mean),
+        norm=shades(mean), rasterized=True,
+    )  # fmt: skip
+    show_axis(panel, "y", axis)
     return mesh

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.store import Store
+from pipeline.views.figures import matplotlib_for
+from pipeline.views.scales import are_in_order
 
 SHADES = 48
 MISSING, PAPER, INK = 48, 49, 50  # in the palette, behind the shades
@@ -30,18 +32,14 @@ def thumbnail(
     Features with two axes or more are a picture, those along one axis with units, in order, a
     curve, and all others bars.
     """
-    try:
+    with matplotlib_for("a picture"):
         from matplotlib import colormaps
         from PIL import Image
-    except ImportError as error:
-        raise ImportError(
-            "a picture needs matplotlib, which is not installed; install dask-audio-pipeline[plot]"
-        ) from error
     axes = [(units, store.coordinate(name)) for name, units in store.axes().items()]
     if len(axes) > 1:
         image = Image.fromarray(_shades(_rows(axes, X), size))
     else:
-        is_curve = bool(axes) and axes[0][0] != "1" and _ordered(axes[0][1])
+        is_curve = bool(axes) and axes[0][0] != "1" and are_in_order(axes[0][1])
         image = Image.fromarray(_curve(np.ravel(X), size, is_curve))
     colours = colormaps["viridis"](np.linspace(0, 1, SHADES))[:, :3]
     others = [[0.8] * 3, [1.0] * 3, colours[SHADES // 4].tolist()]
@@ -114,8 +112,3 @@ def _spans(x: Array, width: int, is_ordered: bool) -> tuple[Array, Array]:
     np.minimum.at(low, column, x)
     np.maximum.at(high, column, x)
     return low, high
-
-
-def _ordered(values: Array) -> bool:
-    steps = np.diff(values)
-    return bool(len(steps) and ((steps > 0).all() or (steps < 0).all()))

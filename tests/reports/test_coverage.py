@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pipeline as pl
-from pipeline.recordings import NAT
-from pipeline.reports.coverage import _by_hour, _rows, local_iso, offset_text
+from pipeline.recordings import NAT, offset_text
+from pipeline.reports.coverage import _by_hour, _rows, local_iso
 from pipeline.reports.findings import findings_of
 
 RATE = 100
