@@ -19,6 +19,7 @@ from pipeline.views.scales import (
     edges_of,
     in_own_ranges,
     labelled,
+    outline,
     places_of,
     shades,
     show_axis,
@@ -130,7 +131,8 @@ class Features:
         if self.rows is None:
             places = np.array([self.length / 2]) if self._times is None else self._times
             style = ".-" if len(places) <= MARKED else "-"
-            panel.plot(start + places, self.values[place], style, color="C0", linewidth=0.6)
+            drawn, values = outline(self.values[place])
+            panel.plot(start + places[drawn], values, style, color="C0", linewidth=0.6)
             return None
         cells, times = np.ma.masked_invalid(self.values[place]), self._times
         across = np.linspace(0, self.length, cells.shape[1] + 1)

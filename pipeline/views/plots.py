@@ -17,7 +17,7 @@ from pipeline.views.class_rows import ClassRows, clipped
 from pipeline.views.event_marks import draw_boxes, draw_lines, in_range, longest
 from pipeline.views.feature_panels import Features, show_shades, values_at
 from pipeline.views.figures import lay_out, names_in_any_script, panels, picture_file, save
-from pipeline.views.scales import edges_of
+from pipeline.views.scales import edges_of, outline
 from pipeline.views.time_axis import Clock, show_time
 
 AROUND = 4  # windows shown either side
@@ -61,8 +61,9 @@ def _draw(store: Store, file: Path, near: Array, window: int, source: str) -> No
     if labels is not None:
         _draw_labels(axes["label"], store, edges, labels, rows)
     if waveform is not None:
-        seconds = first + np.arange(len(waveform)) / float(attrs["samplerate"])
-        axes["waveform"].plot(seconds, waveform, linewidth=0.4)
+        samples, values = outline(waveform)
+        seconds = first + samples / float(attrs["samplerate"])
+        axes["waveform"].plot(seconds, values, linewidth=0.4)
         axes["waveform"].set_ylabel("amplitude")
     features = Features.of(store, near)
     mesh = _draw_features(axes["features"], features, start)

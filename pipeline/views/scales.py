@@ -14,6 +14,7 @@ NAMED = 10  # places of an axis in no order, at most, whose values there is room
 KILO = 2000.0  # Hz, from which on an axis is in kHz
 STEEP = 50.0  # times their median, from which on values are shown by their logarithm
 FAINTEST = 1e-6  # of the greatest value, where they are
+SPANS = 4000  # of a long curve, whose lowest and highest values are drawn: more than it has pixels
 Array = npt.NDArray[Any]
 
 
@@ -94,3 +95,12 @@ def shades(values: Array) -> Any:
     if low >= 0 and high > STEEP * middle:
         return LogNorm(max(low, FAINTEST * high), high, clip=True)
     return Normalize(low, high)
+
+
+def outline(curve: Array) -> tuple[Array, Array]:
+    """The places and values of a curve that are drawn: of a long one, the extremes of each span."""
+    if len(curve) <= 4 * SPANS:
+        return np.arange(len(curve)), curve
+    first = np.arange(SPANS) * len(curve) // SPANS
+    extremes = [extreme.reduceat(curve, first) for extreme in (np.minimum, np.maximum)]
+    return np.repeat(first, 2), np.stack(extremes, axis=1).ravel()

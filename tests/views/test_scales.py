@@ -10,7 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 import pipeline as pl
-from pipeline.views.scales import edges_of, in_own_ranges, shades, show_axis
+from pipeline.views.scales import edges_of, in_own_ranges, outline, shades, show_axis
 
 
 def shown(way: str, values: Any, units: str = "Hz") -> tuple[list[str], str, str]:
@@ -68,3 +68,18 @@ def test_rows_of_different_kinds_have_each_its_range() -> None:
     np.testing.assert_allclose(found[[0, 1, 3]], [[-0.02, -0.02], [0.49, 0.49], [1, 1]], atol=0.02)
     assert np.isnan(found[2]).all()
     assert np.array_equal(in_own_ranges(np.full((2, 1, 1), 7.0)), np.zeros((2, 1, 1)))
+
+
+def test_of_a_long_curve_the_extremes_are_drawn_where_they_are() -> None:
+    curve = np.zeros(1_000_000, np.float32)
+    curve[[123_456, 654_321]] = 1, -2
+    places, values = outline(curve)
+    assert len(places) == len(values) == 8000
+    assert (values.min(), values.max()) == (-2, 1)
+    np.testing.assert_allclose(
+        places[[values.argmax(), values.argmin()]], [123_456, 654_321], atol=250
+    )
+    short = curve[123_000:124_000]
+    assert all(
+        np.array_equal(*pair) for pair in zip(outline(short), (range(1000), short), strict=True)
+    )
