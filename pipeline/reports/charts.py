@@ -16,6 +16,7 @@ PLOT = WIDTH - LEFT - RIGHT
 HOURS = 24
 HOUR_HEIGHT, WIDEST_DAY = 7, 72
 SHADES = 8  # of coverage
+NARROWEST = 1e-6  # of a value: a span that has round numbers in it
 DATES, DATE_WIDTH = 6, 80  # written below it, about, and the room that each needs
 
 
@@ -121,7 +122,7 @@ class _Scale:
     """Places of values between two, from one place to another."""
 
     def __init__(self, low: float, high: float, start: float, stop: float) -> None:
-        spread = high - low if high > low else 1.0
+        spread = high - low if high > low else max(1.0, abs(low) * NARROWEST)
         self.low, self.high = low, low + spread
         self._start, self._step = start, (stop - start) / spread
 

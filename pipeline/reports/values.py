@@ -15,7 +15,7 @@ from pipeline.reports.reading import Reader
 from pipeline.store import Store
 
 LOOKED_AT = 4096  # values of a window, evenly spread, that its percentiles are of
-BINS = 64
+BINS, NARROWEST = 64, 1e-6
 ROWS = 200
 PERCENTILES, LEVELS = (10, 50, 90), ("low", "median", "high")
 Array = npt.NDArray[Any]
@@ -56,7 +56,10 @@ class Values:
 
     def described(self, store: Store, n_readable: int, clipped: float | None) -> dict[str, Any]:
         """Their distribution as plain values, with the share of all values that are clipped."""
-        counts, edges = np.histogram(self.some, BINS, self.extremes)
+        low, high = self.extremes
+        least = max(1.0, abs(high)) * NARROWEST  # as what is all but one value has no bins
+        around = max(0.0, least - (high - low)) / 2
+        counts, edges = np.histogram(self.some, BINS, (low - around, high + around))
         return {
             "name": str(store.attrs()["title"]),
             "units": store.units(),

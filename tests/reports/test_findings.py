@@ -237,6 +237,29 @@ def test_of_a_packed_copy_is_told_what_is_in_it(out: Path, tmp_path: Path) -> No
     assert {item["sound"] for item in found["pictures"]["recordings"]} == {None}
 
 
+class Same:
+    """One value, whatever is heard."""
+
+    version, shape, frequencies, times = 1, (4,), None, np.arange(4.0)
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __call__(self, windows: Any, /) -> Any:
+        return np.full((len(windows), 4), self.value, np.float32)
+
+
+@pytest.mark.parametrize("value", [0.0, -3.5, 1e15, -3e38])
+def test_a_feature_of_one_value_has_a_distribution(
+    write_wav: Write, tmp_path: Path, value: float
+) -> None:
+    assert pl.extract(write_wav("x.wav", 3, 1000), tmp_path / "x.zarr", Same(value)).ok
+    found = findings_of(tmp_path / "x.zarr")
+    assert sum(found["values"]["histogram"]["counts"]) == 12
+    assert found["values"]["minimum"] == found["values"]["maximum"] == np.float32(value)
+    page_of(found)
+
+
 class Unfinished:
     """A job of 8 windows in regions of 2, of which the second fails and the last is pending."""
 
