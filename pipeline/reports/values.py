@@ -57,7 +57,8 @@ class Values:
     def described(self, store: Store, n_readable: int, clipped: float | None) -> dict[str, Any]:
         """Their distribution as plain values, with the share of all values that are clipped."""
         low, high = self.extremes
-        least = max(1.0, abs(high)) * NARROWEST  # as what is all but one value has no bins
+        # What is all but one value has no bins.
+        least = (max(abs(low), abs(high)) or 1.0) * NARROWEST
         around = max(0.0, least - (high - low)) / 2
         counts, edges = np.histogram(self.some, BINS, (low - around, high + around))
         return {

@@ -260,6 +260,20 @@ def test_a_feature_of_one_value_has_a_distribution(
     page_of(found)
 
 
+def test_small_powers_are_distributed_as_large_ones(write_wav: Write, tmp_path: Path) -> None:
+    counts = []
+    for number, factor in enumerate((1.0, 1e-5)):
+        samples, _ = soundfile.read(write_wav("x.wav", 3))
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, factor * samples, 8000, subtype="DOUBLE")
+        power = pl.MelSpectrogram(output="power", n_mels=16)
+        pl.extract(path, tmp_path / f"{number}.zarr", power)
+        found = findings_of(tmp_path / f"{number}.zarr")["values"]["histogram"]["counts"]
+        counts.append(np.array(found))
+    assert (counts[1] > 0).sum() > 20
+    assert np.abs(counts[0] - counts[1]).sum() < 0.02 * counts[0].sum()
+
+
 class Unfinished:
     """A job of 8 windows in regions of 2, of which the second fails and the last is pending."""
 
