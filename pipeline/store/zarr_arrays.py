@@ -118,7 +118,7 @@ def variables_of(store: Any) -> dict[str, Variable]:
     group: Any = zarr.open_group(store, mode="r", use_consolidated=True)
     return {
         name: Variable(
-            tuple(array.metadata.dimension_names), array.shape, array.dtype, {**array.attrs}
+            tuple(array.metadata.dimension_names or ()), array.shape, array.dtype, {**array.attrs}
         )
         for name, array in group.arrays()
     }

@@ -79,6 +79,7 @@ def test_axes_go_all_the_way(
     assert cli("verify", out).code == 0
     assert cli("statistics", out).code == 0
     np.testing.assert_array_equal(pl.Batches(out, batch_size=6)[0][0], expected)
+    assert cli("report", out, "--html", "x.html").code == 0
     if suffix == ".zarr":
         assert cli("plot", out, "--window", 2, "--png", "x.png") == (0, "", "")
         assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
