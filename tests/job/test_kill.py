@@ -137,7 +137,9 @@ def test_a_job_that_is_interrupted_says_so_and_goes_on(
     command = [sys.executable, "-m", "pipeline", "extract", str(source), "--out", str(out)]
     command += ["--feature", "slow:Slow", "--window", "0.05"]
     command += ["--cluster", f"{SHIPPED}:{engine}"]
-    environ = environment(SLOW="0.2", PYTHONPATH=f"{ROOT}:{tmp_path}")
+    # Not where others leave what their killed workers had, which each would remove, and tell of.
+    own = {"DASK_TEMPORARY_DIRECTORY": str(tmp_path)}
+    environ = environment(SLOW="0.2", PYTHONPATH=f"{ROOT}:{tmp_path}", **own)
     running = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env=environ, start_new_session=True
     )
