@@ -13,11 +13,12 @@ def printable(line: str) -> str:
     return CONTROL.sub(lambda found: repr(found[0])[1:-1], line)
 
 
-def shortened(line: str, length: int) -> str:
-    """A line without its middle, where it is longer than so many characters."""
+def shortened(line: str, length: int, end: int | None = None) -> str:
+    """A line of so many letters at most: its beginning, and so many of its end, or as many."""
     if len(line) <= length:
         return line
-    return f"{line[: length // 2]}…{line[len(line) - (length - length // 2) + 1 :]}"
+    end = (length - 1) // 2 if end is None else end
+    return f"{line[: length - 1 - end]}…{line[len(line) - end :]}"
 
 
 def counted(n: int, noun: str) -> str:

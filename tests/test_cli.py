@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 import re
 import signal
-import struct
 import sys
-import termios
 import time
-from contextlib import suppress
 from pathlib import Path
 from subprocess import PIPE, CompletedProcess, Popen, run
 
@@ -32,6 +28,7 @@ from conftest import (
     save_hdf5,
     snapshot,
 )
+from terminals import on_a_terminal
 
 import pipeline as pl
 
@@ -169,7 +166,7 @@ def test_a_progress_bar_is_drawn_on_a_terminal_unless_quiet(
 ) -> None:
     write_wav("a.wav", 2)
     command = [str(COMMAND), "extract", "a.wav", "--out", "x.zarr", *["--quiet"] * quiet]
-    shown = on_a_terminal(command, tmp_path)
+    shown = on_a_terminal(command, 120, tmp_path)
     bar = re.search(r"\r100%\|█+\| 2 of 2 windows, 1 of 1 regions, \d+ windows/s, \d", shown)
     assert shown == "" if quiet else bar
 
@@ -196,24 +193,8 @@ def test_files_are_counted_on_a_terminal_while_they_are_looked_at_for_long(
     for i in range(32):  # of which eight are looked at at once
         write_wav(f"in/{i}.wav", 0.1)
     command = [sys.executable, "-c", SLOW_HEADERS, "extract", "in", "--out", "x.zarr"]
-    shown = on_a_terminal([*command, *["--quiet"] * quiet], tmp_path)
+    shown = on_a_terminal([*command, *["--quiet"] * quiet], 120, tmp_path)
     assert shown == "" if quiet else re.search(r"\r\d+ of 32 files looked at, [\d:]+ left", shown)
-
-
-def on_a_terminal(command: list[str], folder: Path) -> str:
-    """What a command that ends well, and prints no results, shows on a terminal."""
-    terminal, stderr = os.openpty()
-    fcntl.ioctl(stderr, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-    with Popen(command, cwd=folder, stdout=PIPE, stderr=stderr, text=True) as running:
-        os.close(stderr)
-        shown = b""
-        with suppress(OSError):  # this is how a terminal ends
-            while piece := os.read(terminal, 4096):
-                shown += piece
-        os.close(terminal)
-        assert running.communicate()[0] == ""
-    assert running.returncode == 0
-    return shown.decode()
 
 
 def test_control_characters_in_names_are_shown_and_not_obeyed(

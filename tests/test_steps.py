@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-import struct
 import sys
-import termios
 import time
-from contextlib import suppress
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
 from conftest import SUFFIXES, Write, record_lines
+from terminals import on_a_terminal
 
 import pipeline as pl
 from pipeline.job.plan import Plan
@@ -175,20 +170,6 @@ def test_a_terminal_is_shown_each_step_that_takes_long_and_left_clean(quiet: boo
     assert "quick" not in shown
     assert shown.rpartition("\r")[2] == ""
     assert shown.split("\r")[-2].strip() == ""
-
-
-def on_a_terminal(command: list[str]) -> str:
-    terminal, side = os.openpty()
-    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    with Popen(command, stderr=side) as running:
-        os.close(side)
-        shown = b""
-        with suppress(OSError):  # this is how a terminal ends
-            while piece := os.read(terminal, 4096):
-                shown += piece
-        os.close(terminal)
-    assert running.returncode == 0
-    return shown.decode()
 
 
 def test_what_is_no_terminal_is_shown_nothing(capsys: pytest.CaptureFixture[str]) -> None:

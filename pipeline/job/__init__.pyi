@@ -11,6 +11,7 @@ from .setup import attrs_of as attrs_of
 from .setup import coordinates_between as coordinates_between
 from .setup import variables_of as variables_of
 from .status import info_of as info_of
+from .status import open_job as open_job
 from .status import status_of as status_of
 from .stored_events import find_events as find_events
 from .verification import verify as verify

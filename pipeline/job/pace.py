@@ -52,7 +52,7 @@ class Pace:
 
     def add(self, entry: Done) -> None:
         """Take in that a region is stored."""
-        host = self._names.setdefault(entry.worker.rpartition(":")[0], len(self._names))
+        host = self._names.setdefault(entry.host, len(self._names))
         if host == len(self._seen):
             self._seen.append(entry.time)
         self._seen[host] = max(self._seen[host], entry.time)

@@ -34,6 +34,11 @@ class Done:
     clipped: int = 0  # values that were beyond the limits of its codes
     time: float = field(default=0.0, compare=False)  # in seconds since 1970
 
+    @property
+    def host(self) -> str:
+        """Where it was computed."""
+        return self.worker.rpartition(":")[0]
+
 
 @dataclass(frozen=True)
 class Failed:

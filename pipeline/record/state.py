@@ -130,7 +130,7 @@ def power_lost(entries: Iterable[Entry | None]) -> Callable[[Done], bool]:
             last[entry.boot] = max(last.get(entry.boot, 0.0), entry.time)
 
     def doubtful(entry: Done) -> bool:
-        ours = entry.worker.rpartition(":")[0] == host
+        ours = entry.host == host
         return ours and entry.time > last.get(entry.boot, math.inf) - UNFLUSHED_SECONDS
 
     return doubtful

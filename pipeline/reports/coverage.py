@@ -47,6 +47,16 @@ def local_iso(time: int, offset: int) -> str | None:
     return f"{np.datetime64(int(time) // SECOND + offset, 's')}{offset_text(offset)}"
 
 
+def local_times(store: Store, windows: Array) -> list[str | None]:
+    """When windows began, in local time; None where that is not known."""
+    times = store.get("datetime")
+    if times is None:
+        return [None] * len(windows)
+    offsets = store.coordinate("utc_offset")[store.coordinate("recording")[windows]]
+    found = zip(times[windows].tolist(), offsets.tolist(), strict=True)
+    return [local_iso(time, offset) for time, offset in found]
+
+
 def _lengths(store: Store, windows: Array) -> Array:
     """How many seconds of each window no other window has."""
     attrs = store.attrs()

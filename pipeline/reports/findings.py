@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.amounts import duration
-from pipeline.job import info_of, status_of
+from pipeline.job import info_of, open_job, status_of
 from pipeline.layout import Layout
-from pipeline.record import Done, Record
+from pipeline.record import Done
 from pipeline.reports.coverage import coverage_of
 from pipeline.reports.label_counts import LabelCounts
 from pipeline.reports.pictures import pictures_of
@@ -25,6 +25,7 @@ from pipeline.reports.throughput import throughput_of
 from pipeline.reports.values import Values
 from pipeline.reports.window_states import WindowStates
 from pipeline.store import Store, open_store
+from pipeline.text import counted
 from pipeline.views import spread
 
 FORMAT = 1  # of a report
@@ -46,7 +47,7 @@ def findings_of(path: str | os.PathLike[str], audio: bool = False) -> dict[str, 
     With `audio`, pictures come with the sounds of their windows.
     """
     store, info = open_store(path), info_of(path)
-    job = None if store.packed else _Job.of(store, path)
+    job = None if store.packed else _Job.of(path)
     states = WindowStates.of(store, None if job is None else job.status)
     labels = None if info["labels"] is None else LabelCounts.of(store, info, states)
     n_readable, reader = int(states.readable.sum()), Reader(store)
@@ -90,9 +91,8 @@ class _Job:
     done: list[Done]
 
     @classmethod
-    def of(cls, store: Store, path: str | os.PathLike[str]) -> Self:
-        record = Record(store.record_folder)
-        layout = Layout.from_json(record.job()["identity"]["layout"])
+    def of(cls, path: str | os.PathLike[str]) -> Self:
+        _, record, _, layout = open_job(path)
         done = [entry for entry in record.entries() if isinstance(entry, Done)]
         return cls(status_of(path), layout, done)
 
@@ -112,8 +112,8 @@ def _identity(store: Store, info: Mapping[str, Any], job: _Job | None) -> dict[s
     seconds = n * min(info["hop"], info["window"])
     title = str(store.attrs()["title"])
     summary = (
-        f"{n:,} window{'s' * (n != 1)} of {info['window']:g} s ({duration(seconds)}) of "
-        f"{n_recordings:,} recording{'s' * (n_recordings != 1)}: {title}, "
+        f"{counted(n, 'window')} of {info['window']:g} s ({duration(seconds)}) of "
+        f"{counted(n_recordings, 'recording')}: {title}, "
         f"{axes or 'one value'}, {info['dtype']}"
     )
     names = "shape", "dimensions", "dtype", "samplerate", "window", "hop", "created"

@@ -90,7 +90,7 @@ def labels_at(store: Store, info: Mapping[str, Any], window: int) -> list[str]:
     if not label.ndim:
         return [_name_of(info, str(label))]
     names = info["classes"] or [*info["labels"]]
-    return [names[i] for i in np.flatnonzero((label.reshape(len(names), -1) > 0).any(axis=1))]
+    return [names[i] for i in np.flatnonzero(_any_frame(label[np.newaxis])[0])]
 
 
 def _classes(info: Mapping[str, Any], n_windows: int, one_each: bool) -> list[_Class]:
@@ -135,5 +135,10 @@ def _heard(
         values = np.array([*map(str, label)])
         same = np.equal.outer(values, np.array([item.value for item in classes], str))
         return same, np.ones(b - a, np.int64)
-    heard = np.asarray((label.reshape(*label.shape[:2], -1) > 0).any(axis=2))
+    heard = _any_frame(label)
     return heard[:, [item.number for item in classes]], heard.sum(axis=1)
+
+
+def _any_frame(label: Array) -> npt.NDArray[np.bool_]:
+    """Which classes are heard in each window, in any of its frames."""
+    return np.asarray((label.reshape(*label.shape[:2], -1) > 0).any(axis=2))

@@ -6,12 +6,11 @@ import os
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.reports.coverage import local_iso
+from pipeline.reports.coverage import local_times
 from pipeline.reports.label_counts import LabelCounts, labels_at
 from pipeline.reports.reading import Reader
 from pipeline.reports.window_states import WindowStates
@@ -21,7 +20,7 @@ from pipeline.views import spread, thumbnail
 CLASSES, RECORDINGS = 40, 50  # pictures, at most
 SIZE = 320, 180
 KILO = 2000.0  # Hz, from which on they are told in kHz
-Array = npt.NDArray[Any]
+Place = tuple[str, float, str | None]  # recording, seconds from its start, and time of day
 Sound = Callable[[str, float], bytes | None]  # of a window of a recording, as FLAC
 
 
@@ -48,10 +47,10 @@ def pictures_of(
         drawn, missing = _drawn(store, reader, [*classes, *recordings]), None
     except ImportError as error:
         drawn, missing = {}, str(error)
-    places = _Places.of(store, states, info["sources"])
+    places = _places(store, states, info["sources"], [*drawn])
     shown = [
         [
-            _described(store, info, places, item, drawn[item.window], sound)
+            _described(store, info, places[item.window], item, drawn[item.window], sound)
             for item in some
             if item.window in drawn
         ]
@@ -96,39 +95,23 @@ def _drawn(store: Store, reader: Reader, pictures: list[Picture]) -> dict[int, b
     }
 
 
-@dataclass(frozen=True, eq=False)
-class _Places:
-    """Where windows are, in which recording and when."""
-
-    recording: Array
-    start: Array
-    sources: list[str]
-    times: Array | None
-    offsets: Array | None
-
-    @classmethod
-    def of(cls, store: Store, states: WindowStates, sources: list[str]) -> Self:
-        start, times = store.coordinate("start"), store.get("datetime")
-        return cls(states.recording, start, sources, times, store.get("utc_offset"))
-
-    def of_window(self, window: int) -> tuple[str, float, str | None]:
-        """Its recording, the seconds from the start of that, and its time of day."""
-        recording, time = int(self.recording[window]), None
-        if self.times is not None and self.offsets is not None:
-            time = local_iso(int(self.times[window]), int(self.offsets[recording]))
-        return self.sources[recording], float(self.start[window]), time
+def _places(
+    store: Store, states: WindowStates, sources: list[str], windows: list[int]
+) -> dict[int, Place]:
+    """Where windows are, and when."""
+    start = store.coordinate("start")
+    times = local_times(store, np.array(windows, np.int64))
+    return {
+        window: (sources[states.recording[window]], float(start[window]), time)
+        for window, time in zip(windows, times, strict=True)
+    }
 
 
 def _described(
-    store: Store,
-    info: Mapping[str, Any],
-    places: _Places,
-    picture: Picture,
-    png: bytes,
-    sound: Sound,
+    store: Store, info: Mapping[str, Any], place: Place, picture: Picture, png: bytes, sound: Sound
 ) -> dict[str, Any]:
     window = picture.window
-    path, at, time = places.of_window(window)
+    path, at, time = place
     heard, title = sound(path, at), store.attrs()["title"]
     return {
         "title": picture.title,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.reports.coverage import local_iso
+from pipeline.reports.coverage import local_times
 from pipeline.reports.values import Values, known
 from pipeline.reports.window_states import PARTIAL, STATES, WHOLE, WindowStates
 from pipeline.store import Store
@@ -47,16 +47,10 @@ def _lengths(store: Store, states: WindowStates, n: int) -> Array:
 
 def _begins(store: Store, states: WindowStates, listed: Array) -> list[str | None]:
     """When the first window of each recording began, in local time."""
-    times = store.get("datetime")
-    if times is None:
-        return [None] * len(listed)
-    offsets = store.coordinate("utc_offset")
     first = np.searchsorted(states.recording, listed)  # windows come recording by recording
     has_any = np.searchsorted(states.recording, listed, "right") > first
-    return [
-        local_iso(int(times[window]), int(offsets[number])) if there else None
-        for window, number, there in zip(first, listed, has_any, strict=True)
-    ]
+    found = iter(local_times(store, first[has_any]))
+    return [next(found) if there else None for there in has_any]
 
 
 def _loudness(values: Values | None, recording: Array, number: int) -> dict[str, float | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,7 +37,7 @@ def throughput_of(layout: Layout, done: Sequence[Done]) -> dict[str, Any] | None
         "seconds": float(seconds.sum()),
         "windows_per_second": float(windows.sum() / max(running, 1e-3)),
         "timeline": _timeline(began, ended, ends, seconds, windows),
-        "hosts": _hosts([entry.worker for entry in done], windows, seconds),
+        "hosts": _hosts(done, windows, seconds),
     }
 
 
@@ -71,21 +71,20 @@ def _timeline(
     ]
 
 
-def _hosts(workers: Iterable[str], windows: Array, seconds: Array) -> list[dict[str, Any]]:
-    by_host: dict[str, list[tuple[str, int]]] = {}
-    for i, worker in enumerate(workers):
-        by_host.setdefault(worker.rpartition(":")[0], []).append((worker, i))
+def _hosts(done: Sequence[Done], windows: Array, seconds: Array) -> list[dict[str, Any]]:
+    by_host: dict[str, list[int]] = {}
+    for i, entry in enumerate(done):
+        by_host.setdefault(entry.host, []).append(i)
     per_window = seconds / np.maximum(windows, 1)
     usual = float(np.median(per_window))
     rows = list[dict[str, Any]]()
-    for host, items in by_host.items():
-        places = [i for _, i in items]
+    for host, places in by_host.items():
         median = float(np.median(per_window[places]))
         relative = median / usual if usual else 1.0
         rows.append(
             {
                 "host": host,
-                "workers": len({worker for worker, _ in items}),
+                "workers": len({done[i].worker for i in places}),
                 "regions": len(places),
                 "windows": int(windows[places].sum()),
                 "seconds": median,

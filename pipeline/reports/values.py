@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.features import FEATURES, bind, make_feature
-from pipeline.reports.coverage import local_iso
+from pipeline.reports.coverage import local_times
 from pipeline.reports.reading import Reader
 from pipeline.store import Store
 
@@ -82,7 +82,7 @@ class Values:
             order = np.argsort(times[self.windows], kind="stable")
         parts = np.array_split(order, min(ROWS, len(order)))
         first = self.windows[[part[0] for part in parts]]
-        begins, elapsed = _begins(store, times, first), _elapsed(store)[first]
+        begins, elapsed = local_times(store, first), _elapsed(store)[first]
         levels = [np.median(self.percentiles[part], axis=0).tolist() for part in parts]
         rows = [
             {
@@ -149,15 +149,6 @@ def _floor(store: Store) -> tuple[float, float] | None:
     stored = store.encoding.dtype
     error = store.encoding.largest_error or float(np.spacing(np.abs(floor, dtype=stored)))
     return floor - error, floor + error
-
-
-def _begins(store: Store, times: Array | None, windows: Array) -> list[str | None]:
-    """When windows began, in local time."""
-    if times is None:
-        return [None] * len(windows)
-    offsets = store.coordinate("utc_offset")[store.coordinate("recording")[windows]]
-    found = zip(times[windows].tolist(), offsets.tolist(), strict=True)
-    return [local_iso(time, offset) for time, offset in found]
 
 
 def _elapsed(store: Store) -> Array:

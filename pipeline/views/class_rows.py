@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.text import shortened
+
 Array = npt.NDArray[Any]
 SHOWN = 24  # classes, at most, that have a row of their own
 # Those of Okabe and Ito without yellow and black, which are lost on white and on dark features.
@@ -100,8 +102,7 @@ class ClassRows:
 
 def clipped(name: str, most: int = LONGEST) -> str:
     """A name of so many letters at most: its beginning and its end, as names may begin alike."""
-    end = most // 3
-    return name if len(name) <= most else f"{name[: most - 1 - end]}…{name[-end:]}"
+    return shortened(name, most, most // 3)
 
 
 def runs(mask: Array) -> list[tuple[int, int]]:

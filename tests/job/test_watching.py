@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import signal
-import struct
-import termios
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -18,6 +14,7 @@ from typing import Any
 import pytest
 from commands import REGIONS, WINDOWS, Workplace, start, wait_for
 from conftest import COMMAND, record_folder
+from terminals import new_terminal, pieces
 
 from pipeline.job.watching import watch
 
@@ -140,7 +137,9 @@ def test_a_store_that_is_removed_ends_it_in_a_sentence(place: Workplace) -> None
 def test_a_narrow_terminal_is_drawn_on_in_place_and_left_clean(place: Workplace) -> None:
     out, width = place.folder / "x.zarr", 30
     running = place.held(out)
-    shown = on_a_terminal([str(COMMAND), "status", str(out), "--watch", "--every", "0.1"], width)
+    shown = until_interrupted(
+        [str(COMMAND), "status", str(out), "--watch", "--every", "0.1"], width
+    )
     place.release()
     assert running.wait().code == 0
     first, *later = re.split(r"\x1b\[(\d+)F\x1b\[J", shown)
@@ -154,20 +153,17 @@ def test_a_narrow_terminal_is_drawn_on_in_place_and_left_clean(place: Workplace)
         assert re.match(r"[\d.]+%\|█", lines[1])
 
 
-def on_a_terminal(command: list[str], width: int) -> str:
+def until_interrupted(command: list[str], width: int) -> str:
     """What a command shows on a terminal until Ctrl-C after its third look."""
-    terminal, side = os.openpty()
-    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    terminal, side = new_terminal(width)
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     with Popen(command, stdin=side, stdout=side, stderr=side, env=environment) as running:
         os.close(side)
         shown, interrupted = b"", False
-        with suppress(OSError):  # this is how a terminal ends
-            while piece := os.read(terminal, 4096):
-                shown += piece
-                if shown.count(b"\x1b[J") == 2 and not interrupted:
-                    running.send_signal(signal.SIGINT)
-                    interrupted = True
-        os.close(terminal)
+        for piece in pieces(terminal):
+            shown += piece
+            if shown.count(b"\x1b[J") == 2 and not interrupted:
+                running.send_signal(signal.SIGINT)
+                interrupted = True
     assert running.returncode == 130
     return shown.decode()
